@@ -1,0 +1,11 @@
+# Every dependency comes from a Debian package (tools/packages.txt) or from crates (src/text/rust/Cargo.lock).
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json url)
+find_package(OpenSSL REQUIRED)
+find_package(prometheus-cpp REQUIRED COMPONENTS core)
+find_package(CLI11 REQUIRED)
+if(PAGODA_TESTS)
+  find_package(GTest REQUIRED)
+endif()

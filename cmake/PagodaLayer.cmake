@@ -1,0 +1,22 @@
+# pagoda_layer(NAME sources… DEPENDS layers and libraries…): one static library per folder of src/.
+# DEPENDS are public: the layer table in docs/architecture.md, checked by tools/check_layers.py.
+function(pagoda_layer name)
+  cmake_parse_arguments(LAYER "" "" "SOURCES;DEPENDS;PRIVATE" ${ARGN})
+  add_library(pagoda_${name} STATIC ${LAYER_SOURCES})
+  target_include_directories(pagoda_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(pagoda_${name} PUBLIC ${LAYER_DEPENDS} PRIVATE ${LAYER_PRIVATE})
+endfunction()
+
+# pagoda_test(NAME sources… DEPENDS …): one GoogleTest binary, one ctest entry, run from the source tree's tests/ folder.
+function(pagoda_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${T_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE PAGODA_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT})
+endfunction()

@@ -1,0 +1,27 @@
+// The instruction sets that kernels are written for, and the one choice made at start.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/cpu_info.h"
+#include "base/result.h"
+
+namespace pagoda {
+
+enum class Isa {
+  scalar,  // the definition: plain C++, any x86-64 or other machine
+  avx2,    // AVX2 + FMA + F16C
+  avx512,  // AVX-512 F, BW, DQ, VL and VNNI
+};
+
+std::string_view to_string(Isa isa);
+
+// Those that this machine can run, slowest first; always holds scalar.
+std::vector<Isa> available_isas(const CpuInfo& cpu);
+
+// The fastest available, or the one that `forced` names ("scalar", "avx2", "avx512"; empty: no wish). The caller
+// passes the environment variable PAGODA_ISA. An unknown name or one that the machine lacks is an error.
+Result<Isa> choose_isa(const CpuInfo& cpu, std::string_view forced);
+
+}  // namespace pagoda

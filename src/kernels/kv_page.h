@@ -1,0 +1,49 @@
+// Where K and V of a token lie in memory. A page holds 16 tokens of every layer; its bytes are spread over the layers'
+// regions, so that the pages of one layer are adjacent and attention reads long runs:
+//
+//   pool:   [layer][page][kv head]{ K plane, V plane }
+//   K plane [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
+//   V plane [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
+//
+// (research note "cpu-perf", 5.2: both are operands of bf16 dot products, none needs a transpose when read). Elements
+// are f32 or bf16. Dims beyond head_dim in the last V block are zero or never read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace pagoda {
+
+using PageId = int32_t;
+inline constexpr int kPageTokens = 16;
+
+struct KvShape {
+  int num_layers = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;  // even
+  DType dtype = DType::bf16;  // f32 or bf16
+
+  size_t element_bytes() const { return dtype == DType::f32 ? 4 : 2; }
+  size_t k_plane_bytes() const { return size_t(head_dim) * kPageTokens * element_bytes(); }
+  size_t v_plane_bytes() const { return size_t((head_dim + 15) / 16 * 16) * kPageTokens * element_bytes(); }
+  // Rounded up to 64 so that every plane pair starts on a cache line.
+  size_t head_bytes() const { return (k_plane_bytes() + v_plane_bytes() + 63) / 64 * 64; }
+  size_t layer_page_bytes() const { return head_bytes() * size_t(num_kv_heads); }
+  size_t page_bytes() const { return layer_page_bytes() * size_t(num_layers); }
+  bool operator==(const KvShape&) const = default;
+};
+
+// The pages of one layer: page p's bytes start at base + p * layer_page_bytes().
+struct KvLayerView {
+  const KvShape* shape = nullptr;
+  std::byte* base = nullptr;
+
+  std::byte* k_plane(PageId page, int kv_head) const {
+    return base + size_t(page) * shape->layer_page_bytes() + size_t(kv_head) * shape->head_bytes();
+  }
+  std::byte* v_plane(PageId page, int kv_head) const { return k_plane(page, kv_head) + shape->k_plane_bytes(); }
+};
+
+}  // namespace pagoda

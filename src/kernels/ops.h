@@ -1,0 +1,75 @@
+// Everything but linear layers: norms, rotary embedding, activations, attention over pages, reductions for sampling.
+// All arithmetic is f32. Each body is written once over a 16-lane vector type and compiled per ISA; the scalar vector
+// type is the definition. Reductions run in 16 lanes (element i in lane i % 16, ascending), then a fixed tree: the bits
+// do not depend on the ISA, on batch mates or on threads. exp, tanh and the like are our own polynomials.
+// All functions are noexcept and allocate nothing. Pointers need only the alignment of their element type.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kv_page.h"
+
+namespace pagoda {
+
+// Attention of some query tokens of one sequence, for one KV head (all its query heads together: each KV byte is read
+// once). For query token t at position p = first_position + t and query head h:
+//   score[j] = scale * sum over d of q[d] * k[j][d],   j in [max(0, p - window + 1), p]
+//   softcap > 0: score = softcap * tanh(score / softcap)
+// CANONICAL ARITHMETIC. Positions are cut on the fixed grid of kSegmentTokens. In a segment: m = max score, then
+// w[j] = exp(score[j] - m), l = sum of w (16 lanes, tree), o[d] = one fma chain over j ascending. Segments are merged
+// in ascending order: m' = max(m, m2); o = o * exp(m - m') + o2 * exp(m2 - m'), l likewise; at the end o / l. Hence the
+// bits of a token's output depend only on its query and the cached K and V, never on chunking, batching or pages.
+struct AttentionArgs {
+  KvLayerView kv;
+  const PageId* page_table = nullptr;  // pages of positions 0..15, 16..31, …
+  int kv_head = 0;
+  int num_q_heads = 0;  // of the whole layer; heads [kv_head * G, (kv_head + 1) * G) with G = num_q_heads / num_kv_heads
+  const float* q = nullptr;  // [num_tokens][q_stride], head h at q + h * head_dim
+  int64_t q_stride = 0;
+  float* out = nullptr;  // [num_tokens][out_stride], same order of heads
+  int64_t out_stride = 0;
+  int64_t first_position = 0;
+  int64_t num_tokens = 0;
+  int64_t window = 0;  // 0: unlimited
+  float scale = 1.0f;
+  float softcap = 0.0f;  // 0: none
+};
+inline constexpr int64_t kSegmentTokens = 512;
+
+struct Activation {
+  enum class Kind { silu, gelu_tanh, gelu_erf, relu };
+};
+
+struct OpKernels {
+  // out[i] = x[i] * (1 / sqrt(mean(x^2) + eps)) * (weight[i] + weight_offset). out may be x.
+  void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float weight_offset,
+                   float* out) noexcept;
+  // out = (x - mean) / sqrt(variance + eps) * weight + bias. out may be x; bias may be null.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps,
+                     float* out) noexcept;
+  // Rotates pairs (i, i + rotary_dim / 2) of each head by the angles whose cosines and sines are given; dims beyond
+  // rotary_dim stay. x: [num_heads][head_dim], cos and sin: [rotary_dim / 2].
+  void (*rope)(float* x, int64_t num_heads, int64_t head_dim, int64_t rotary_dim, const float* cos,
+               const float* sin) noexcept;
+  // x[i] = act(x[i])
+  void (*activate)(Activation::Kind kind, float* x, int64_t n) noexcept;
+  // out[i] = act(gate[i]) * up[i]. out may be gate or up.
+  void (*activate_and_multiply)(Activation::Kind kind, const float* gate, const float* up, int64_t n,
+                                float* out) noexcept;
+  void (*add)(float* x, const float* y, int64_t n) noexcept;  // x += y
+  void (*scale)(float* x, float factor, int64_t n) noexcept;  // x *= factor
+  void (*softcap)(float* x, float cap, int64_t n) noexcept;   // x = cap * tanh(x / cap)
+
+  // Writes K and V of one token of one layer, all KV heads: k, v: [num_kv_heads][head_dim].
+  void (*append_kv)(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) noexcept;
+  // Query tokens [token_begin, token_end) of args. Scratch comes from the stack.
+  void (*attention)(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept;
+
+  // Index of the greatest value, the smallest index among equals; NaN never wins (0 if all are NaN).
+  int64_t (*argmax)(const float* x, int64_t n) noexcept;
+  float (*max)(const float* x, int64_t n) noexcept;
+  // log(sum exp(x[i])); needs no maximum from the caller.
+  float (*log_sum_exp)(const float* x, int64_t n) noexcept;
+};
+
+}  // namespace pagoda
