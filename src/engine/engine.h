@@ -1,0 +1,62 @@
+// The engine: one thread steps, everybody else submits and listens. A step runs in one direction:
+//   admit -> plan -> place -> build -> forward -> sample -> commit -> publish
+// Only place and commit change state. For a fixed order of arrival a run is deterministic.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "engine/engine_config.h"
+#include "engine/engine_stats.h"
+#include "engine/request.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+namespace pagoda {
+
+class Engine {
+ public:
+  struct Parts {
+    std::unique_ptr<Model> model;
+    std::shared_ptr<const Tokenizer> tokenizer;
+    std::unique_ptr<ThreadPool> pool;
+    const Kernels* kernels = nullptr;
+    std::shared_ptr<const Clock> clock;
+  };
+  // Takes all step memory (KV pool, workspace, tables) as the config says.
+  static Result<std::unique_ptr<Engine>> create(EngineConfig config, Parts parts);
+  ~Engine();  // stops the thread; unfinished requests end with `cancelled`
+
+  // ---- any thread ----
+  // Checks the request and puts it in the bounded inbox. invalid_argument names the parameter; a prompt that does not
+  // fit the context says both numbers; overloaded when the queue is full (retry_after_seconds() estimates the wait).
+  Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
+  // The request ends within one step and its pages are free then. Unknown or finished ids are ignored.
+  void cancel(RequestId id);
+  EngineStats stats() const;  // a consistent copy; never waits for a step
+  int64_t retry_after_seconds() const;
+  const EngineConfig& config() const;
+  const ModelInfo& model_info() const;
+  const Tokenizer& tokenizer() const;
+
+  // ---- the engine thread ----
+  // Starts the thread that steps for ever and sleeps while there is nothing to do.
+  void start();
+  // Accepts no more requests; returns when all have finished or the deadline has passed (then the rest is cancelled).
+  void drain(int64_t timeout_ns);
+  // For tests and command-line tools, instead of start(): one step on the calling thread; false if nothing to do.
+  bool step();
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pagoda

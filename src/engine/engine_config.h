@@ -1,0 +1,57 @@
+// Options as users give them -> one immutable, resolved configuration, printed at start.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/cpu_info.h"
+#include "base/result.h"
+#include "model/load_model.h"
+#include "model/model.h"
+
+namespace pagoda {
+
+// 0 or empty means "choose for me".
+struct EngineOptions {
+  int num_threads = 0;              // default: the usable cores
+  uint64_t memory_bytes = 0;        // weights + KV + scratch stay under it; default: 80 % of what is available
+  int64_t max_context = 0;          // default: the model's
+  int32_t max_batch_tokens = 0;     // tokens in one step, decodes and prefill chunks together; default 256
+  int32_t max_sequences = 0;        // running at once; default 64
+  int32_t max_queued_requests = 0;  // waiting; default 256
+  int32_t prefill_chunk = 0;        // most tokens of one prompt in one step; default max_batch_tokens
+  KvType kv_type = KvType::automatic;
+  std::string policy;               // default "fcfs"
+  uint64_t max_kv_bytes = 0;        // a further bound on the KV pool; default: what the memory allows
+};
+
+struct EngineConfig {
+  int num_threads = 1;
+  uint64_t memory_bytes = 0;
+  int64_t max_context = 0;
+  int32_t max_batch_tokens = 0;
+  int32_t max_sequences = 0;
+  int32_t max_queued_requests = 0;
+  int32_t prefill_chunk = 0;
+  std::string policy;
+  int32_t num_pages = 0;            // KV pool
+  uint64_t kv_bytes = 0;
+  uint64_t weight_bytes = 0;
+  uint64_t workspace_bytes = 0;     // forward scratch and logits rows
+
+  int64_t kv_capacity_tokens() const { return int64_t{num_pages} * kPageTokens; }
+  BatchLimits batch_limits() const;
+};
+
+// What of the machine matters here.
+struct MachineInfo {
+  CpuInfo cpu;
+  uint64_t available_memory = 0;  // bytes: MemAvailable, bounded by the cgroup's limit
+};
+MachineInfo inspect_machine();
+
+// Pure. out_of_memory, with the sizes and the option to change, when the budget cannot hold the weights, the scratch
+// and at least one page per running sequence; invalid_argument for options out of range.
+Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine);
+
+}  // namespace pagoda

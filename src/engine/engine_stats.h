@@ -1,0 +1,52 @@
+// Numbers for /metrics, /health and tests: counters only grow, gauges are as of the last step.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace pagoda {
+
+// A histogram with fixed upper bounds, cumulative only when exported.
+struct HistogramData {
+  std::vector<double> bounds;
+  std::vector<uint64_t> counts;  // bounds.size() + 1: the last counts what exceeds all
+  double sum = 0;
+  void observe(double value);
+};
+
+struct EngineStats {
+  // gauges
+  int64_t num_running = 0;
+  int64_t num_waiting = 0;
+  int64_t kv_pages_total = 0;
+  int64_t kv_pages_used = 0;
+  double kv_usage = 0;  // 0 … 1
+  // counters
+  uint64_t num_steps = 0;
+  uint64_t num_preemptions = 0;
+  uint64_t prompt_tokens = 0;
+  uint64_t prompt_tokens_cached = 0;
+  uint64_t generation_tokens = 0;
+  uint64_t finished_stop = 0;
+  uint64_t finished_length = 0;
+  uint64_t finished_abort = 0;
+  uint64_t finished_error = 0;
+  uint64_t admission_rejections = 0;
+  // histograms, seconds or tokens
+  HistogramData time_to_first_token;
+  HistogramData inter_token_latency;
+  HistogramData request_time_per_output_token;
+  HistogramData e2e_latency;
+  HistogramData queue_time;
+  HistogramData prefill_time;
+  HistogramData decode_time;
+  HistogramData inference_time;
+  HistogramData request_prompt_tokens;
+  HistogramData request_generation_tokens;
+  HistogramData request_max_tokens;
+  HistogramData request_n;
+  HistogramData iteration_tokens;
+};
+
+}  // namespace pagoda

@@ -1,0 +1,29 @@
+// The bytes of all KV pages, laid out as kernels/kv_page.h draws them.
+#pragma once
+
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+#include "base/result.h"
+#include "kernels/kv_page.h"
+
+namespace pagoda {
+
+class KvPool {
+ public:
+  // out_of_memory if the system refuses. Memory is committed page by page as it is first used.
+  static Result<KvPool> create(const KvShape& shape, int32_t num_pages);
+
+  const KvShape& shape() const { return shape_; }
+  int32_t num_pages() const { return num_pages_; }
+  KvLayerView layer(int index);
+  // Copies all layers of a page (copy on write).
+  void copy_page(PageId from, PageId to);
+
+ private:
+  KvShape shape_;
+  int32_t num_pages_ = 0;
+  AlignedBuffer buffer_;
+};
+
+}  // namespace pagoda

@@ -1,0 +1,28 @@
+// How the next token is chosen; names and meanings as in the OpenAI API and vLLM.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace pagoda {
+
+struct SamplingParams {
+  float temperature = 1.0f;         // 0: greedy; else [0, 2] by the API, any positive number here
+  int32_t top_k = 0;                // 0 or -1: all
+  float top_p = 1.0f;               // (0, 1]
+  float min_p = 0.0f;               // [0, 1]
+  float repetition_penalty = 1.0f;  // > 0; over prompt and output
+  float presence_penalty = 0.0f;    // [-2, 2]; over output
+  float frequency_penalty = 0.0f;   // [-2, 2]; over output
+  std::vector<std::pair<int32_t, float>> logit_bias;  // token id, bias in [-100, 100]
+  uint64_t seed = 0;                // the engine fills one in where the client gave none
+  int32_t num_logprobs = -1;        // -1: none; 0: the chosen token's; n: also the n best (at most 20)
+};
+
+// invalid_argument naming the parameter, if one is out of its range.
+Status validate(const SamplingParams& params, int64_t vocab_size);
+
+}  // namespace pagoda
