@@ -1,0 +1,40 @@
+#include "kernels/isa.h"
+
+#include <algorithm>
+
+namespace pagoda {
+
+std::string_view to_string(Isa isa) {
+  switch (isa) {
+    case Isa::scalar: return "scalar";
+    case Isa::avx2: return "avx2";
+    case Isa::avx512: return "avx512";
+  }
+  return "unknown";
+}
+
+std::vector<Isa> available_isas(const CpuInfo& cpu) {
+  std::vector<Isa> isas = {Isa::scalar};
+#ifdef PAGODA_X86_KERNELS
+  if (cpu.avx2) isas.push_back(Isa::avx2);
+  if (cpu.avx2 && cpu.avx512 && cpu.avx512_vnni) isas.push_back(Isa::avx512);
+#else
+  (void)cpu;
+#endif
+  return isas;
+}
+
+Result<Isa> choose_isa(const CpuInfo& cpu, std::string_view forced) {
+  const std::vector<Isa> available = available_isas(cpu);
+  if (forced.empty()) return available.back();
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    if (to_string(isa) != forced) continue;
+    if (std::ranges::find(available, isa) == available.end())
+      return fail(ErrorCode::unsupported, "PAGODA_ISA asks for {}, which this processor ({}) or build lacks", forced,
+                  cpu.model_name);
+    return isa;
+  }
+  return fail(ErrorCode::invalid_argument, "PAGODA_ISA is '{}'; it must be scalar, avx2 or avx512", forced);
+}
+
+}  // namespace pagoda

@@ -1,0 +1,20 @@
+// What each ISA folder entry provides; joined into one table by kernels.cpp.
+#pragma once
+
+#include "kernels/linear.h"
+#include "kernels/ops.h"
+
+namespace pagoda::isa_scalar {
+LinearKernels linear_kernels();
+OpKernels op_kernels();
+}  // namespace pagoda::isa_scalar
+
+namespace pagoda::isa_avx2 {
+LinearKernels linear_kernels();
+OpKernels op_kernels();
+}  // namespace pagoda::isa_avx2
+
+namespace pagoda::isa_avx512 {
+LinearKernels linear_kernels();
+OpKernels op_kernels();
+}  // namespace pagoda::isa_avx512
