@@ -5,15 +5,20 @@
 
 namespace pagoda {
 
+// Each table is built on first use: even its construction may use instructions of its ISA.
 const Kernels& kernels_for(Isa isa) {
-  static const Kernels scalar = {Isa::scalar, isa_scalar::linear_kernels(), isa_scalar::op_kernels()};
 #ifdef PAGODA_X86_KERNELS
-  static const Kernels avx2 = {Isa::avx2, isa_avx2::linear_kernels(), isa_avx2::op_kernels()};
-  static const Kernels avx512 = {Isa::avx512, isa_avx512::linear_kernels(), isa_avx512::op_kernels()};
-  if (isa == Isa::avx2) return avx2;
-  if (isa == Isa::avx512) return avx512;
+  if (isa == Isa::avx512) {
+    static const Kernels avx512 = {isa, isa_avx512::linear_kernels(), isa_avx512::op_kernels()};
+    return avx512;
+  }
+  if (isa == Isa::avx2) {
+    static const Kernels avx2 = {isa, isa_avx2::linear_kernels(), isa_avx2::op_kernels()};
+    return avx2;
+  }
 #endif
   PAGODA_CHECK(isa == Isa::scalar, "this build has no {} kernels", to_string(isa));
+  static const Kernels scalar = {isa, isa_scalar::linear_kernels(), isa_scalar::op_kernels()};
   return scalar;
 }
 

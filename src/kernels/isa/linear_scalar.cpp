@@ -1,0 +1,213 @@
+// The definition of linear layers: plain C++, one output at a time, written for reading.
+#include "kernels/isa/linear_layout.h"
+#include "kernels/isa/tables.h"
+#include "tensor/half.h"
+
+namespace pagoda::isa_scalar {
+
+namespace {
+
+constexpr int kRows = 16;
+
+float load_f16(const uint8_t* table, int row) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, table + 2 * row, sizeof bits);
+  return f16_to_f32(bits);
+}
+
+// Unsigned quant i of 32 k of a row; see linear_layout.h.
+int unpack(int bits, const uint8_t* quants, int row, int i) {
+  const int o = i / 4;
+  const auto v = [=](int vector) -> int { return quants[64 * vector + 4 * row + i % 4]; };
+  if (bits == 4) return v(o / 2) >> (o % 2 * 4) & 15;
+  if (bits == 5) {
+    if (o < 5) return v(o) & 31;
+    if (o == 5) return v(0) >> 5 | (v(1) >> 6) << 3;
+    if (o == 6) return v(2) >> 5 | (v(3) >> 6) << 3;
+    return v(4) >> 5 | (v(1) >> 5 & 1) << 3 | (v(3) >> 5 & 1) << 4;
+  }
+  if (bits == 6) {
+    const int first = o / 4 * 3;
+    if (o % 4 < 3) return v(first + o % 4) & 63;
+    return v(first) >> 6 | (v(first + 1) >> 6) << 2 | (v(first + 2) >> 6) << 4;
+  }
+  return v(o);
+}
+
+// One row of one packed block.
+struct RowBlock {
+  int quants[256];  // signed
+  int scales[16];
+  int mins[16];
+  float d;
+  float dmin;
+};
+
+void read_row(const PackedFormat& format, const uint8_t* block, int row, RowBlock& out) {
+  const BlockLayout at = block_layout(format);
+  for (int i = 0; i < format.block_length; ++i)
+    out.quants[i] = unpack(format.bits, block + at.quants + i / 32 * 64 * format.bits, row, i % 32) - format.zero_point;
+  out.d = load_f16(block + at.d, row);
+  out.dmin = format.has_min ? load_f16(block + at.dmin, row) : 0.0f;
+  if (format.block_length != 256) return;
+  for (int j = 0; j < 256 / format.sub_length; ++j) {
+    out.scales[j] = static_cast<int8_t>(block[at.scales + j * 16 + row]);
+    if (!format.has_min) continue;
+    out.mins[j] = format.sub_length == 32 ? block[at.mins + j / 2 * 32 + row * 2 + j % 2] : block[at.mins + j * 16 + row];
+  }
+}
+
+int dot(const int* q, const int8_t* a, int n) {
+  int sum = 0;
+  for (int i = 0; i < n; ++i) sum += q[i] * a[i];
+  return sum;
+}
+int sum_of(const int8_t* a, int n) {
+  int sum = 0;
+  for (int i = 0; i < n; ++i) sum += a[i];
+  return sum;
+}
+
+float add_block32(const PackedFormat& format, const RowBlock& w, const Activation32& a, float acc) {
+  acc = __builtin_fmaf(static_cast<float>(dot(w.quants, a.q, 32)), w.d * a.scale, acc);
+  if (format.has_min) acc = __builtin_fmaf(static_cast<float>(sum_of(a.q, 32)), w.dmin * a.scale, acc);
+  return acc;
+}
+
+float add_block256(const PackedFormat& format, const RowBlock& w, const Activation256& a, float acc) {
+  const int n = format.sub_length;
+  int scaled = 0;
+  int offset = 0;
+  for (int j = 0; j < 256 / n; ++j) {
+    scaled += w.scales[j] * dot(w.quants + j * n, a.q + j * n, n);
+    if (format.has_min) offset += w.mins[j] * sum_of(a.q + j * n, n);
+  }
+  acc = __builtin_fmaf(static_cast<float>(scaled), w.d * a.scale, acc);
+  if (format.has_min) acc = __builtin_fmaf(-static_cast<float>(offset), w.dmin * a.scale, acc);
+  return acc;
+}
+
+// acc[t] of tokens [0, num_tokens), whose activations start at `activations`, `stride` bytes apart.
+void quantised_row(const PackedFormat& format, const uint8_t* group, int row, int64_t num_cols,
+                   const std::byte* activations, int64_t stride, int64_t num_tokens, float* acc) {
+  const BlockLayout at = block_layout(format);
+  RowBlock w;
+  for (int64_t b = 0; b < num_cols / format.block_length; ++b) {
+    read_row(format, group + b * at.bytes, row, w);
+    for (int64_t t = 0; t < num_tokens; ++t) {
+      const std::byte* x = activations + t * stride;
+      acc[t] = format.block_length == 256
+                   ? add_block256(format, w, reinterpret_cast<const Activation256*>(x)[b], acc[t])
+                   : add_block32(format, w, reinterpret_cast<const Activation32*>(x)[b], acc[t]);
+    }
+  }
+}
+
+float plain_weight(DType dtype, const uint8_t* group, int64_t index) {
+  if (dtype == DType::f32) {
+    float value;
+    __builtin_memcpy(&value, group + 4 * index, sizeof value);
+    return value;
+  }
+  uint16_t bits;
+  __builtin_memcpy(&bits, group + 2 * index, sizeof bits);
+  return dtype == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+}
+
+void plain_row(DType dtype, const uint8_t* group, int row, int64_t num_cols, const std::byte* activations,
+               int64_t stride, int64_t num_tokens, float* acc) {
+  for (int64_t k = 0; k < num_cols; ++k) {
+    const float w = plain_weight(dtype, group, k * kRows + row);
+    for (int64_t t = 0; t < num_tokens; ++t)
+      acc[t] = __builtin_fmaf(w, reinterpret_cast<const float*>(activations + t * stride)[k], acc[t]);
+  }
+}
+
+// The outputs of one row for a few tokens.
+void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_t num_tokens, float* acc) {
+  const PackedWeight& w = args.weight;
+  const auto stride = static_cast<int64_t>(activation_row_bytes(activation_format(w.dtype), w.num_cols));
+  const size_t group_bytes = packed_group_bytes(w.dtype, w.num_cols);
+  const auto* group = reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * group_bytes;
+  const std::byte* activations = args.activations + token_begin * stride;
+  const int lane = static_cast<int>(row % kRows);
+  if (is_float(w.dtype))
+    plain_row(w.dtype, group, lane, w.num_cols, activations, stride, num_tokens, acc);
+  else
+    quantised_row(packed_format(w.dtype), group, lane, w.num_cols, activations, stride, num_tokens, acc);
+}
+
+void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  constexpr int64_t kTokens = 16;
+  const int64_t row_end = group_end * kRows < args.weight.num_rows ? group_end * kRows : args.weight.num_rows;
+  for (int64_t row = group_begin * kRows; row < row_end; ++row) {
+    for (int64_t t = 0; t < args.num_tokens; t += kTokens) {
+      const int64_t n = args.num_tokens - t < kTokens ? args.num_tokens - t : kTokens;
+      float acc[kTokens] = {};
+      linear_row(args, row, t, n, acc);
+      for (int64_t i = 0; i < n; ++i) {
+        float* out = args.out + (t + i) * args.out_stride + row;
+        const float y = args.bias != nullptr ? acc[i] + args.bias[row] : acc[i];
+        *out = args.store == Store::add ? *out + y : y;
+      }
+    }
+  }
+}
+
+// Scale and quants of a block. The comparisons are written so that NaN loses in the maximum and becomes 0 as a quant.
+float quantise_block(const float* x, int n, int8_t* q) {
+  float max = 0.0f;
+  for (int i = 0; i < n; ++i) {
+    const float magnitude = __builtin_fabsf(x[i]);
+    max = magnitude > max ? magnitude : max;
+  }
+  const float inverse = max > 0.0f ? 127.0f / max : 0.0f;
+  for (int i = 0; i < n; ++i) {
+    float value = x[i] * inverse;
+    value = value == value ? value : 0.0f;
+    value = value > -127.0f ? value : -127.0f;
+    value = value < 127.0f ? value : 127.0f;
+    constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, to nearest even
+    q[i] = static_cast<int8_t>((value + kRounder) - kRounder);
+  }
+  return max / 127.0f;
+}
+
+void quantise_32(const float* x, int64_t num_cols, Activation32* out) {
+  for (; num_cols > 0; num_cols -= 32, x += 32, ++out) {
+    out->scale = quantise_block(x, 32, out->q);
+    const int sum = sum_of(out->q, 32);
+    out->sum = static_cast<float>(sum);
+    out->minus_8_sum = -8 * sum;
+    out->minus_16_sum = -16 * sum;
+    out->minus_128_sum = -128 * sum;
+  }
+}
+
+void quantise_256(const float* x, int64_t num_cols, Activation256* out) {
+  for (; num_cols > 0; num_cols -= 256, x += 256, ++out) {
+    out->scale = quantise_block(x, 256, out->q);
+    for (int j = 0; j < 8; ++j) out->sums32[j] = static_cast<int16_t>(sum_of(out->q + 32 * j, 32));
+    for (int j = 0; j < 16; ++j) out->minus_32_sums16[j] = -32 * sum_of(out->q + 16 * j, 16);
+  }
+}
+
+void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept {
+  size_t used = static_cast<size_t>(num_cols) * sizeof(float);
+  if (format == ActivationFormat::f32) {
+    __builtin_memcpy(out, x, used);
+  } else if (format == ActivationFormat::q8_32) {
+    quantise_32(x, num_cols, reinterpret_cast<Activation32*>(out));
+    used = static_cast<size_t>(num_cols / 32) * sizeof(Activation32);
+  } else {
+    quantise_256(x, num_cols, reinterpret_cast<Activation256*>(out));
+    used = static_cast<size_t>(num_cols / 256) * sizeof(Activation256);
+  }
+  __builtin_memset(out + used, 0, activation_row_bytes(format, num_cols) - used);
+}
+
+}  // namespace
+
+LinearKernels linear_kernels() { return {quantize, linear}; }
+
+}  // namespace pagoda::isa_scalar
