@@ -3,10 +3,9 @@
 // Only place and commit change state. For a fixed order of arrival a run is deterministic.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -25,6 +24,7 @@ class Engine {
   struct Parts {
     std::unique_ptr<Model> model;
     std::shared_ptr<const Tokenizer> tokenizer;
+    std::vector<TokenId> end_tokens;  // end a sequence unless it ignores them; the tokenizer's eos_id() need not be here
     std::unique_ptr<ThreadPool> pool;
     const Kernels* kernels = nullptr;
     std::shared_ptr<const Clock> clock;
@@ -35,7 +35,8 @@ class Engine {
 
   // ---- any thread ----
   // Checks the request and puts it in the bounded inbox. invalid_argument names the parameter; a prompt that does not
-  // fit the context says both numbers; overloaded when the queue is full (retry_after_seconds() estimates the wait).
+  // fit the context says both numbers; overloaded when max_sequences + max_queued_requests are unfinished already
+  // (retry_after_seconds() estimates the wait) or after drain().
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   // The request ends within one step and its pages are free then. Unknown or finished ids are ignored.
   void cancel(RequestId id);

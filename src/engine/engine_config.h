@@ -23,6 +23,7 @@ struct EngineOptions {
   KvType kv_type = KvType::automatic;
   std::string policy;               // default "fcfs"
   uint64_t max_kv_bytes = 0;        // a further bound on the KV pool; default: what the memory allows
+  uint64_t seed = 0;                // requests without a seed get one derived from this and their number
 };
 
 struct EngineConfig {
@@ -37,7 +38,8 @@ struct EngineConfig {
   int32_t num_pages = 0;            // KV pool
   uint64_t kv_bytes = 0;
   uint64_t weight_bytes = 0;
-  uint64_t workspace_bytes = 0;     // forward scratch and logits rows
+  uint64_t workspace_bytes = 0;     // forward scratch, logits rows and sampling scratch
+  uint64_t seed = 0;
 
   int64_t kv_capacity_tokens() const { return int64_t{num_pages} * kPageTokens; }
   BatchLimits batch_limits() const;

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -14,6 +13,9 @@
 #include "kv/page_allocator.h"
 
 namespace pagoda {
+
+// Pages that hold num_tokens tokens.
+constexpr int64_t pages_for(int64_t num_tokens) { return (num_tokens + kPageTokens - 1) / kPageTokens; }
 
 // A block table in the cache. Small integers, reused after release.
 using KvHandle = int32_t;
@@ -38,7 +40,8 @@ class KvCache {
   void commit(KvHandle handle, int64_t new_length);
   // Forgets positions from new_length on and frees pages that hold nothing else (reserved ones too).
   void truncate(KvHandle handle, int64_t new_length);
-  // A second table that shares all pages of this one up to its length.
+  // A second table that shares all pages of this one up to its length. What was reserved in a page that is now shared
+  // must be reserved anew.
   KvHandle fork(KvHandle handle);
 
   int64_t length(KvHandle handle) const;
@@ -47,7 +50,9 @@ class KvCache {
 
   int32_t num_free_pages() const { return allocator_.num_free(); }
   int32_t num_pages() const { return allocator_.num_pages(); }
-  int64_t live_tokens() const;  // sum of lengths, shared tokens counted once per page
+  // Tokens held, shared ones counted once. For tests and reports: takes time and memory in proportion to the pool.
+  int64_t live_tokens() const;
+  // Aborts with the offending page or table if a reference count, a length or the free list is wrong. Likewise slow.
   void check_invariants() const;
 
  private:
@@ -56,7 +61,13 @@ class KvCache {
     int64_t length = 0;
     bool in_use = false;
   };
+  Table& table(KvHandle handle);
+  const Table& table(KvHandle handle) const;
+  // Whether the page that position `length` falls in is partly filled and shared.
+  bool last_page_needs_copy(const Table& table) const;
+
   KvPool* pool_;
+  int64_t max_context_;
   PageAllocator allocator_;
   std::vector<Table> tables_;
   std::vector<KvHandle> free_tables_;

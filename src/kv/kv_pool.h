@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "base/aligned_buffer.h"
 #include "base/result.h"
@@ -16,11 +17,15 @@ class KvPool {
 
   const KvShape& shape() const { return shape_; }
   int32_t num_pages() const { return num_pages_; }
+  // Valid while the pool stays where it is.
   KvLayerView layer(int index);
   // Copies all layers of a page (copy on write).
   void copy_page(PageId from, PageId to);
 
  private:
+  KvPool(const KvShape& shape, int32_t num_pages, AlignedBuffer buffer)
+      : shape_(shape), num_pages_(num_pages), buffer_(std::move(buffer)) {}
+
   KvShape shape_;
   int32_t num_pages_ = 0;
   AlignedBuffer buffer_;

@@ -8,44 +8,58 @@
 
 #include "kernels/kernels.h"
 #include "sample/sampling_params.h"
+#include "sample/top_selector.h"
 
 namespace pagoda {
 
-struct TokenLogprob {
-  int32_t token = 0;
-  float logprob = 0.0f;  // natural logarithm, of the unmodified distribution (before penalties and temperature)
-};
-
 struct SampledToken {
-  int32_t token = 0;
-  float logprob = 0.0f;                       // valid if num_logprobs >= 0
-  std::span<const TokenLogprob> top_logprobs;  // descending; valid until the sampler's next call
+  int32_t token = 0;                           // -1: the logits hold NaN or +infinity, or allow no token
+  float logprob = 0.0f;                        // valid if num_logprobs >= 0
+  std::span<const TokenLogprob> top_logprobs;  // descending, ties by id; valid until the sampler's next call
 };
 
-// What the penalties look at.
-struct SamplingHistory {
-  std::span<const int32_t> prompt;
+// What the choice of one token depends on beside its logits and parameters.
+struct SamplingState {
+  std::span<const int32_t> prompt;  // the penalties look at these two
   std::span<const int32_t> output;
+  std::span<const int32_t> banned;  // may not be chosen (end tokens before min_tokens)
+  uint64_t seed = 0;
+  int64_t position = 0;  // of the token being chosen
 };
 
 // Scratch for one vocabulary; not thread-safe. Allocates nothing after construction.
 class Sampler {
  public:
   Sampler(const Kernels& kernels, int64_t vocab_size);
+  // What one sampler takes of memory.
+  static size_t scratch_bytes(int64_t vocab_size);
 
-  // logits: [vocab_size], may be overwritten. Order: logprobs, logit_bias, penalties, temperature, top_k, top_p,
-  // min_p, draw. `position` is the position of the token being chosen.
-  SampledToken sample(std::span<float> logits, const SamplingParams& params, const SamplingHistory& history,
-                      int64_t position);
+  // logits: [vocab_size], changed during the call and restored at its end. Order: logprobs, logit_bias, penalties,
+  // temperature, top_k, top_p (of what top_k left), min_p, draw.
+  SampledToken sample(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
+  // Logprob of a given token (of a prompt), and the best ones, as sample() would report them.
+  SampledToken score(std::span<const float> logits, int32_t token, int32_t num_logprobs);
 
  private:
-  const Kernels* kernels_;
-  std::vector<TokenLogprob> candidates_;
-  std::vector<TokenLogprob> top_;
-  std::vector<int32_t> counts_;  // per token id; zero between calls
-};
+  void ban_and_bias(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> banned);
+  void penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
+  void change(std::span<float> logits, int32_t token, float value);
+  void restore(std::span<float> logits);
+  int32_t choose(std::span<const float> logits, const SamplingParams& params, float random);
+  int32_t draw_unfiltered(std::span<const float> scaled, double random);
+  double total_mass(std::span<const float> scaled, float max);
+  // Cuts top_p and min_p off the candidates (descending) and draws one of the rest.
+  int32_t draw_candidate(std::span<const TokenLogprob> candidates, double total, const SamplingParams& params,
+                         double random);
+  std::span<const TokenLogprob> report(float log_total, std::span<const float> logits, int32_t num_logprobs);
 
-// Uniform in [0, 1) with 24 bits, from (seed, position, stream).
-float uniform(uint64_t seed, uint64_t position, uint32_t stream);
+  const Kernels* kernels_;
+  TopSelector selector_;
+  std::vector<float> scaled_;         // [vocab_size] logits / temperature
+  std::vector<double> block_masses_;  // see draw_unfiltered
+  std::vector<TokenLogprob> top_;
+  std::vector<TokenLogprob> changed_;  // original logits in order of change
+  std::vector<int32_t> counts_;        // per token id; zero between calls
+};
 
 }  // namespace pagoda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,7 +11,7 @@
 namespace pagoda {
 
 struct SamplingParams {
-  float temperature = 1.0f;         // 0: greedy; else [0, 2] by the API, any positive number here
+  float temperature = 1.0f;         // below 1e-5: greedy; [0, 2] by the API, any positive number here
   int32_t top_k = 0;                // 0 or -1: all
   float top_p = 1.0f;               // (0, 1]
   float min_p = 0.0f;               // [0, 1]
@@ -18,7 +19,7 @@ struct SamplingParams {
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
   std::vector<std::pair<int32_t, float>> logit_bias;  // token id, bias in [-100, 100]
-  uint64_t seed = 0;                // the engine fills one in where the client gave none
+  std::optional<uint64_t> seed;     // none: the engine chooses one
   int32_t num_logprobs = -1;        // -1: none; 0: the chosen token's; n: also the n best (at most 20)
 };
 

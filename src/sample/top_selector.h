@@ -1,0 +1,30 @@
+// The n greatest of a row of logits without sorting it: one pass with a rising threshold.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sample/token_logprob.h"
+
+namespace pagoda {
+
+// Order of candidates: greater value first, smaller id first among equals.
+inline bool comes_before(const TokenLogprob& a, const TokenLogprob& b) {
+  return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
+}
+
+// Scratch for one vocabulary; not thread-safe. Allocates nothing after construction.
+class TopSelector {
+ public:
+  explicit TopSelector(int64_t vocab_size) : buffer_(static_cast<size_t>(vocab_size)) {}
+
+  // The min(n, size) first values >= floor in order (TokenLogprob::logprob holds the value); valid until the next
+  // call. -infinity is never among them.
+  std::span<const TokenLogprob> select(std::span<const float> values, size_t n, float floor);
+
+ private:
+  std::vector<TokenLogprob> buffer_;
+};
+
+}  // namespace pagoda
