@@ -1,0 +1,138 @@
+// Quantised activations: their definition at the edges, and the same bytes from every ISA.
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "kernels/isa/linear_layout.h"
+#include "kernels/linear_fixture.h"
+
+namespace pagoda {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+class QuantizeTest : public testing::TestWithParam<Isa> {
+ protected:
+  static std::vector<Activation32> blocks32(const std::vector<float>& x) {
+    const Activations row(GetParam(), ActivationFormat::q8_32, x, static_cast<int64_t>(x.size()));
+    std::vector<Activation32> blocks(x.size() / 32);
+    std::memcpy(blocks.data(), row.data(), blocks.size() * sizeof(Activation32));
+    return blocks;
+  }
+  static std::vector<Activation256> blocks256(const std::vector<float>& x) {
+    const Activations row(GetParam(), ActivationFormat::q8_256, x, static_cast<int64_t>(x.size()));
+    std::vector<Activation256> blocks(x.size() / 256);
+    std::memcpy(blocks.data(), row.data(), blocks.size() * sizeof(Activation256));
+    return blocks;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(AllIsas, QuantizeTest, testing::ValuesIn(available_isas(detect_cpu())),
+                         [](const testing::TestParamInfo<Isa>& info) { return std::string(to_string(info.param)); });
+
+TEST_P(QuantizeTest, BlockOf32HoldsScaleQuantsAndSums) {
+  std::vector<float> x(64);
+  for (size_t i = 0; i < 64; ++i) x[i] = static_cast<float>(i) - 20.0f;
+  const std::vector<Activation32> blocks = blocks32(x);
+  for (size_t b = 0; b < 2; ++b) {
+    const float max = b == 0 ? 20.0f : 43.0f;
+    EXPECT_EQ(blocks[b].scale, max / 127.0f);
+    int sum = 0;
+    for (size_t i = 0; i < 32; ++i) {
+      EXPECT_EQ(blocks[b].q[i], static_cast<int>(std::nearbyint(x[32 * b + i] * (127.0f / max)))) << i;
+      sum += blocks[b].q[i];
+    }
+    EXPECT_EQ(blocks[b].sum, static_cast<float>(sum));
+    EXPECT_EQ(blocks[b].minus_8_sum, -8 * sum);
+    EXPECT_EQ(blocks[b].minus_16_sum, -16 * sum);
+    EXPECT_EQ(blocks[b].minus_128_sum, -128 * sum);
+  }
+}
+
+TEST_P(QuantizeTest, BlockOf256HoldsScaleQuantsAndSums) {
+  std::vector<float> x(256);
+  for (size_t i = 0; i < 256; ++i) x[i] = std::ldexp(static_cast<float>((i * 37) % 255) - 127.0f, -3);
+  const Activation256 block = blocks256(x)[0];
+  EXPECT_EQ(block.scale, (127.0f / 8.0f) / 127.0f);
+  for (size_t i = 0; i < 256; ++i) EXPECT_EQ(block.q[i], x[i] * 8.0f) << i;
+  for (size_t j = 0; j < 16; ++j) {
+    int sum = 0;
+    for (size_t i = 0; i < 16; ++i) sum += block.q[16 * j + i];
+    EXPECT_EQ(block.minus_32_sums16[j], -32 * sum);
+  }
+  for (size_t j = 0; j < 8; ++j)
+    EXPECT_EQ(-32 * block.sums32[j], block.minus_32_sums16[2 * j] + block.minus_32_sums16[2 * j + 1]);
+}
+
+TEST_P(QuantizeTest, TiesRoundToEven) {
+  std::vector<float> x(256, 0.0f);
+  x[0] = 127.0f;
+  x[1] = 0.5f, x[2] = 1.5f, x[3] = 2.5f, x[4] = -0.5f, x[5] = -1.5f, x[6] = -2.5f, x[7] = 125.5f, x[8] = -126.5f;
+  const Activation32 small = blocks32(x)[0];
+  const Activation256 large = blocks256(x)[0];
+  const int expected[] = {127, 0, 2, 2, 0, -2, -2, 126, -126};
+  for (size_t i = 0; i < std::size(expected); ++i) {
+    EXPECT_EQ(small.q[i], expected[i]) << i;
+    EXPECT_EQ(large.q[i], expected[i]) << i;
+  }
+}
+
+TEST_P(QuantizeTest, ZeroBlocksHaveScaleZero) {
+  std::vector<float> x(256, 0.0f);
+  x[40] = -0.0f;
+  for (const Activation32& block : blocks32(x)) {
+    EXPECT_EQ(block.scale, 0.0f);
+    EXPECT_EQ(block.sum, 0.0f);
+    for (const int8_t q : block.q) EXPECT_EQ(q, 0);
+  }
+  const Activation256 block = blocks256(x)[0];
+  EXPECT_EQ(block.scale, 0.0f);
+  for (const int8_t q : block.q) EXPECT_EQ(q, 0);
+}
+
+TEST_P(QuantizeTest, InfinityMakesTheScaleInfiniteAndNanIsLeftOut) {
+  std::vector<float> x(32, 2.0f);
+  x[3] = -kInf;
+  const Activation32 with_infinity = blocks32(x)[0];
+  EXPECT_EQ(with_infinity.scale, kInf);
+  for (const int8_t q : with_infinity.q) EXPECT_EQ(q, 0);
+  x[3] = kNan;
+  const Activation32 with_nan = blocks32(x)[0];
+  EXPECT_EQ(with_nan.scale, 2.0f / 127.0f);
+  for (size_t i = 0; i < 32; ++i) EXPECT_EQ(with_nan.q[i], i == 3 ? 0 : 127);
+  EXPECT_EQ(blocks32(std::vector<float>(32, kNan))[0].scale, 0.0f);
+}
+
+// Values so small that 127 / max overflows still give quants in range, and zeros stay zeros.
+TEST_P(QuantizeTest, SubnormalBlocksStayInRange) {
+  std::vector<float> x(32, 0.0f);
+  x[0] = 1e-44f;
+  x[1] = -1e-44f;
+  const Activation32 block = blocks32(x)[0];
+  EXPECT_EQ(block.q[0], 127);
+  EXPECT_EQ(block.q[1], -127);
+  EXPECT_EQ(block.q[2], 0);
+}
+
+TEST_P(QuantizeTest, SameBytesAsTheDefinition) {
+  std::vector<float> x = random_floats(5 * 1024, 20);
+  x[7] = kNan, x[300] = kInf, x[600] = 1e-42f, x[1000] = 3e38f;
+  std::fill(x.begin() + 2048, x.begin() + 2560, 0.0f);
+  for (size_t i = 2560; i < 3072; ++i) x[i] = static_cast<float>(static_cast<int>(i * 31 % 509) - 254) / 2.0f;
+  for (const ActivationFormat format : {ActivationFormat::f32, ActivationFormat::q8_32, ActivationFormat::q8_256})
+    for (const int64_t cols : {1024, 256, 512})
+      EXPECT_EQ(Activations(GetParam(), format, x, cols).bytes(), Activations(Isa::scalar, format, x, cols).bytes());
+}
+
+TEST_P(QuantizeTest, ShortRowsOf32ArePadded) {
+  const std::vector<float> x = random_floats(7 * 32, 21);
+  const Activations row(GetParam(), ActivationFormat::q8_32, x, 7 * 32);
+  EXPECT_EQ(activation_row_bytes(ActivationFormat::q8_32, 7 * 32) % 64, 0u);
+  EXPECT_EQ(row.bytes(), Activations(Isa::scalar, ActivationFormat::q8_32, x, 7 * 32).bytes());
+  for (size_t i = 7 * sizeof(Activation32); i < row.bytes().size(); ++i) EXPECT_EQ(row.bytes()[i], std::byte{0});
+}
+
+}  // namespace
+}  // namespace pagoda

@@ -1,0 +1,181 @@
+// The scalar definition against double precision, and every ISA against the scalar definition, bit by bit.
+#include "kernels/linear.h"
+
+#include <cmath>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "kernels/linear_fixture.h"
+
+namespace pagoda {
+namespace {
+
+std::string name_of(const testing::TestParamInfo<DType>& info) { return std::string(to_string(info.param)); }
+
+class LinearTest : public testing::TestWithParam<DType> {
+ protected:
+  DType dtype() const { return GetParam(); }
+  ActivationFormat format() const { return activation_format(dtype()); }
+  // A multiple of every block length involved.
+  int64_t cols(int64_t blocks) const { return (info(dtype()).block_len == 256 ? 256 : 32) * blocks; }
+};
+INSTANTIATE_TEST_SUITE_P(AllFormats, LinearTest, testing::ValuesIn(kAllDTypes), name_of);
+
+// What quantised activations stand for: a row of x, rounded as the format says.
+std::vector<double> meant_by(ActivationFormat format, const float* x, int64_t cols) {
+  std::vector<double> values(x, x + cols);
+  if (format == ActivationFormat::f32) return values;
+  const int64_t block = format == ActivationFormat::q8_32 ? 32 : 256;
+  for (int64_t b = 0; b < cols; b += block) {
+    float max = 0;
+    for (int64_t i = b; i < b + block; ++i) max = std::max(max, std::fabs(x[i]));
+    for (int64_t i = b; i < b + block; ++i)
+      values[static_cast<size_t>(i)] = std::nearbyint(x[i] * (127.0f / max)) * static_cast<double>(max / 127.0f);
+  }
+  return values;
+}
+
+TEST_P(LinearTest, ScalarAgreesWithDoublePrecision) {
+  const int64_t tokens = 3;
+  const StoredMatrix stored(dtype(), 37, cols(6), Bits::random, 1);
+  const PackedMatrix packed(stored);
+  const std::vector<float> x = random_floats(static_cast<size_t>(tokens * stored.cols()), 2);
+  const std::vector<float> bias = random_floats(static_cast<size_t>(stored.rows()), 3);
+  const Activations activations(Isa::scalar, format(), x, stored.cols());
+  const LinearRun run = {.num_tokens = tokens, .bias = bias.data(), .store = Store::add, .initial = 0.5f};
+  const std::vector<float> out = run(packed.weight(), activations.data());
+  const auto stride = static_cast<int64_t>(out.size()) / tokens;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const std::vector<double> a = meant_by(format(), x.data() + t * stored.cols(), stored.cols());
+    for (int64_t r = 0; r < stored.rows(); ++r) {
+      const std::vector<float> w = stored.dequantised(r);
+      double expected = 0.5 + bias[static_cast<size_t>(r)];
+      double magnitude = std::fabs(expected);
+      for (size_t k = 0; k < w.size(); ++k) {
+        expected += a[k] * w[k];
+        magnitude += std::fabs(a[k] * w[k]);
+      }
+      ASSERT_NEAR(out[static_cast<size_t>(t * stride + r)], expected, 4e-7 * magnitude) << "row " << r << " token " << t;
+    }
+  }
+}
+
+// With scales that are powers of two and one activation of 127, every product is exact: the output is the weight.
+TEST_P(LinearTest, PackingKeepsEveryWeight) {
+  const StoredMatrix stored(dtype(), 19, cols(2), Bits::power_of_two, 4);
+  const PackedMatrix packed(stored);
+  const int64_t n = stored.cols();
+  std::vector<float> one_hot(static_cast<size_t>(n * n));
+  for (int64_t k = 0; k < n; ++k) one_hot[static_cast<size_t>(k * n + k)] = 127.0f;
+  const Activations activations(Isa::scalar, format(), one_hot, n);
+  const std::vector<float> out = LinearRun{.num_tokens = n}(packed.weight(), activations.data());
+  const auto stride = static_cast<int64_t>(out.size()) / n;
+  for (int64_t r = 0; r < stored.rows(); ++r) {
+    const std::vector<float> w = stored.dequantised(r);
+    for (int64_t k = 0; k < n; ++k)
+      ASSERT_EQ(out[static_cast<size_t>(k * stride + r)], 127.0f * w[static_cast<size_t>(k)]) << "row " << r << " k " << k;
+  }
+}
+
+TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
+  const StoredMatrix stored(dtype(), 50, cols(1), Bits::random, 5);
+  const PackedMatrix packed(stored);
+  const std::vector<float> x = random_floats(static_cast<size_t>(2 * stored.cols()), 6);
+  for (const Isa isa : available_isas(detect_cpu())) {
+    const Activations activations(isa, format(), x, stored.cols());
+    std::vector<float> out(2 * 64, -7.0f);
+    const LinearArgs args = {packed.weight(), activations.data(), 2, nullptr, out.data(), 64, Store::overwrite};
+    kernels_for(isa).linear.linear(args, 1, 2);
+    for (size_t i = 0; i < out.size(); ++i)
+      EXPECT_EQ(out[i] == -7.0f, i % 64 < 16 || i % 64 >= 32) << to_string(isa) << " element " << i;
+    std::ranges::fill(out, -7.0f);
+    kernels_for(isa).linear.linear(args, 3, 4);
+    for (size_t i = 0; i < out.size(); ++i)
+      EXPECT_EQ(out[i] == -7.0f, i % 64 < 48 || i % 64 >= 50) << to_string(isa) << " element " << i;
+  }
+}
+
+// The number of tokens decides which tile heights run: 1 to 17 and 33 reach all of them and their remainders.
+TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
+  for (const int64_t rows : {1, 16, 23, 64}) {
+    for (const int64_t blocks : {1, 2, 5}) {
+      const StoredMatrix stored(dtype(), rows, cols(blocks), Bits::random, static_cast<uint32_t>(rows + 100 * blocks));
+      const PackedMatrix packed(stored);
+      const std::vector<float> bias = random_floats(static_cast<size_t>(rows), 7);
+      const std::vector<float> x = random_floats(static_cast<size_t>(33 * stored.cols()), 8);
+      const Activations activations(Isa::scalar, format(), x, stored.cols());
+      LinearRun run = {.isa = Isa::scalar, .num_tokens = 33, .bias = bias.data()};
+      const std::vector<float> expected = run(packed.weight(), activations.data());
+      for (const Isa isa : vector_isas()) {
+        for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33}) {
+          run.isa = isa;
+          run.num_tokens = tokens;
+          run.groups_per_call = tokens % 3 == 0 ? 1 : 3;
+          const std::vector<float> out = run(packed.weight(), activations.data());
+          const std::vector<float> prefix(expected.begin(), expected.begin() + static_cast<int64_t>(out.size()));
+          ASSERT_EQ(bits_of(out), bits_of(prefix)) << to_string(isa) << " " << rows << "x" << stored.cols() << ", "
+                                                   << tokens << " tokens";
+        }
+      }
+    }
+  }
+}
+
+// More rows and tokens than one cache block of any body holds.
+TEST_P(LinearTest, LargeShapesGiveTheSameBits) {
+  const StoredMatrix stored(dtype(), 331, cols(info(dtype()).block_len == 256 ? 6 : 28), Bits::random, 9);
+  const PackedMatrix packed(stored);
+  const std::vector<float> x = random_floats(static_cast<size_t>(45 * stored.cols()), 10);
+  const Activations activations(Isa::scalar, format(), x, stored.cols());
+  const LinearRun scalar = {.num_tokens = 45, .store = Store::add, .initial = 0.25f};
+  const std::vector<float> expected = scalar(packed.weight(), activations.data());
+  for (const Isa isa : vector_isas()) {
+    LinearRun run = scalar;
+    run.isa = isa;
+    ASSERT_EQ(bits_of(run(packed.weight(), activations.data())), bits_of(expected)) << to_string(isa);
+  }
+}
+
+// All quants, scales and activations at their extremes: no integer step of any body may saturate or wrap.
+TEST_P(LinearTest, ExtremeValuesGiveTheSameBits) {
+  for (const Bits bits : {Bits::all_ones, Bits::all_zeros, Bits::minimum_bytes}) {
+    const StoredMatrix stored(dtype(), 16, cols(2), bits, 11);
+    const PackedMatrix packed(stored);
+    std::vector<float> x(static_cast<size_t>(9 * stored.cols()), 1.0f);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const size_t token = i / static_cast<size_t>(stored.cols());
+      if (token % 3 == 1 || (token % 3 == 2 && i % 2 == 1)) x[i] = -1.0f;
+    }
+    const Activations activations(Isa::scalar, format(), x, stored.cols());
+    LinearRun run = {.isa = Isa::scalar, .num_tokens = 9};
+    const std::vector<float> expected = run(packed.weight(), activations.data());
+    for (const Isa isa : vector_isas()) {
+      for (const int64_t tokens : {1, 2, 4, 9}) {
+        run.isa = isa;
+        run.num_tokens = tokens;
+        const std::vector<float> out = run(packed.weight(), activations.data());
+        const std::vector<float> prefix(expected.begin(), expected.begin() + static_cast<int64_t>(out.size()));
+        ASSERT_EQ(bits_of(out), bits_of(prefix)) << to_string(isa) << ", " << tokens << " tokens";
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, NullRowsArePackedAsZeros) {
+  const StoredMatrix stored(dtype(), 1, cols(1), Bits::random, 12);
+  std::array<const std::byte*, 16> rows = {};
+  rows[9] = stored.row(0);
+  const size_t group_bytes = packed_group_bytes(dtype(), stored.cols());
+  EXPECT_EQ(group_bytes % 64, 0u);
+  AlignedBuffer buffer = AlignedBuffer::allocate(group_bytes).value();
+  std::memset(buffer.data(), 0xcc, group_bytes);
+  pack_group(dtype(), rows, stored.cols(), buffer.data());
+  const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
+  const Activations activations(Isa::scalar, format(), x, stored.cols());
+  const std::vector<float> out = LinearRun{}({dtype(), 16, stored.cols(), buffer.data()}, activations.data());
+  for (size_t r = 0; r < 16; ++r) EXPECT_EQ(out[r] == 0.0f, r != 9) << "row " << r;
+}
+
+}  // namespace
+}  // namespace pagoda
