@@ -78,7 +78,8 @@ void KvCache::commit(KvHandle handle, int64_t new_length) {
   Table& target = table(handle);
   PAGODA_CHECK(new_length >= target.length && pages_for(new_length) <= static_cast<int64_t>(target.pages.size()),
                "{} -> {} tokens in {} pages", target.length, new_length, target.pages.size());
-  for (int64_t page = target.length / kPageTokens; page < pages_for(new_length) && new_length > target.length; ++page)
+  if (new_length == target.length) return;
+  for (int64_t page = target.length / kPageTokens; page < pages_for(new_length); ++page)
     PAGODA_CHECK(allocator_.ref_count(target.pages[static_cast<size_t>(page)]) == 1, "page {} of handle {} is shared",
                  page, handle);
   target.length = new_length;

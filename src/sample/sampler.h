@@ -31,7 +31,7 @@ struct SamplingState {
 class Sampler {
  public:
   Sampler(const Kernels& kernels, int64_t vocab_size);
-  // What one sampler takes of memory.
+  // Memory that one sampler takes.
   static size_t scratch_bytes(int64_t vocab_size);
 
   // logits: [vocab_size], changed during the call and restored at its end. Order: logprobs, logit_bias, penalties,
@@ -43,21 +43,22 @@ class Sampler {
  private:
   void ban_and_bias(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> banned);
   void penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
+  // Sets a logit and remembers the original for restore().
   void change(std::span<float> logits, int32_t token, float value);
   void restore(std::span<float> logits);
-  int32_t choose(std::span<const float> logits, const SamplingParams& params, float random);
-  int32_t draw_unfiltered(std::span<const float> scaled, double random);
-  double total_mass(std::span<const float> scaled, float max);
-  // Cuts top_p and min_p off the candidates (descending) and draws one of the rest.
-  int32_t draw_candidate(std::span<const TokenLogprob> candidates, double total, const SamplingParams& params,
-                         double random);
-  std::span<const TokenLogprob> report(float log_total, std::span<const float> logits, int32_t num_logprobs);
+
+  // `scaled`: logits over temperature; `random` in [0, 1).
+  int32_t draw_from_all(std::span<const float> scaled, double random);
+  int32_t draw_from_best(std::span<const float> scaled, const SamplingParams& params, double random);
+  // The sum of exp(value - max), and of each block of kBlock values.
+  double weigh_blocks(std::span<const float> scaled, float max);
+  std::span<const TokenLogprob> best_logprobs(std::span<const float> logits, float log_total, int32_t num_logprobs);
 
   const Kernels* kernels_;
   TopSelector selector_;
-  std::vector<float> scaled_;         // [vocab_size] logits / temperature
-  std::vector<double> block_masses_;  // see draw_unfiltered
-  std::vector<TokenLogprob> top_;
+  std::vector<float> scaled_;          // [vocab_size]
+  std::vector<double> block_weights_;  // [ceil(vocab_size / kBlock)]
+  std::vector<TokenLogprob> best_;     // what best_logprobs returns
   std::vector<TokenLogprob> changed_;  // original logits in order of change
   std::vector<int32_t> counts_;        // per token id; zero between calls
 };

@@ -1,6 +1,7 @@
 // How the next token is chosen; names and meanings as in the OpenAI API and vLLM.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -10,6 +11,9 @@
 
 namespace pagoda {
 
+inline constexpr int32_t kMaxLogprobs = 20;
+inline constexpr size_t kMaxLogitBiases = 1024;
+
 struct SamplingParams {
   float temperature = 1.0f;         // below 1e-5: greedy; [0, 2] by the API, any positive number here
   int32_t top_k = 0;                // 0 or -1: all
@@ -18,9 +22,9 @@ struct SamplingParams {
   float repetition_penalty = 1.0f;  // > 0; over prompt and output
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
-  std::vector<std::pair<int32_t, float>> logit_bias;  // token id, bias in [-100, 100]
+  std::vector<std::pair<int32_t, float>> logit_bias;  // token id (at most kMaxLogitBiases), bias in [-100, 100]
   std::optional<uint64_t> seed;     // none: the engine chooses one
-  int32_t num_logprobs = -1;        // -1: none; 0: the chosen token's; n: also the n best (at most 20)
+  int32_t num_logprobs = -1;        // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
 };
 
 // invalid_argument naming the parameter, if one is out of its range.

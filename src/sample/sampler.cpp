@@ -1,0 +1,232 @@
+#include "sample/sampler.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "sample/philox.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr float kGreedyTemperature = 1e-5f;
+constexpr uint32_t kDrawStream = 0;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// Values weighed together: a draw from the whole vocabulary looks into one block only.
+constexpr size_t kBlock = 1024;
+// How many candidates top_p asks for at first; it asks for the next number when they hold too little.
+constexpr size_t kCandidateSteps[] = {256, 4096};
+
+// Whether a value is NaN or +infinity; -infinity is fine (a masked token). Integer arithmetic in fixed blocks, which
+// compilers vectorise.
+bool holds_invalid(std::span<const float> values) {
+  constexpr uint32_t kInfinityBits = 0x7f800000;
+  constexpr uint32_t kNegativeInfinityBits = 0xff800000;
+  const auto invalid = [](float value) -> uint32_t {
+    const auto bits = std::bit_cast<uint32_t>(value);
+    return ((bits & kInfinityBits) == kInfinityBits) & (bits != kNegativeInfinityBits);
+  };
+  constexpr size_t kWidth = 16;
+  uint32_t found[kWidth] = {};
+  size_t i = 0;
+  for (; i + kWidth <= values.size(); i += kWidth)
+    for (size_t lane = 0; lane < kWidth; ++lane) found[lane] |= invalid(values[i + lane]);
+  for (; i < values.size(); ++i) found[0] |= invalid(values[i]);
+  return std::ranges::any_of(found, [](uint32_t lane) { return lane != 0; });
+}
+
+bool has_penalty(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
+}
+
+double weight(float value, float max) { return std::exp(static_cast<double>(value) - static_cast<double>(max)); }
+
+// The first of `candidates` at which the running sum of weights exceeds random * total of these weights.
+int32_t draw(std::span<const TokenLogprob> candidates, float max, double random) {
+  double total = 0.0;
+  for (const TokenLogprob& candidate : candidates) total += weight(candidate.logprob, max);
+  double rest = random * total;
+  for (const TokenLogprob& candidate : candidates) {
+    rest -= weight(candidate.logprob, max);
+    if (rest < 0.0) return candidate.token;
+  }
+  return candidates.back().token;
+}
+
+// The shortest prefix that holds at least `mass`, or nothing if all of them hold less.
+std::span<const TokenLogprob> prefix_with_mass(std::span<const TokenLogprob> candidates, float max, double mass) {
+  double sum = 0.0;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    sum += weight(candidates[i].logprob, max);
+    if (sum >= mass) return candidates.first(i + 1);
+  }
+  return {};
+}
+
+}  // namespace
+
+Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
+    : kernels_(&kernels),
+      selector_(vocab_size),
+      scaled_(static_cast<size_t>(vocab_size)),
+      block_weights_((static_cast<size_t>(vocab_size) + kBlock - 1) / kBlock),
+      best_(kMaxLogprobs),
+      counts_(static_cast<size_t>(vocab_size), 0) {
+  changed_.reserve(static_cast<size_t>(vocab_size) + kMaxLogitBiases);
+}
+
+size_t Sampler::scratch_bytes(int64_t vocab_size) {
+  const size_t per_token = 2 * sizeof(TokenLogprob) + sizeof(float) + sizeof(int32_t);
+  return static_cast<size_t>(vocab_size) * per_token + kMaxLogitBiases * sizeof(TokenLogprob);
+}
+
+SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& params, const SamplingState& state) {
+  PAGODA_CHECK(logits.size() == scaled_.size(), "{} logits for a vocabulary of {}", logits.size(), scaled_.size());
+  if (holds_invalid(logits)) return {.token = -1};
+  const auto n = static_cast<int64_t>(logits.size());
+  SampledToken sampled;
+  float log_total = 0.0f;
+  if (params.num_logprobs >= 0) {
+    log_total = kernels_->ops.log_sum_exp(logits.data(), n);
+    sampled.top_logprobs = best_logprobs(logits, log_total, params.num_logprobs);
+  }
+  ban_and_bias(logits, params, state.banned);
+  if (has_penalty(params)) penalise(logits, params, state);
+  sampled.token = static_cast<int32_t>(kernels_->ops.argmax(logits.data(), n));
+  const float max = logits[static_cast<size_t>(sampled.token)];
+  if (max != -kInfinity && params.temperature >= kGreedyTemperature) {
+    std::ranges::transform(logits, scaled_.begin(), [&](float logit) { return logit / params.temperature; });
+    const double random = uniform(state.seed, static_cast<uint64_t>(state.position), kDrawStream);
+    const bool all = params.top_k <= 0 && params.top_p >= 1.0f && params.min_p <= 0.0f;
+    sampled.token = all ? draw_from_all(scaled_, random) : draw_from_best(scaled_, params, random);
+  }
+  restore(logits);
+  if (max == -kInfinity) return {.token = -1};
+  if (params.num_logprobs >= 0) sampled.logprob = logits[static_cast<size_t>(sampled.token)] - log_total;
+  return sampled;
+}
+
+SampledToken Sampler::score(std::span<const float> logits, int32_t token, int32_t num_logprobs) {
+  if (holds_invalid(logits)) return {.token = -1};
+  const float log_total = kernels_->ops.log_sum_exp(logits.data(), static_cast<int64_t>(logits.size()));
+  return {.token = token,
+          .logprob = logits[static_cast<size_t>(token)] - log_total,
+          .top_logprobs = best_logprobs(logits, log_total, num_logprobs)};
+}
+
+void Sampler::change(std::span<float> logits, int32_t token, float value) {
+  float& logit = logits[static_cast<size_t>(token)];
+  changed_.push_back({token, logit});
+  logit = value;
+}
+
+void Sampler::restore(std::span<float> logits) {
+  for (auto original = changed_.rbegin(); original != changed_.rend(); ++original)
+    logits[static_cast<size_t>(original->token)] = original->logprob;
+  changed_.clear();
+}
+
+void Sampler::ban_and_bias(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> banned) {
+  for (const auto& [token, bias] : params.logit_bias)
+    change(logits, token, logits[static_cast<size_t>(token)] + bias);
+  for (const int32_t token : banned) change(logits, token, -kInfinity);
+}
+
+void Sampler::penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state) {
+  // Pass 1 counts the output and visits each of its tokens once; pass 2 visits what only the prompt has, marking it.
+  for (const int32_t token : state.output) ++counts_[static_cast<size_t>(token)];
+  const auto repeat = [&](float logit) {
+    return logit > 0.0f ? logit / params.repetition_penalty : logit * params.repetition_penalty;
+  };
+  for (const int32_t token : state.output) {
+    int32_t& count = counts_[static_cast<size_t>(token)];
+    if (count <= 0) continue;
+    const float logit = repeat(logits[static_cast<size_t>(token)]);
+    change(logits, token, logit - params.presence_penalty - params.frequency_penalty * static_cast<float>(count));
+    count = -1;
+  }
+  if (params.repetition_penalty != 1.0f) {
+    for (const int32_t token : state.prompt) {
+      int32_t& count = counts_[static_cast<size_t>(token)];
+      if (count < 0) continue;
+      change(logits, token, repeat(logits[static_cast<size_t>(token)]));
+      count = -1;
+    }
+    for (const int32_t token : state.prompt) counts_[static_cast<size_t>(token)] = 0;
+  }
+  for (const int32_t token : state.output) counts_[static_cast<size_t>(token)] = 0;
+}
+
+double Sampler::weigh_blocks(std::span<const float> scaled, float max) {
+  double total = 0.0;
+  for (size_t block = 0; block < block_weights_.size(); ++block) {
+    const size_t begin = block * kBlock;
+    const size_t size = std::min(kBlock, scaled.size() - begin);
+    const float log_weight = kernels_->ops.log_sum_exp(scaled.data() + begin, static_cast<int64_t>(size));
+    // A block of masked tokens only may come back as NaN.
+    block_weights_[block] = log_weight > -kInfinity ? weight(log_weight, max) : 0.0;
+    total += block_weights_[block];
+  }
+  return total;
+}
+
+int32_t Sampler::draw_from_all(std::span<const float> scaled, double random) {
+  const float max = kernels_->ops.max(scaled.data(), static_cast<int64_t>(scaled.size()));
+  double rest = random * weigh_blocks(scaled, max);
+  size_t block = 0;
+  while (block + 1 < block_weights_.size() && rest >= block_weights_[block]) rest -= block_weights_[block++];
+  // The last token with any weight stands in where rounding leaves a rest.
+  int32_t last = -1;
+  for (size_t token = block * kBlock; token < scaled.size(); ++token) {
+    if (scaled[token] == -kInfinity) continue;
+    last = static_cast<int32_t>(token);
+    rest -= weight(scaled[token], max);
+    if (rest < 0.0) return last;
+  }
+  const auto n = static_cast<int64_t>(scaled.size());
+  return last >= 0 ? last : static_cast<int32_t>(kernels_->ops.argmax(scaled.data(), n));
+}
+
+int32_t Sampler::draw_from_best(std::span<const float> scaled, const SamplingParams& params, double random) {
+  const float max = kernels_->ops.max(scaled.data(), static_cast<int64_t>(scaled.size()));
+  const float min_p_floor = params.min_p > 0.0f ? max + std::log(params.min_p) : -kInfinity;
+  const auto above_floor = [&](std::span<const TokenLogprob> candidates) {
+    const auto end = std::ranges::find_if(candidates, [&](const auto& c) { return c.logprob < min_p_floor; });
+    return std::span(candidates.begin(), end);
+  };
+  if (params.top_k > 0) {
+    auto candidates = selector_.select(scaled, static_cast<size_t>(params.top_k), -kInfinity);
+    if (params.top_p < 1.0f) {
+      double total = 0.0;
+      for (const TokenLogprob& candidate : candidates) total += weight(candidate.logprob, max);
+      const auto prefix = prefix_with_mass(candidates, max, params.top_p * total);
+      if (!prefix.empty()) candidates = prefix;
+    }
+    return draw(above_floor(candidates), max, random);
+  }
+  if (params.top_p >= 1.0f) return draw(selector_.select(scaled, scaled.size(), min_p_floor), max, random);
+  const double mass = params.top_p * weigh_blocks(scaled, max);
+  for (const size_t n : kCandidateSteps) {
+    const auto candidates = selector_.select(scaled, n, min_p_floor);
+    const auto prefix = prefix_with_mass(candidates, max, mass);
+    if (!prefix.empty()) return draw(prefix, max, random);
+    if (candidates.size() < n) return draw(candidates, max, random);
+  }
+  const auto candidates = selector_.select(scaled, scaled.size(), min_p_floor);
+  const auto prefix = prefix_with_mass(candidates, max, mass);
+  return draw(prefix.empty() ? candidates : prefix, max, random);
+}
+
+std::span<const TokenLogprob> Sampler::best_logprobs(std::span<const float> logits, float log_total,
+                                                     int32_t num_logprobs) {
+  const auto selected = selector_.select(logits, static_cast<size_t>(std::max(num_logprobs, 0)), -kInfinity);
+  std::ranges::transform(selected, best_.begin(), [&](TokenLogprob candidate) {
+    return TokenLogprob{candidate.token, candidate.logprob - log_total};
+  });
+  return std::span(best_).first(selected.size());
+}
+
+}  // namespace pagoda
