@@ -55,4 +55,4 @@ setup-test:
 	@tools/setup.sh test
 
 configure: | setup
-	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) $(if $(filter build run,$(MAKECMDGOALS)),-DPAGODA_TESTS=$(shell dpkg -s libgtest-dev >/dev/null 2>&1 && echo ON || echo OFF)) >/dev/null
+	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) >/dev/null
