@@ -56,14 +56,16 @@ TEST_P(QuantizeTest, BlockOf256HoldsScaleQuantsAndSums) {
   for (size_t i = 0; i < 256; ++i) x[i] = std::ldexp(static_cast<float>((i * 37) % 255) - 127.0f, -3);
   const Activation256 block = blocks256(x)[0];
   EXPECT_EQ(block.scale, (127.0f / 8.0f) / 127.0f);
-  for (size_t i = 0; i < 256; ++i) EXPECT_EQ(block.q[i], x[i] * 8.0f) << i;
-  for (size_t j = 0; j < 16; ++j) {
-    int sum = 0;
-    for (size_t i = 0; i < 16; ++i) sum += block.q[16 * j + i];
-    EXPECT_EQ(block.minus_32_sums16[j], -32 * sum);
+  for (size_t run = 0; run < 8; ++run) {
+    int sums[2] = {};
+    for (size_t i = 0; i < 32; ++i) {
+      EXPECT_EQ(block.runs[run].q[i], x[32 * run + i] * 8.0f) << i;
+      sums[i / 16] += block.runs[run].q[i];
+    }
+    EXPECT_EQ(block.runs[run].minus_32_sums16[0], -32 * sums[0]);
+    EXPECT_EQ(block.runs[run].minus_32_sums16[1], -32 * sums[1]);
+    EXPECT_EQ(block.sums32[run], sums[0] + sums[1]);
   }
-  for (size_t j = 0; j < 8; ++j)
-    EXPECT_EQ(-32 * block.sums32[j], block.minus_32_sums16[2 * j] + block.minus_32_sums16[2 * j + 1]);
 }
 
 TEST_P(QuantizeTest, TiesRoundToEven) {
@@ -75,7 +77,7 @@ TEST_P(QuantizeTest, TiesRoundToEven) {
   const int expected[] = {127, 0, 2, 2, 0, -2, -2, 126, -126};
   for (size_t i = 0; i < std::size(expected); ++i) {
     EXPECT_EQ(small.q[i], expected[i]) << i;
-    EXPECT_EQ(large.q[i], expected[i]) << i;
+    EXPECT_EQ(large.runs[0].q[i], expected[i]) << i;
   }
 }
 
@@ -89,7 +91,8 @@ TEST_P(QuantizeTest, ZeroBlocksHaveScaleZero) {
   }
   const Activation256 block = blocks256(x)[0];
   EXPECT_EQ(block.scale, 0.0f);
-  for (const int8_t q : block.q) EXPECT_EQ(q, 0);
+  for (const auto& run : block.runs)
+    for (const int8_t q : run.q) EXPECT_EQ(q, 0);
 }
 
 TEST_P(QuantizeTest, InfinityMakesTheScaleInfiniteAndNanIsLeftOut) {

@@ -1,2 +1,276 @@
+// Linear layers with AVX-512 VNNI: vpdpbusd multiplies unsigned weights by signed activations, which come as 4-byte
+// broadcasts from the L1 cache. Unpacked weights of 32 k stay in 8 registers while up to 8 tokens pass.
+#include <immintrin.h>
+
+#include "kernels/isa/linear_driver.h"
 #include "kernels/isa/tables.h"
-namespace pagoda::isa_avx512 { LinearKernels linear_kernels() { return isa_scalar::linear_kernels(); } }
+
+namespace pagoda::isa_avx512 {
+
+namespace {
+
+PAGODA_INLINE __m512i load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+PAGODA_INLINE __m512i broadcast(const void* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return _mm512_set1_epi32(value);
+}
+PAGODA_INLINE __m512 broadcast_float(const void* p) { return _mm512_castsi512_ps(broadcast(p)); }
+PAGODA_INLINE __m512 load_f16(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+PAGODA_INLINE __m128i load128(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+// (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
+template <int kShift>
+PAGODA_INLINE __m512i field(__m512i v, int mask) {
+  return _mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)));
+}
+// ((v >> shift) & mask) | rest, in one ternary operation after the shift.
+template <int kShift>
+PAGODA_INLINE __m512i field_or(__m512i v, int mask, __m512i rest) {
+  constexpr int kAAndBOrC = 0xea;
+  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)), rest,
+                                   kAAndBOrC);
+}
+
+// The 8 operands of 32 k; the inverse of the packing in linear_layout.h.
+template <int kBits>
+PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
+  if constexpr (kBits == 4) {
+    PAGODA_UNROLL for (int g = 0; g < 4; ++g) {
+      const __m512i v = load(p + 64 * g);
+      w[2 * g] = _mm512_and_si512(v, _mm512_set1_epi8(15));
+      w[2 * g + 1] = field<4>(v, 15);
+    }
+  } else if constexpr (kBits == 5) {
+    __m512i v[5];
+    PAGODA_UNROLL for (int i = 0; i < 5; ++i) {
+      v[i] = load(p + 64 * i);
+      w[i] = _mm512_and_si512(v[i], _mm512_set1_epi8(31));
+    }
+    w[5] = field_or<3>(v[1], 0x18, field<5>(v[0], 7));
+    w[6] = field_or<3>(v[3], 0x18, field<5>(v[2], 7));
+    w[7] = field_or<1>(v[3], 0x10, field_or<2>(v[1], 0x08, field<5>(v[4], 7)));
+  } else if constexpr (kBits == 6) {
+    PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
+      __m512i v[3];
+      PAGODA_UNROLL for (int i = 0; i < 3; ++i) {
+        v[i] = load(p + 64 * (3 * h + i));
+        w[4 * h + i] = _mm512_and_si512(v[i], _mm512_set1_epi8(63));
+      }
+      w[4 * h + 3] = field_or<2>(v[2], 0x30, field_or<4>(v[1], 0x0c, field<6>(v[0], 3)));
+    }
+  } else {
+    PAGODA_UNROLL for (int o = 0; o < 8; ++o) w[o] = load(p + 64 * o);
+  }
+}
+
+// t[i] += dot products of operands [kFirst, kFirst + kCount) with token (first_token + i); `rows` is at the 32 k. A
+// single token gets two chains, so that the latency of vpdpbusd does not bind.
+template <int kFirst, int kCount, int kTile, int kTokens>
+PAGODA_INLINE void dot(const __m512i (&w)[8], const TokenRows<kTile>& rows, int first_token,
+                       __m512i (&t)[kTokens]) {
+  if constexpr (kTokens == 1) {
+    __m512i odd = _mm512_setzero_si512();
+    PAGODA_UNROLL for (int o = kFirst; o < kFirst + kCount; o += 2) {
+      t[0] = _mm512_dpbusd_epi32(t[0], w[o], broadcast(rows[first_token] + 4 * o));
+      odd = _mm512_dpbusd_epi32(odd, w[o + 1], broadcast(rows[first_token] + 4 * (o + 1)));
+    }
+    t[0] = _mm512_add_epi32(t[0], odd);
+  } else {
+    PAGODA_UNROLL for (int o = kFirst; o < kFirst + kCount; ++o) {
+      PAGODA_UNROLL for (int i = 0; i < kTokens; ++i)
+        t[i] = _mm512_dpbusd_epi32(t[i], w[o], broadcast(rows[first_token + i] + 4 * o));
+    }
+  }
+}
+
+// Tokens whose integer sums are live at the same time.
+template <int kTokens>
+inline constexpr int kLive = kTokens <= 4 ? kTokens : kTokens / 2;
+
+template <int kTokens>
+PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
+  const auto mask = static_cast<__mmask16>((1u << tile.num_rows) - 1);
+  const __m512 bias = tile.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, tile.bias);
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+    float* out = tile.out + t * tile.out_stride;
+    __m512 y = tile.bias == nullptr ? acc[t] : _mm512_add_ps(acc[t], bias);
+    if (tile.store == Store::add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), y);
+    _mm512_mask_storeu_ps(out, mask, y);
+  }
+}
+
+template <PackedFormat kFormat>
+constexpr int zero_point_offset() {
+  switch (kFormat.zero_point) {
+    case 8: return offsetof(Activation32, minus_8_sum);
+    case 16: return offsetof(Activation32, minus_16_sum);
+    default: return offsetof(Activation32, minus_128_sum);
+  }
+}
+
+template <PackedFormat kFormat, int kTokens>
+PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
+  constexpr BlockLayout kAt = block_layout(kFormat);
+  constexpr int kStep = kLive<kTokens>;
+  const __m512 d = load_f16(block);
+  __m512i w[8];
+  unpack<kFormat.bits>(block + kAt.quants, w);
+  PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
+    __m512i t[kStep];
+    PAGODA_UNROLL for (int i = 0; i < kStep; ++i)
+      t[i] = kFormat.zero_point == 0 ? _mm512_setzero_si512()
+                                     : broadcast(rows[first + i] + zero_point_offset<kFormat>());
+    dot<0, 8>(w, rows, first, t);
+    PAGODA_UNROLL for (int i = 0; i < kStep; ++i) {
+      const __m512 s = broadcast_float(rows[first + i] + offsetof(Activation32, scale));
+      __m512& a = acc[first + i];
+      a = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[i]), _mm512_mul_ps(d, s), a);
+      if constexpr (kFormat.has_min != 0) {
+        const __m512 m = load_f16(block + kAt.dmin);
+        a = _mm512_fmadd_ps(broadcast_float(rows[first + i] + offsetof(Activation32, sum)), _mm512_mul_ps(m, s), a);
+      }
+    }
+  }
+}
+
+// sums[t] += scale * dot product, for 32 k (an Activation256::Run) that have one scale or two.
+template <PackedFormat kFormat, int kTokens>
+PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const TokenRows<kTokens>& rows,
+                           __m512i (&sums)[kTokens]) {
+  constexpr int kStep = kLive<kTokens>;
+  __m512i w[8];
+  unpack<kFormat.bits>(quants, w);
+  if constexpr (kFormat.sub_length == 32) {
+    const __m512i scale = _mm512_cvtepi8_epi32(load128(scales));
+    PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
+      __m512i t[kStep];
+      PAGODA_UNROLL for (int i = 0; i < kStep; ++i) t[i] = _mm512_setzero_si512();
+      dot<0, 8>(w, rows, first, t);
+      PAGODA_UNROLL for (int i = 0; i < kStep; ++i)
+        sums[first + i] = _mm512_add_epi32(sums[first + i], _mm512_mullo_epi32(t[i], scale));
+    }
+  } else {
+    const __m512i scale0 = _mm512_cvtepi8_epi32(load128(scales));
+    const __m512i scale1 = _mm512_cvtepi8_epi32(load128(scales + 16));
+    PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
+      __m512i t[kStep];
+      __m512i u[kStep];
+      PAGODA_UNROLL for (int i = 0; i < kStep; ++i) {
+        const std::byte* start = rows[first + i] + offsetof(Activation256::Run, minus_32_sums16);
+        t[i] = kFormat.zero_point == 0 ? _mm512_setzero_si512() : broadcast(start);
+        u[i] = kFormat.zero_point == 0 ? _mm512_setzero_si512() : broadcast(start + 4);
+      }
+      dot<0, 4>(w, rows, first, t);
+      dot<4, 4>(w, rows, first, u);
+      PAGODA_UNROLL for (int i = 0; i < kStep; ++i) {
+        const __m512i scaled = _mm512_add_epi32(_mm512_mullo_epi32(t[i], scale0), _mm512_mullo_epi32(u[i], scale1));
+        sums[first + i] = _mm512_add_epi32(sums[first + i], scaled);
+      }
+    }
+  }
+}
+
+// Sum over the sub-blocks of min * (sum of activations), for each token.
+template <PackedFormat kFormat, int kTokens>
+PAGODA_INLINE void sum_mins(const uint8_t* mins, const TokenRows<kTokens>& rows, __m512i (&sums)[kTokens]) {
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
+  if constexpr (kFormat.sub_length == 32) {
+    PAGODA_UNROLL for (int pair = 0; pair < 4; ++pair) {
+      const __m512i min =
+          _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(mins + 32 * pair)));
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t)
+        sums[t] = _mm512_dpwssd_epi32(sums[t], min, broadcast(rows[t] + offsetof(Activation256, sums32) + 4 * pair));
+    }
+  } else {
+    for (int j = 0; j < 16; ++j) {
+      const __m512i min = _mm512_cvtepu8_epi32(load128(mins + 16 * j));
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+        const __m512i sum = broadcast(rows[t] + j / 2 * sizeof(Activation256::Run) + offsetof(Activation256::Run, minus_32_sums16) +
+                                      j % 2 * 4);
+        sums[t] = _mm512_sub_epi32(sums[t], _mm512_mullo_epi32(min, sum));
+      }
+    }
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_srai_epi32(sums[t], 5);
+  }
+}
+
+template <PackedFormat kFormat, int kTokens>
+PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
+  constexpr BlockLayout kAt = block_layout(kFormat);
+  __m512i sums[kTokens];
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
+  const uint8_t* quants = block + kAt.quants;
+  const uint8_t* scales = block + kAt.scales;
+  TokenRows<kTokens> run_rows = rows;
+  for (int run = 0; run < 8; ++run) {
+    add_run<kFormat>(quants, scales, run_rows, sums);
+    run_rows.advance(sizeof(Activation256::Run));
+    quants += 64 * kFormat.bits;
+    scales += 32 / kFormat.sub_length * 16;
+  }
+  const __m512 d = load_f16(block + kAt.d);
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+    const __m512 s = broadcast_float(rows[t] + offsetof(Activation256, scale));
+    acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t]), _mm512_mul_ps(d, s), acc[t]);
+  }
+  if constexpr (kFormat.has_min != 0) {
+    const __m512 dmin = load_f16(block + kAt.dmin);
+    sum_mins<kFormat>(block + kAt.mins, rows, sums);
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+      const __m512 s = broadcast_float(rows[t] + offsetof(Activation256, scale));
+      acc[t] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(sums[t]), _mm512_mul_ps(dmin, s), acc[t]);
+    }
+  }
+}
+
+template <PackedFormat kFormat>
+struct Quantised {
+  template <int kTokens>
+  static void tile(const Tile& tile) noexcept {
+    constexpr bool kLong = kFormat.block_length == 256;
+    constexpr int kBlockBytes = block_layout(kFormat).bytes;
+    TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
+    __m512 acc[kTokens];
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
+    const uint8_t* block = tile.group;
+    for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += kBlockBytes) {
+      if constexpr (kLong) add_block256<kFormat>(block, rows, acc);
+      else add_block32<kFormat>(block, rows, acc);
+      rows.advance(kLong ? sizeof(Activation256) : sizeof(Activation32));
+    }
+    store(tile, acc);
+  }
+};
+
+template <DType kType>
+PAGODA_INLINE __m512 load_plain(const uint8_t* group, int64_t k) {
+  if constexpr (kType == DType::f32) return _mm512_loadu_ps(group + 64 * k);
+  if constexpr (kType == DType::f16) return load_f16(group + 32 * k);
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32 * k));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+template <DType kType>
+struct Plain {
+  template <int kTokens>
+  static void tile(const Tile& tile) noexcept {
+    TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
+    __m512 acc[kTokens];
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < tile.num_cols; ++k) {
+      const __m512 w = load_plain<kType>(tile.group, k);
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_fmadd_ps(w, broadcast_float(rows[t]), acc[t]);
+      rows.advance(sizeof(float));
+    }
+    store(tile, acc);
+  }
+};
+
+}  // namespace
+
+LinearKernels linear_kernels() { return {isa_scalar::linear_kernels().quantize, run_linear_of<Quantised, Plain>}; }
+
+}  // namespace pagoda::isa_avx512

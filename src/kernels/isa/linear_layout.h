@@ -97,12 +97,16 @@ struct Activation32 {
 };
 static_assert(sizeof(Activation32) == 52);
 
-// Activations in blocks of 256: 340 bytes.
+// Activations in blocks of 256: 340 bytes. Each run of 32 carries the sums of its halves, times -32, which start the
+// integer dot products of 6-bit weights.
 struct Activation256 {
-  int8_t q[256];
+  struct Run {
+    int8_t q[32];
+    int32_t minus_32_sums16[2];
+  };
+  Run runs[8];
   float scale;
-  int16_t sums32[8];           // of each 32
-  int32_t minus_32_sums16[16];  // of each 16, times -32
+  int16_t sums32[8];
 };
 static_assert(sizeof(Activation256) == 340);
 

@@ -79,8 +79,9 @@ float add_block256(const PackedFormat& format, const RowBlock& w, const Activati
   int scaled = 0;
   int offset = 0;
   for (int j = 0; j < 256 / n; ++j) {
-    scaled += w.scales[j] * dot(w.quants + j * n, a.q + j * n, n);
-    if (format.has_min) offset += w.mins[j] * sum_of(a.q + j * n, n);
+    const int8_t* q = a.runs[j * n / 32].q + j * n % 32;
+    scaled += w.scales[j] * dot(w.quants + j * n, q, n);
+    if (format.has_min) offset += w.mins[j] * sum_of(q, n);
   }
   acc = __builtin_fmaf(static_cast<float>(scaled), w.d * a.scale, acc);
   if (format.has_min) acc = __builtin_fmaf(-static_cast<float>(offset), w.dmin * a.scale, acc);
@@ -154,42 +155,56 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
   }
 }
 
-// Scale and quants of a block. The comparisons are written so that NaN loses in the maximum and becomes 0 as a quant.
-float quantise_block(const float* x, int n, int8_t* q) {
+float max_magnitude(const float* x, int n) {
   float max = 0.0f;
   for (int i = 0; i < n; ++i) {
     const float magnitude = __builtin_fabsf(x[i]);
-    max = magnitude > max ? magnitude : max;
+    max = magnitude > max ? magnitude : max;  // NaN loses
   }
-  const float inverse = max > 0.0f ? 127.0f / max : 0.0f;
+  return max;
+}
+
+// q[i] = x[i] * inverse, rounded and clamped; NaN becomes 0.
+void quantise(const float* x, float inverse, int n, int8_t* q) {
+  constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, to nearest even
   for (int i = 0; i < n; ++i) {
     float value = x[i] * inverse;
     value = value == value ? value : 0.0f;
     value = value > -127.0f ? value : -127.0f;
     value = value < 127.0f ? value : 127.0f;
-    constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, to nearest even
     q[i] = static_cast<int8_t>((value + kRounder) - kRounder);
   }
-  return max / 127.0f;
 }
 
-void quantise_32(const float* x, int64_t num_cols, Activation32* out) {
-  for (; num_cols > 0; num_cols -= 32, x += 32, ++out) {
-    out->scale = quantise_block(x, 32, out->q);
-    const int sum = sum_of(out->q, 32);
-    out->sum = static_cast<float>(sum);
-    out->minus_8_sum = -8 * sum;
-    out->minus_16_sum = -16 * sum;
-    out->minus_128_sum = -128 * sum;
+void quantise_block(const float* x, Activation32& out) {
+  const float max = max_magnitude(x, 32);
+  quantise(x, max > 0.0f ? 127.0f / max : 0.0f, 32, out.q);
+  const int sum = sum_of(out.q, 32);
+  out.scale = max / 127.0f;
+  out.sum = static_cast<float>(sum);
+  out.minus_8_sum = -8 * sum;
+  out.minus_16_sum = -16 * sum;
+  out.minus_128_sum = -128 * sum;
+}
+
+void quantise_block(const float* x, Activation256& out) {
+  const float max = max_magnitude(x, 256);
+  const float inverse = max > 0.0f ? 127.0f / max : 0.0f;
+  out.scale = max / 127.0f;
+  for (int i = 0; i < 8; ++i) {
+    Activation256::Run& run = out.runs[i];
+    quantise(x + 32 * i, inverse, 32, run.q);
+    run.minus_32_sums16[0] = -32 * sum_of(run.q, 16);
+    run.minus_32_sums16[1] = -32 * sum_of(run.q + 16, 16);
+    out.sums32[i] = static_cast<int16_t>(sum_of(run.q, 32));
   }
 }
 
-void quantise_256(const float* x, int64_t num_cols, Activation256* out) {
-  for (; num_cols > 0; num_cols -= 256, x += 256, ++out) {
-    out->scale = quantise_block(x, 256, out->q);
-    for (int j = 0; j < 8; ++j) out->sums32[j] = static_cast<int16_t>(sum_of(out->q + 32 * j, 32));
-    for (int j = 0; j < 16; ++j) out->minus_32_sums16[j] = -32 * sum_of(out->q + 16 * j, 16);
-  }
+template <class Block>
+size_t quantise_row(const float* x, int64_t num_cols, int64_t block_length, std::byte* out) {
+  const int64_t num_blocks = num_cols / block_length;
+  for (int64_t b = 0; b < num_blocks; ++b) quantise_block(x + b * block_length, reinterpret_cast<Block*>(out)[b]);
+  return static_cast<size_t>(num_blocks) * sizeof(Block);
 }
 
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept {
@@ -197,11 +212,9 @@ void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::by
   if (format == ActivationFormat::f32) {
     __builtin_memcpy(out, x, used);
   } else if (format == ActivationFormat::q8_32) {
-    quantise_32(x, num_cols, reinterpret_cast<Activation32*>(out));
-    used = static_cast<size_t>(num_cols / 32) * sizeof(Activation32);
+    used = quantise_row<Activation32>(x, num_cols, 32, out);
   } else {
-    quantise_256(x, num_cols, reinterpret_cast<Activation256*>(out));
-    used = static_cast<size_t>(num_cols / 256) * sizeof(Activation256);
+    used = quantise_row<Activation256>(x, num_cols, 256, out);
   }
   __builtin_memset(out + used, 0, activation_row_bytes(format, num_cols) - used);
 }

@@ -1,0 +1,129 @@
+// The loops around a tile of a linear layer, shared by the vector ISAs: which groups and tokens a tile covers, and in
+// which order tiles run. Internal linkage, as in linear_layout.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/isa/linear_layout.h"
+#include "kernels/linear.h"
+
+#if defined(__clang__)
+#define PAGODA_UNROLL _Pragma("unroll")
+#else
+#define PAGODA_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define PAGODA_INLINE [[gnu::always_inline]] inline
+
+namespace pagoda {
+namespace {
+
+// The same place in the activations of kTokens tokens. A pointer for each third token: x86 addresses the two in
+// between as pointer + stride and pointer + 2 * stride, which keeps 8 tokens in 4 registers.
+template <int kTokens>
+class TokenRows {
+ public:
+  TokenRows(const std::byte* first, int64_t stride) : stride_(stride) {
+    for (int i = 0; i < kPointers; ++i) {
+      pointers_[i] = first + 3 * i * stride;
+      // Hides from the compiler that the pointers are related; it would otherwise invent eight of them.
+      asm("" : "+r"(pointers_[i]));
+    }
+  }
+  PAGODA_INLINE const std::byte* operator[](int token) const {
+    return pointers_[token / 3] + (token % 3) * stride_;
+  }
+  PAGODA_INLINE void advance(int64_t bytes) {
+    PAGODA_UNROLL for (int i = 0; i < kPointers; ++i) pointers_[i] += bytes;
+  }
+
+ private:
+  static constexpr int kPointers = (kTokens + 2) / 3;
+  const std::byte* pointers_[kPointers];
+  int64_t stride_;
+};
+
+// 16 rows times a few tokens.
+struct Tile {
+  const uint8_t* group;          // packed weights
+  const std::byte* activations;  // of the first token
+  int64_t activation_stride;     // bytes
+  int64_t num_cols;
+  const float* bias;  // of the first row, or null
+  float* out;         // [token][out_stride], at the first row
+  int64_t out_stride;
+  int num_rows;  // 1..16 of the 16 exist
+  Store store;
+};
+
+// A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`.
+// Heights of tiles: 1 token for decode, 8 for long runs, the others so that no run needs more than two extra tiles.
+inline constexpr int kMaxTileTokens = 8;
+
+template <class Body>
+PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
+  switch (tokens_left) {
+    case 1: Body::template tile<1>(tile); return 1;
+    case 2: Body::template tile<2>(tile); return 2;
+    case 3: Body::template tile<3>(tile); return 3;
+    case 4:
+    case 5: Body::template tile<4>(tile); return 4;
+    case 6:
+    case 7: Body::template tile<6>(tile); return 6;
+    default: Body::template tile<kMaxTileTokens>(tile); return kMaxTileTokens;
+  }
+}
+
+// Weights are read from memory once: a few groups, small enough for the L2 cache, meet all tokens before the next few.
+template <class Body>
+void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  constexpr size_t kCacheBlockBytes = 160 * 1024;
+  const PackedWeight& w = args.weight;
+  const size_t group_bytes = packed_group_bytes(w.dtype, w.num_cols);
+  const auto* weights = reinterpret_cast<const uint8_t*>(w.data);
+  Tile tile = {};
+  tile.activation_stride = static_cast<int64_t>(activation_row_bytes(activation_format(w.dtype), w.num_cols));
+  tile.num_cols = w.num_cols;
+  tile.out_stride = args.out_stride;
+  tile.store = args.store;
+  const int64_t groups_per_block = group_bytes < kCacheBlockBytes ? static_cast<int64_t>(kCacheBlockBytes / group_bytes) : 1;
+  for (int64_t block = group_begin; block < group_end; block += groups_per_block) {
+    const int64_t block_end = block + groups_per_block < group_end ? block + groups_per_block : group_end;
+    int64_t tokens_done = 0;
+    for (int64_t token = 0; token < args.num_tokens; token += tokens_done) {
+      tile.activations = args.activations + token * tile.activation_stride;
+      for (int64_t group = block; group < block_end; ++group) {
+        const int64_t row = group * kRowsPerGroup;
+        tile.group = weights + static_cast<size_t>(group) * group_bytes;
+        tile.bias = args.bias == nullptr ? nullptr : args.bias + row;
+        tile.out = args.out + token * args.out_stride + row;
+        tile.num_rows = w.num_rows - row < kRowsPerGroup ? static_cast<int>(w.num_rows - row) : kRowsPerGroup;
+        tokens_done = run_tile<Body>(tile, args.num_tokens - token);
+      }
+    }
+  }
+}
+
+// Bodies are templates over a packed format: Quantised<format> and Plain<dtype>.
+template <template <PackedFormat> class Quantised, template <DType> class Plain>
+void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  switch (args.weight.dtype) {
+    case DType::f32: return run_linear<Plain<DType::f32>>(args, group_begin, group_end);
+    case DType::f16: return run_linear<Plain<DType::f16>>(args, group_begin, group_end);
+    case DType::bf16: return run_linear<Plain<DType::bf16>>(args, group_begin, group_end);
+    case DType::q4_0: return run_linear<Quantised<kPackedQ40>>(args, group_begin, group_end);
+    case DType::q4_1: return run_linear<Quantised<kPackedQ41>>(args, group_begin, group_end);
+    case DType::q5_0: return run_linear<Quantised<kPackedQ50>>(args, group_begin, group_end);
+    case DType::q5_1: return run_linear<Quantised<kPackedQ51>>(args, group_begin, group_end);
+    case DType::q8_0:
+    case DType::iq4_nl: return run_linear<Quantised<kPackedQ80>>(args, group_begin, group_end);
+    case DType::q2_k: return run_linear<Quantised<kPackedQ2K>>(args, group_begin, group_end);
+    case DType::q4_k: return run_linear<Quantised<kPackedQ4K>>(args, group_begin, group_end);
+    case DType::q5_k: return run_linear<Quantised<kPackedQ5K>>(args, group_begin, group_end);
+    case DType::q3_k:
+    case DType::q6_k: return run_linear<Quantised<kPackedQ6K>>(args, group_begin, group_end);
+  }
+}
+
+}  // namespace
+}  // namespace pagoda
