@@ -1,2 +1,307 @@
+// Linear layers with AVX2: vpmaddubsw multiplies unsigned weights by signed activations and adds pairs in 16 bits. As
+// many of these are added as cannot overflow, then one vpmaddwd widens to 32 bits and applies the sub-block scale.
+// A vector is half a group, 8 rows: few tokens take both halves in one pass over the weights, more take two passes.
+#include <immintrin.h>
+
+#include <type_traits>
+
+#include "kernels/isa/linear_driver.h"
 #include "kernels/isa/tables.h"
-namespace pagoda::isa_avx2 { LinearKernels linear_kernels() { return isa_scalar::linear_kernels(); } }
+
+namespace pagoda::isa_avx2 {
+
+namespace {
+
+PAGODA_INLINE __m256i load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+PAGODA_INLINE __m128i load128(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+PAGODA_INLINE __m128i load64(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+PAGODA_INLINE __m256i broadcast(const void* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return _mm256_set1_epi32(value);
+}
+PAGODA_INLINE __m256 broadcast_float(const void* p) { return _mm256_castsi256_ps(broadcast(p)); }
+PAGODA_INLINE __m256 load_f16(const uint8_t* p) { return _mm256_cvtph_ps(load128(p)); }
+
+// (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
+template <int kShift>
+PAGODA_INLINE __m256i field(__m256i v, int mask) {
+  return _mm256_and_si256(_mm256_srli_epi32(v, kShift), _mm256_set1_epi8(static_cast<char>(mask)));
+}
+template <int kShift>
+PAGODA_INLINE __m256i field_or(__m256i v, int mask, __m256i rest) {
+  return _mm256_or_si256(field<kShift>(v, mask), rest);
+}
+
+// The 8 operands of 32 k and 8 rows; the inverse of the packing in linear_layout.h. 8-bit quants become signed.
+template <int kBits>
+PAGODA_INLINE void unpack(const uint8_t* p, __m256i (&w)[8]) {
+  if constexpr (kBits == 4) {
+    PAGODA_UNROLL for (int g = 0; g < 4; ++g) {
+      const __m256i v = load(p + 64 * g);
+      w[2 * g] = _mm256_and_si256(v, _mm256_set1_epi8(15));
+      w[2 * g + 1] = field<4>(v, 15);
+    }
+  } else if constexpr (kBits == 5) {
+    __m256i v[5];
+    PAGODA_UNROLL for (int i = 0; i < 5; ++i) {
+      v[i] = load(p + 64 * i);
+      w[i] = _mm256_and_si256(v[i], _mm256_set1_epi8(31));
+    }
+    w[5] = field_or<3>(v[1], 0x18, field<5>(v[0], 7));
+    w[6] = field_or<3>(v[3], 0x18, field<5>(v[2], 7));
+    w[7] = field_or<1>(v[3], 0x10, field_or<2>(v[1], 0x08, field<5>(v[4], 7)));
+  } else if constexpr (kBits == 6) {
+    PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
+      __m256i v[3];
+      PAGODA_UNROLL for (int i = 0; i < 3; ++i) {
+        v[i] = load(p + 64 * (3 * h + i));
+        w[4 * h + i] = _mm256_and_si256(v[i], _mm256_set1_epi8(63));
+      }
+      w[4 * h + 3] = field_or<2>(v[2], 0x30, field_or<4>(v[1], 0x0c, field<6>(v[0], 3)));
+    }
+  } else {
+    PAGODA_UNROLL for (int o = 0; o < 8; ++o)
+      w[o] = _mm256_xor_si256(load(p + 64 * o), _mm256_set1_epi8(static_cast<char>(0x80)));
+  }
+}
+
+// How many products of vpmaddubsw fit into 16 bits when added: 2 * (2^bits - 1) * 127 each.
+template <int kBits>
+inline constexpr int kSummable = kBits == 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
+
+// Four products each: 16-bit pairs. Signed 8-bit weights would saturate as they are: their magnitudes are the unsigned
+// operand, their signs move to the activations (|-128| is 128 as an unsigned byte, and activations are never -128).
+template <int kBits>
+PAGODA_INLINE __m256i multiply(__m256i w, __m256i a) {
+  if constexpr (kBits == 8) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+  return _mm256_maddubs_epi16(w, a);
+}
+
+// Dot products of operands [kFirst, kFirst + kCount) with the activations at `a`, times `factor` (16-bit pairs).
+template <int kBits, int kFirst, int kCount>
+PAGODA_INLINE __m256i dot(const __m256i (&w)[8], const std::byte* a, __m256i factor) {
+  constexpr int kGroup = kSummable<kBits> < kCount ? kSummable<kBits> : kCount;
+  __m256i total = _mm256_setzero_si256();
+  PAGODA_UNROLL for (int first = kFirst; first < kFirst + kCount; first += kGroup) {
+    __m256i words = multiply<kBits>(w[first], broadcast(a + 4 * first));
+    PAGODA_UNROLL for (int o = first + 1; o < first + kGroup; ++o)
+      words = _mm256_add_epi16(words, multiply<kBits>(w[o], broadcast(a + 4 * o)));
+    total = _mm256_add_epi32(total, _mm256_madd_epi16(words, factor));
+  }
+  return total;
+}
+
+// Eight int8 scales, each twice as a 16-bit pair.
+PAGODA_INLINE __m256i scale_pairs(__m256i scales) {
+  const __m256i twice = _mm256_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13,  //
+                                         0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+  return _mm256_shuffle_epi8(scales, twice);
+}
+
+// Which halves of a group, and how many tokens, one pass over the weights computes.
+template <int kTokensInPass, int kHalvesInPass>
+struct Pass {
+  static constexpr int kTokens = kTokensInPass;
+  static constexpr int kHalves = kHalvesInPass;
+  TokenRows<kTokens> rows;
+  int first_half;
+  __m256 acc[kTokens][kHalves];
+};
+
+template <PackedFormat kFormat>
+constexpr int zero_point_offset() {
+  return kFormat.zero_point == 8 ? offsetof(Activation32, minus_8_sum) : offsetof(Activation32, minus_16_sum);
+}
+
+template <PackedFormat kFormat, class P>
+PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
+  constexpr BlockLayout kAt = block_layout(kFormat);
+  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+    const int half = pass.first_half + h;
+    const __m256 d = load_f16(block + 16 * half);
+    __m256i w[8];
+    unpack<kFormat.bits>(block + kAt.quants + 32 * half, w);
+    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+      const std::byte* a = pass.rows[t];
+      __m256i sum = dot<kFormat.bits, 0, 8>(w, a, _mm256_set1_epi16(1));
+      if constexpr (kFormat.zero_point != 0 && kFormat.bits != 8)
+        sum = _mm256_add_epi32(sum, broadcast(a + zero_point_offset<kFormat>()));
+      const __m256 s = broadcast_float(a + offsetof(Activation32, scale));
+      __m256& acc = pass.acc[t][h];
+      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, s), acc);
+      if constexpr (kFormat.has_min != 0) {
+        const __m256 m = load_f16(block + kAt.dmin + 16 * half);
+        acc = _mm256_fmadd_ps(broadcast_float(a + offsetof(Activation32, sum)), _mm256_mul_ps(m, s), acc);
+      }
+    }
+  }
+}
+
+// Adds 32 k (an Activation256::Run) of one half, which have one scale or two.
+template <PackedFormat kFormat, class P>
+PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const TokenRows<P::kTokens>& rows, int h,
+                           __m256i (&sums)[P::kTokens][P::kHalves]) {
+  __m256i w[8];
+  unpack<kFormat.bits>(quants, w);
+  const __m256i scale0 = _mm256_cvtepi8_epi32(load64(scales));
+  const __m256i pair0 = scale_pairs(scale0);
+  if constexpr (kFormat.sub_length == 32) {
+    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t)
+      sums[t][h] = _mm256_add_epi32(sums[t][h], dot<kFormat.bits, 0, 8>(w, rows[t], pair0));
+  } else {
+    const __m256i scale1 = _mm256_cvtepi8_epi32(load64(scales + 16));
+    const __m256i pair1 = scale_pairs(scale1);
+    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+      __m256i sum = _mm256_add_epi32(sums[t][h], dot<kFormat.bits, 0, 4>(w, rows[t], pair0));
+      sum = _mm256_add_epi32(sum, dot<kFormat.bits, 4, 4>(w, rows[t], pair1));
+      if constexpr (kFormat.zero_point != 0) {
+        const std::byte* corrections = rows[t] + offsetof(Activation256::Run, minus_32_sums16);
+        sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(scale0, broadcast(corrections)));
+        sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(scale1, broadcast(corrections + 4)));
+      }
+      sums[t][h] = sum;
+    }
+  }
+}
+
+// Sum over the sub-blocks of min * (sum of activations), for 8 rows and one token.
+template <PackedFormat kFormat>
+PAGODA_INLINE __m256i sum_mins(const uint8_t* mins, int half, const std::byte* a) {
+  __m256i sum = _mm256_setzero_si256();
+  if constexpr (kFormat.sub_length == 32) {
+    PAGODA_UNROLL for (int pair = 0; pair < 4; ++pair) {
+      const __m256i min = _mm256_cvtepu8_epi16(load128(mins + 32 * pair + 16 * half));
+      sum = _mm256_add_epi32(
+          sum, _mm256_madd_epi16(min, broadcast(a + offsetof(Activation256, sums32) + 4 * pair)));
+    }
+    return sum;
+  } else {
+    for (int j = 0; j < 16; ++j) {
+      const __m256i min = _mm256_cvtepu8_epi32(load64(mins + 16 * j + 8 * half));
+      const std::byte* run = a + j / 2 * sizeof(Activation256::Run);
+      const __m256i correction = broadcast(run + offsetof(Activation256::Run, minus_32_sums16) + j % 2 * 4);
+      sum = _mm256_sub_epi32(sum, _mm256_mullo_epi32(min, correction));
+    }
+    return _mm256_srai_epi32(sum, 5);
+  }
+}
+
+template <PackedFormat kFormat, class P>
+PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
+  constexpr BlockLayout kAt = block_layout(kFormat);
+  __m256i sums[P::kTokens][P::kHalves];
+  PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) sums[t][h] = _mm256_setzero_si256();
+  }
+  const uint8_t* quants = block + kAt.quants + 32 * pass.first_half;
+  const uint8_t* scales = block + kAt.scales + 8 * pass.first_half;
+  TokenRows<P::kTokens> rows = pass.rows;
+  for (int run = 0; run < 8; ++run) {
+    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h)
+      add_run<kFormat, P>(quants + 32 * h, scales + 8 * h, rows, h, sums);
+    quants += 64 * kFormat.bits;
+    scales += 32 / kFormat.sub_length * 16;
+    rows.advance(sizeof(Activation256::Run));
+  }
+  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+    const int half = pass.first_half + h;
+    const __m256 d = load_f16(block + kAt.d + 16 * half);
+    const __m256 dmin = kFormat.has_min != 0 ? load_f16(block + kAt.dmin + 16 * half) : d;
+    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+      const __m256 s = broadcast_float(pass.rows[t] + offsetof(Activation256, scale));
+      __m256& acc = pass.acc[t][h];
+      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][h]), _mm256_mul_ps(d, s), acc);
+      if constexpr (kFormat.has_min != 0) {
+        const __m256 offset = _mm256_cvtepi32_ps(sum_mins<kFormat>(block + kAt.mins, half, pass.rows[t]));
+        acc = _mm256_fnmadd_ps(offset, _mm256_mul_ps(dmin, s), acc);
+      }
+    }
+  }
+}
+
+// Lanes of a half that are rows of the matrix.
+PAGODA_INLINE __m256i valid_lanes(const Tile& tile, int half) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(tile.num_rows - 8 * half), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+template <class P>
+PAGODA_INLINE void store(const Tile& tile, int first_token, const P& pass) {
+  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+    const int half = pass.first_half + h;
+    const __m256i mask = valid_lanes(tile, half);
+    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+      float* out = tile.out + (first_token + t) * tile.out_stride + 8 * half;
+      __m256 y = pass.acc[t][h];
+      if (tile.bias != nullptr) y = _mm256_add_ps(y, _mm256_maskload_ps(tile.bias + 8 * half, mask));
+      if (tile.store == Store::add) y = _mm256_add_ps(_mm256_maskload_ps(out, mask), y);
+      _mm256_maskstore_ps(out, mask, y);
+    }
+  }
+}
+
+// Runs `accumulate(pass)` for all tokens and both halves of a tile.
+template <int kTokens, int kHalves, int kTileTokens, class Accumulate>
+PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
+  static_assert(kTileTokens % kTokens == 0);
+  for (int token = 0; token < kTileTokens; token += kTokens) {
+    for (int half = 0; half < 2; half += kHalves) {
+      Pass<kTokens, kHalves> pass = {
+          TokenRows<kTokens>(tile.activations + token * tile.activation_stride, tile.activation_stride), half, {}};
+      accumulate(pass);
+      store(tile, token, pass);
+    }
+  }
+}
+
+template <PackedFormat kFormat>
+struct Quantised {
+  template <int kTileTokens>
+  static void tile(const Tile& tile) noexcept {
+    constexpr int kTokens = kTileTokens <= 4 ? kTileTokens : kTileTokens / 2;
+    run_passes<kTokens, kTokens <= 2 ? 2 : 1, kTileTokens>(tile, [&](auto& pass) __attribute__((always_inline)) {
+      const uint8_t* block = tile.group;
+      for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += block_layout(kFormat).bytes) {
+        if constexpr (kFormat.block_length == 256) {
+          add_block256<kFormat>(block, pass);
+          pass.rows.advance(sizeof(Activation256));
+        } else {
+          add_block32<kFormat>(block, pass);
+          pass.rows.advance(sizeof(Activation32));
+        }
+      }
+    });
+  }
+};
+
+// Weights of one k and 8 rows.
+template <DType kType>
+PAGODA_INLINE __m256 load_plain(const uint8_t* group, int64_t k, int half) {
+  if constexpr (kType == DType::f32) return _mm256_castsi256_ps(load(group + 64 * k + 32 * half));
+  if constexpr (kType == DType::f16) return load_f16(group + 32 * k + 16 * half);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(group + 32 * k + 16 * half)), 16));
+}
+
+template <DType kType>
+struct Plain {
+  template <int kTileTokens>
+  static void tile(const Tile& tile) noexcept {
+    run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(tile, [&](auto& pass) __attribute__((always_inline)) {
+      using P = std::remove_reference_t<decltype(pass)>;
+      for (int64_t k = 0; k < tile.num_cols; ++k) {
+        PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+          const __m256 w = load_plain<kType>(tile.group, k, pass.first_half + h);
+          PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t)
+            pass.acc[t][h] = _mm256_fmadd_ps(w, broadcast_float(pass.rows[t]), pass.acc[t][h]);
+        }
+        pass.rows.advance(sizeof(float));
+      }
+    });
+  }
+};
+
+}  // namespace
+
+LinearKernels linear_kernels() { return {quantize, run_linear_of<Quantised, Plain>}; }
+
+}  // namespace pagoda::isa_avx2

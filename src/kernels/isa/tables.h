@@ -6,15 +6,18 @@
 
 namespace pagoda::isa_scalar {
 LinearKernels linear_kernels();
+void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_scalar
 
 namespace pagoda::isa_avx2 {
 LinearKernels linear_kernels();
+void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx2
 
 namespace pagoda::isa_avx512 {
 LinearKernels linear_kernels();
+void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512

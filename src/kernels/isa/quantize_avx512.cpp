@@ -1,0 +1,41 @@
+// Quantised activations with AVX-512; defined by quantize_scalar.cpp.
+#include <immintrin.h>
+
+#include "kernels/isa/quantize_driver.h"
+#include "kernels/isa/tables.h"
+
+namespace pagoda::isa_avx512 {
+
+namespace {
+
+// 16 quants as 32-bit integers.
+[[gnu::always_inline]] inline __m512i quantise16(const float* x, float factor) {
+  __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(factor));
+  v = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v);
+  v = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(-127.0f)), _mm512_set1_ps(127.0f));
+  return _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+struct Body {
+  static float max_magnitude(const float* x, int n) {
+    __m512 max = _mm512_setzero_ps();
+    // vmaxps gives its second operand where one is NaN.
+    for (int i = 0; i < n; i += 16) max = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), max);
+    return _mm512_reduce_max_ps(max);
+  }
+  static HalfSums quantise32(const float* x, float factor, int8_t* q) {
+    const __m512i low = quantise16(x, factor);
+    const __m512i high = quantise16(x + 16, factor);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(high));
+    return {_mm512_reduce_add_epi32(low), _mm512_reduce_add_epi32(high)};
+  }
+};
+
+}  // namespace
+
+void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept {
+  quantise_row<Body>(format, x, num_cols, out);
+}
+
+}  // namespace pagoda::isa_avx512

@@ -1,0 +1,70 @@
+// The blocks and rows around the two steps of quantising activations, shared by all ISAs. Internal linkage, as in
+// linear_layout.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/isa/linear_layout.h"
+#include "kernels/linear.h"
+
+namespace pagoda {
+namespace {
+
+// Sums of the first and the last 16 of 32 quants.
+struct HalfSums {
+  int low;
+  int high;
+};
+
+// A Body has
+//   static float max_magnitude(const float* x, int n);  of n = 32 or 256 values; NaN does not count
+//   static HalfSums quantise32(const float* x, float factor, int8_t* q);  q = x * factor, to nearest even, clamped to
+//                                                                         +-127; NaN becomes 0
+
+template <class Body>
+void quantise_block(const float* x, Activation32& out) {
+  const float max = Body::max_magnitude(x, 32);
+  const HalfSums sums = Body::quantise32(x, max > 0.0f ? 127.0f / max : 0.0f, out.q);
+  const int sum = sums.low + sums.high;
+  out.scale = max / 127.0f;
+  out.sum = static_cast<float>(sum);
+  out.minus_8_sum = -8 * sum;
+  out.minus_16_sum = -16 * sum;
+  out.minus_128_sum = -128 * sum;
+}
+
+template <class Body>
+void quantise_block(const float* x, Activation256& out) {
+  const float max = Body::max_magnitude(x, 256);
+  const float factor = max > 0.0f ? 127.0f / max : 0.0f;
+  out.scale = max / 127.0f;
+  for (int i = 0; i < 8; ++i) {
+    Activation256::Run& run = out.runs[i];
+    const HalfSums sums = Body::quantise32(x + 32 * i, factor, run.q);
+    run.minus_32_sums16[0] = -32 * sums.low;
+    run.minus_32_sums16[1] = -32 * sums.high;
+    out.sums32[i] = static_cast<int16_t>(sums.low + sums.high);
+  }
+}
+
+template <class Body, class Block>
+size_t quantise_blocks(const float* x, int64_t num_cols, int64_t block_length, std::byte* out) {
+  const int64_t num_blocks = num_cols / block_length;
+  for (int64_t b = 0; b < num_blocks; ++b) quantise_block<Body>(x + b * block_length, reinterpret_cast<Block*>(out)[b]);
+  return static_cast<size_t>(num_blocks) * sizeof(Block);
+}
+
+template <class Body>
+void quantise_row(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) {
+  size_t used = static_cast<size_t>(num_cols) * sizeof(float);
+  switch (format) {
+    case ActivationFormat::f32: __builtin_memcpy(out, x, used); break;
+    case ActivationFormat::q8_32: used = quantise_blocks<Body, Activation32>(x, num_cols, 32, out); break;
+    case ActivationFormat::q8_256: used = quantise_blocks<Body, Activation256>(x, num_cols, 256, out); break;
+  }
+  __builtin_memset(out + used, 0, activation_row_bytes(format, num_cols) - used);
+}
+
+}  // namespace
+}  // namespace pagoda
