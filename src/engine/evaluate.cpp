@@ -27,8 +27,13 @@ int32_t rows_per_step(const EvaluatorLimits& limits, int64_t vocab_size) {
 struct Evaluator::Impl {
   Impl(Model& the_model, const Kernels& the_kernels, ThreadPool& the_pool, const EvaluatorLimits& the_limits,
        int32_t max_rows, KvPool the_kv, Workspace the_workspace)
-      : model(the_model), kernels(the_kernels), pool(the_pool), limits(the_limits), kv(std::move(the_kv)),
-        workspace(std::move(the_workspace)), cache(kv, limits.max_sequences, limits.max_context),
+      : model(the_model),
+        kernels(the_kernels),
+        pool(the_pool),
+        limits(the_limits),
+        kv(std::move(the_kv)),
+        workspace(std::move(the_workspace)),
+        cache(kv, limits.max_sequences, limits.max_context),
         logits(static_cast<size_t>(max_rows) * static_cast<size_t>(model.info().vocab_size)) {
     const auto max_tokens = static_cast<size_t>(std::max(limits.max_tokens_per_step, limits.max_sequences));
     positions.resize(max_tokens);
@@ -65,8 +70,8 @@ struct Evaluator::Impl {
   }
 
   void forward(std::span<const int32_t> ids, size_t num_slices, size_t num_rows) {
-    const ForwardBatch batch = {ids, std::span(positions).first(ids.size()), std::span(slices).first(num_slices),
-                                std::span(rows).first(num_rows)};
+    const ForwardBatch batch = {ids, std::span(positions).first(ids.size()),
+                                std::span(slices).first(num_slices), std::span(rows).first(num_rows)};
     workspace.reset();
     ForwardContext context = {pool, kernels, kv, workspace};
     model.forward(batch, context, std::span(logits).first(num_rows * vocab_size()));
@@ -103,12 +108,12 @@ Result<Evaluator> Evaluator::create(Model& model, const Kernels& kernels, Thread
   batch_limits.num_threads = pool.num_threads();
   const int64_t num_pages = pages_for(limits.max_context) * limits.max_sequences;
   if (num_pages > INT32_MAX)
-    return fail(ErrorCode::invalid_argument, "{} sequences of {} tokens need too many pages", limits.max_sequences,
-                limits.max_context);
+    return fail(ErrorCode::invalid_argument, "{} sequences of {} tokens need too many pages",
+                limits.max_sequences, limits.max_context);
   PAGODA_TRY(KvPool kv, KvPool::create(info.kv_shape, static_cast<int32_t>(num_pages)));
   PAGODA_TRY(Workspace workspace, Workspace::create(model.workspace_bytes(batch_limits)));
-  return Evaluator(std::make_unique<Impl>(model, kernels, pool, limits, max_rows, std::move(kv),
-                                          std::move(workspace)));
+  return Evaluator(
+      std::make_unique<Impl>(model, kernels, pool, limits, max_rows, std::move(kv), std::move(workspace)));
 }
 
 Evaluator::Evaluator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -163,6 +168,8 @@ void Evaluator::truncate(int32_t sequence, int64_t length) {
   impl_->cache.truncate(impl_->handle(sequence), length);
 }
 
-int64_t Evaluator::length(int32_t sequence) const { return impl_->cache.length(impl_->handle(sequence)); }
+int64_t Evaluator::length(int32_t sequence) const {
+  return impl_->cache.length(impl_->handle(sequence));
+}
 
 }  // namespace pagoda

@@ -1,5 +1,5 @@
-// Logits of given tokens, without requests, scheduling or sampling: what evaluations and benchmarks need. It drives the
-// model as the engine does, over the same paged cache.
+// Logits of given tokens, without requests, scheduling or sampling: what evaluations and benchmarks need. It
+// drives the model as the engine does, over the same paged cache.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 namespace pagoda {
 
 struct EvaluatorLimits {
-  int64_t max_context = 0;            // tokens of one sequence
+  int64_t max_context = 0;  // tokens of one sequence
   int32_t max_sequences = 1;
   int32_t max_tokens_per_step = 256;  // longer inputs are cut into chunks of this size
 };
@@ -23,7 +23,8 @@ struct EvaluatorLimits {
 // Holds the KV pool and the scratch memory. Model, kernels and pool must outlive it. Not thread-safe.
 class Evaluator {
  public:
-  // Called with the position of a token in its sequence and the logits [vocab_size] after it, in ascending order.
+  // Called with the position of a token in its sequence and the logits [vocab_size] after it, in ascending
+  // order.
   using OnLogits = std::function<void(int64_t position, std::span<const float> logits)>;
 
   // out_of_memory if the system refuses; invalid_argument if the limits exceed what the model was made for.
@@ -36,10 +37,11 @@ class Evaluator {
   // Appends ids to a sequence in [0, max_sequences). on_logits hears of ids[first_wanted] and those after it:
   // 0: all, ids.size() - 1: the last, ids.size(): none (it may be empty then).
   // invalid_argument for an id outside the vocabulary or a sequence that outgrows max_context.
-  Status append(int32_t sequence, std::span<const int32_t> ids, size_t first_wanted, const OnLogits& on_logits);
+  Status append(int32_t sequence, std::span<const int32_t> ids, size_t first_wanted,
+                const OnLogits& on_logits);
 
-  // One step: tokens[i] is appended to sequence i. Returns the logits [tokens.size()][vocab_size], valid until the
-  // next call. Same errors.
+  // One step: tokens[i] is appended to sequence i. Returns the logits [tokens.size()][vocab_size], valid
+  // until the next call. Same errors.
   Result<std::span<const float>> step(std::span<const int32_t> tokens);
 
   // Forgets the tokens of a sequence from `length` on.

@@ -56,12 +56,15 @@ Result<MachineLimits> measure_machine_limits(Isa isa, ThreadPool& pool, uint64_t
   pool.parallel_for(num_pieces, 1, [&](size_t begin, size_t end, int) {
     std::memset(buffer.data() + begin * kReadPieceBytes, 1, (end - begin) * kReadPieceBytes);
   });
-  limits.read_bytes_per_second = best_rate(pool, num_pieces, static_cast<double>(buffer.size()), [&](size_t piece) {
-    sink.fetch_xor(peak.read(buffer.data() + piece * kReadPieceBytes, kReadPieceBytes), std::memory_order_relaxed);
-  });
+  limits.read_bytes_per_second =
+      best_rate(pool, num_pieces, static_cast<double>(buffer.size()), [&](size_t piece) {
+        sink.fetch_xor(peak.read(buffer.data() + piece * kReadPieceBytes, kReadPieceBytes),
+                       std::memory_order_relaxed);
+      });
 
   const auto num_items = static_cast<size_t>(kItemsPerThread * pool.num_threads());
-  const auto measure = [&](uint64_t (*multiply)(int64_t) noexcept, int64_t ops_per_round, int64_t ops_per_item) {
+  const auto measure = [&](uint64_t (*multiply)(int64_t) noexcept, int64_t ops_per_round,
+                           int64_t ops_per_item) {
     const int64_t rounds = ops_per_item / ops_per_round;
     const double ops = static_cast<double>(rounds * ops_per_round) * static_cast<double>(num_items);
     return best_rate(pool, num_items, ops,

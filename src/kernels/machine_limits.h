@@ -11,9 +11,9 @@ namespace pagoda {
 
 // All threads of a pool together; the best of several runs, since only interference makes a run slower.
 struct MachineLimits {
-  double read_bytes_per_second = 0;   // DRAM, 2 MiB pages, four streams per thread
-  double int8_ops_per_second = 0;     // a multiply and an add of int8 are two operations
-  double f32_ops_per_second = 0;      // likewise for fused multiply-adds of f32
+  double read_bytes_per_second = 0;  // DRAM, 2 MiB pages, four streams per thread
+  double int8_ops_per_second = 0;    // a multiply and an add of int8 are two operations
+  double f32_ops_per_second = 0;     // likewise for fused multiply-adds of f32
 };
 
 // Takes under a second and 512 MiB (half of `max_buffer_bytes` at most, when that is less).

@@ -7,8 +7,8 @@
 namespace pagoda {
 
 struct PeakKernels {
-  // Loads every byte of [data, data + num_bytes) once, in four streams; num_bytes is a multiple of 4096. Returns
-  // something that depends on the loads.
+  // Loads every byte of [data, data + num_bytes) once, in four streams; num_bytes is a multiple of 4096.
+  // Returns something that depends on the loads.
   uint64_t (*read)(const std::byte* data, size_t num_bytes) noexcept;
   // `rounds` rounds of independent multiply-accumulates; one round is int8_ops_per_round operations.
   uint64_t (*multiply_int8)(int64_t rounds) noexcept;

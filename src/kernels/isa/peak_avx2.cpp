@@ -14,14 +14,16 @@ uint64_t first_word(__m256i value) {
 
 uint64_t read(const std::byte* data, size_t num_bytes) noexcept {
   const size_t stride = num_bytes / 4;
-  __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                     _mm256_setzero_si256()};
   for (size_t at = 0; at < stride; at += 32) {
 #pragma GCC unroll 4
     for (size_t stream = 0; stream < 4; ++stream)
       sums[stream] = _mm256_xor_si256(
           sums[stream], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + stream * stride + at)));
   }
-  const __m256i total = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  const __m256i total =
+      _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
   return first_word(total);
 }
 
@@ -70,6 +72,8 @@ uint64_t multiply_f32(int64_t rounds) noexcept {
 
 }  // namespace
 
-PeakKernels peak_kernels() { return {read, multiply_int8, kChains * 64, multiply_f32, kChains * 16}; }
+PeakKernels peak_kernels() {
+  return {read, multiply_int8, kChains * 64, multiply_f32, kChains * 16};
+}
 
 }  // namespace pagoda::isa_avx2

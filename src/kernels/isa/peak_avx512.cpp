@@ -16,13 +16,15 @@ uint64_t first_word(__m512i value) {
 
 uint64_t read(const std::byte* data, size_t num_bytes) noexcept {
   const size_t stride = num_bytes / 4;
-  __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+  __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                     _mm512_setzero_si512()};
   for (size_t at = 0; at < stride; at += 64) {
 #pragma GCC unroll 4
     for (size_t stream = 0; stream < 4; ++stream)
       sums[stream] = _mm512_xor_si512(sums[stream], _mm512_loadu_si512(data + stream * stride + at));
   }
-  const __m512i total = _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));
+  const __m512i total =
+      _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));
   return first_word(total);
 }
 
@@ -69,6 +71,8 @@ uint64_t multiply_f32(int64_t rounds) noexcept {
 
 }  // namespace
 
-PeakKernels peak_kernels() { return {read, multiply_int8, kChains * 128, multiply_f32, kChains * 32}; }
+PeakKernels peak_kernels() {
+  return {read, multiply_int8, kChains * 128, multiply_f32, kChains * 32};
+}
 
 }  // namespace pagoda::isa_avx512

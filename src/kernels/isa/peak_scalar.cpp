@@ -54,6 +54,8 @@ uint64_t multiply_f32(int64_t rounds) noexcept {
 
 }  // namespace
 
-PeakKernels peak_kernels() { return {read, multiply_int8, 2 * kChains, multiply_f32, 2 * kChains}; }
+PeakKernels peak_kernels() {
+  return {read, multiply_int8, 2 * kChains, multiply_f32, 2 * kChains};
+}
 
 }  // namespace pagoda::isa_scalar

@@ -1,0 +1,127 @@
+// What each command was asked to do, parsed and checked for form; and the functions that do it, one file per
+// command.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "engine/engine_config.h"
+
+namespace pagoda {
+
+// Options of every command that loads a model. 0 means "choose for me".
+struct ModelArguments {
+  std::string model;  // as given: a path or a short name (model_path.h)
+  int num_threads = 0;
+  uint64_t memory_bytes = 0;
+  int64_t max_context = 0;
+  KvType kv_type = KvType::automatic;
+  std::optional<LogLevel> log_level;
+};
+
+// What differs from the model's own defaults.
+struct SamplingArguments {
+  std::optional<float> temperature;
+  std::optional<int32_t> top_k;
+  std::optional<float> top_p;
+  std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
+  std::optional<uint64_t> seed;
+};
+
+struct RunArguments {
+  ModelArguments model;
+  SamplingArguments sampling;
+  std::string prompt;  // "-": standard input
+  std::string system;
+  std::vector<std::string> stop;
+  int64_t max_tokens = 0;  // 0: up to the end of the context
+  bool chat = false;
+  bool ignore_eos = false;
+  bool json = false;
+};
+
+struct ChatArguments {
+  ModelArguments model;
+  SamplingArguments sampling;
+  std::string system;
+  int64_t max_tokens = 0;
+};
+
+struct InspectArguments {
+  std::string model;
+  bool json = false;
+};
+
+enum class BenchKind { prefill, decode, batch, kv_cache };
+
+struct BenchArguments {
+  ModelArguments model;
+  BenchKind kind = BenchKind::decode;
+  std::vector<int64_t> tokens;     // one measurement each
+  std::vector<int32_t> sequences;  // likewise (batch)
+  int64_t depth = 0;               // tokens in the cache before the measurement
+  int32_t chunk = 0;               // tokens of a prompt in one step
+  int repeat = 0;
+  std::string prompt;  // kv-cache
+  bool json = false;
+};
+
+struct EvalLogitsArguments {
+  ModelArguments model;
+  std::vector<int32_t> ids;
+  std::string ids_file;  // where ids is empty
+  std::string out;
+  int32_t chunk = 0;
+};
+
+struct EvalGenerateArguments {
+  ModelArguments model;
+  std::vector<int32_t> ids;
+  std::string ids_file;  // where ids is empty
+  int64_t max_tokens = 0;
+  int32_t chunk = 0;
+  bool json = false;
+};
+
+struct EvalTokenizeArguments {
+  std::string model;
+  std::string file;
+  bool specials_as_text = false;
+};
+
+struct EvalTemplateArguments {
+  std::string model;
+  std::string chats;
+  std::string template_file;  // empty: the model's own
+};
+
+struct EvalPerplexityArguments {
+  ModelArguments model;
+  std::string file;
+  int64_t context = 0;
+  int64_t max_chunks = 0;  // 0: all
+  int32_t chunk = 0;
+  bool json = false;
+};
+
+Status execute(const RunArguments& arguments);
+Status execute(const ChatArguments& arguments);
+Status execute(const InspectArguments& arguments);
+Status execute(const BenchArguments& arguments);
+Status execute(const EvalLogitsArguments& arguments);
+Status execute(const EvalGenerateArguments& arguments);
+Status execute(const EvalTokenizeArguments& arguments);
+Status execute(const EvalTemplateArguments& arguments);
+Status execute(const EvalPerplexityArguments& arguments);
+
+using Command = std::variant<RunArguments, ChatArguments, InspectArguments, BenchArguments,
+                             EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
+                             EvalTemplateArguments, EvalPerplexityArguments>;
+
+}  // namespace pagoda

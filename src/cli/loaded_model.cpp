@@ -1,0 +1,47 @@
+#include "cli/loaded_model.h"
+
+#include <cstdlib>
+
+#include "cli/model_path.h"
+#include "cli/terminal.h"
+#include "model/load_model.h"
+
+namespace pagoda {
+
+Result<std::unique_ptr<ModelFile>> open_model(const std::string& model) {
+  PAGODA_TRY(const std::string path, find_model(model, model_cache_folder()));
+  return ModelFile::open(path);
+}
+
+Result<LoadedModel> load_for_evaluation(const ModelArguments& arguments) {
+  init_logging(arguments.log_level.value_or(LogLevel::warning));
+  LoadedModel loaded;
+  loaded.cpu = detect_cpu();
+  const char* forced = std::getenv("PAGODA_ISA");
+  PAGODA_TRY(const Isa isa, choose_isa(loaded.cpu, forced == nullptr ? "" : forced));
+  loaded.kernels = &kernels_for(isa);
+  PAGODA_TRY(loaded.file, open_model(arguments.model));
+  loaded.pool =
+      std::make_unique<ThreadPool>(arguments.num_threads > 0 ? arguments.num_threads : loaded.cpu.num_cores);
+  LoadOptions options;
+  options.kv_type = arguments.kv_type;
+  if (arguments.memory_bytes > 0) options.max_weight_bytes = arguments.memory_bytes;
+  Progress progress("loading");
+  options.progress = &Progress::callback;
+  options.progress_context = &progress;
+  PAGODA_TRY(loaded.model, load_model(*loaded.file, *loaded.kernels, *loaded.pool, options));
+  return loaded;
+}
+
+Result<int64_t> choose_context(const ModelArguments& arguments, const ModelInfo& info, int64_t wanted) {
+  const int64_t most = arguments.max_context > 0 ? arguments.max_context : info.max_context;
+  if (most > info.max_context)
+    return fail(ErrorCode::invalid_argument, "--max-context is {}, but the model was made for {} tokens",
+                most, info.max_context);
+  if (wanted > most)
+    return fail(ErrorCode::invalid_argument, "{} tokens are wanted, but the context holds {}{}", wanted, most,
+                most < info.max_context ? "; raise --max-context" : "");
+  return wanted;
+}
+
+}  // namespace pagoda
