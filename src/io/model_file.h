@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -67,7 +69,7 @@ class ModelFile {
 
  protected:
   ModelFile() = default;
-  void index_tensors();  // after tensors_ is filled
+  Status index_tensors();  // after tensors_ is filled
 
   ModelFormat format_ = ModelFormat::gguf;
   std::string path_;
