@@ -53,6 +53,8 @@ class Engine {
   void drain(int64_t timeout_ns);
   // For tests and command-line tools, instead of start(): one step on the calling thread; false if nothing to do.
   bool step();
+  // For tests, between steps: aborts if the KV pages do not add up. Slow.
+  void check_invariants() const;
 
  private:
   class Impl;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "base/cpu_info.h"
@@ -42,17 +43,19 @@ struct EngineConfig {
   uint64_t seed = 0;
 
   int64_t kv_capacity_tokens() const { return int64_t{num_pages} * kPageTokens; }
+  // A batch has fewer rows of logits than tokens: they are wide.
   BatchLimits batch_limits() const;
 };
 
 // What of the machine matters here.
 struct MachineInfo {
-  CpuInfo cpu;
-  uint64_t available_memory = 0;  // bytes: MemAvailable, bounded by the cgroup's limit
+  CpuInfo cpu;                    // num_cores bounded by the control group's quota, too
+  uint64_t available_memory = 0;  // bytes: MemAvailable, bounded by what the control group's limits leave
 };
-MachineInfo inspect_machine();
+// To be called before a model is loaded: the budget counts the weights. `root` is where /proc and /sys are found.
+MachineInfo inspect_machine(const std::filesystem::path& root = "/");
 
-// Pure. out_of_memory, with the sizes and the option to change, when the budget cannot hold the weights, the scratch
+// Pure. Without max_context the model's is lowered to what the KV pool holds. out_of_memory, with the sizes and the option to change, when the budget cannot hold the weights, the scratch
 // and at least one page per running sequence; invalid_argument for options out of range.
 Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine);
 

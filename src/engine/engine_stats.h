@@ -16,7 +16,7 @@ struct HistogramData {
 };
 
 struct EngineStats {
-  // gauges
+  // gauges, in sequences
   int64_t num_running = 0;
   int64_t num_waiting = 0;
   int64_t kv_pages_total = 0;
@@ -28,7 +28,7 @@ struct EngineStats {
   uint64_t prompt_tokens = 0;
   uint64_t prompt_tokens_cached = 0;
   uint64_t generation_tokens = 0;
-  uint64_t finished_stop = 0;
+  uint64_t finished_stop = 0;  // sequences by reason
   uint64_t finished_length = 0;
   uint64_t finished_abort = 0;
   uint64_t finished_error = 0;

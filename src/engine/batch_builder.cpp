@@ -1,0 +1,57 @@
+#include "engine/batch_builder.h"
+
+namespace pagoda {
+
+BatchBuilder::BatchBuilder(const BatchLimits& limits) {
+  const auto max_tokens = static_cast<size_t>(limits.max_tokens);
+  const auto max_rows = static_cast<size_t>(limits.max_logits_rows);
+  token_ids_.reserve(max_tokens);
+  positions_.reserve(max_tokens);
+  slices_.reserve(static_cast<size_t>(limits.max_sequences));
+  logits_rows_.reserve(max_rows);
+  rows_.reserve(max_rows);
+  jobs_.reserve(max_rows + static_cast<size_t>(limits.max_sequences));
+}
+
+ForwardBatch BatchBuilder::build(const BatchPlan& plan, const KvCache& kv) {
+  token_ids_.clear();
+  positions_.clear();
+  slices_.clear();
+  logits_rows_.clear();
+  jobs_.clear();
+  rows_.clear();
+  for (const PlanItem& item : plan.items) {
+    const auto token_begin = static_cast<int32_t>(token_ids_.size());
+    for (int64_t position = item.first_position; position < item.end_position(); ++position) {
+      token_ids_.push_back(item.sequence->token(position));
+      positions_.push_back(static_cast<int32_t>(position));
+    }
+    slices_.push_back({.token_begin = token_begin,
+                       .num_tokens = item.num_tokens,
+                       .first_position = item.first_position,
+                       .page_table = kv.page_table(item.sequence->kv)});
+    add_rows(item, token_begin);
+  }
+  return {.token_ids = token_ids_, .positions = positions_, .sequences = slices_, .logits_rows = logits_rows_};
+}
+
+void BatchBuilder::add_rows(const PlanItem& item, int32_t token_begin) {
+  const LogitsRange range = logits_range(item);
+  for (int64_t position = range.begin; position < range.end; ++position) {
+    logits_rows_.push_back(token_begin + static_cast<int32_t>(position - item.first_position));
+    const auto job_begin = static_cast<int32_t>(jobs_.size());
+    if (position + 1 < item.sequence->num_known()) {
+      jobs_.push_back({.kind = RowJob::Kind::score, .sequence = item.sequence, .position = position + 1});
+    } else {
+      jobs_.push_back({.kind = RowJob::Kind::sample, .sequence = item.sequence, .position = position + 1});
+      if (item.sequence->index == 0) {
+        for (const auto& other : item.sequence->request.sequences)
+          if (other->state == SequenceState::follower)
+            jobs_.push_back({.kind = RowJob::Kind::sample, .sequence = other.get(), .position = position + 1});
+      }
+    }
+    rows_.push_back({job_begin, static_cast<int32_t>(jobs_.size())});
+  }
+}
+
+}  // namespace pagoda

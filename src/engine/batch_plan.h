@@ -1,0 +1,44 @@
+// What one step computes. There is no phase: an item is a sequence and a number of its tokens.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/sequence.h"
+
+namespace pagoda {
+
+struct PlanItem {
+  Sequence* sequence = nullptr;
+  int64_t first_position = 0;
+  int32_t num_tokens = 0;
+
+  int64_t end_position() const { return first_position + num_tokens; }
+};
+
+struct BatchPlan {
+  std::vector<PlanItem> items;
+};
+
+// Rows of logits that an item asks for: positions [begin, end) of its sequence. The last token known so far is sampled
+// after; prompt tokens before it are looked at where their log probabilities are wanted.
+struct LogitsRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t size() const { return end - begin; }
+};
+LogitsRange logits_range(const PlanItem& item);
+
+struct PlanLimits {
+  int32_t max_tokens = 0;       // in one step
+  int32_t max_logits_rows = 0;  // at least one per sequence
+  int32_t prefill_chunk = 0;    // of one sequence in one step
+};
+
+// Sarathi-Serve (Agrawal et al., OSDI 2024): first one token for each sequence that needs just one, so that no stream
+// stalls; the rest of the budget goes to chunks of prompts. `ranked`: running sequences, the first to be served first.
+// Pure, but for `plan`, which is overwritten so that its memory is used again.
+void plan_batch(std::span<Sequence* const> ranked, const PlanLimits& limits, BatchPlan& plan);
+
+}  // namespace pagoda

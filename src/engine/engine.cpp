@@ -1,0 +1,348 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "engine/batch_builder.h"
+#include "engine/batch_plan.h"
+#include "engine/inbox.h"
+#include "engine/placer.h"
+#include "engine/publisher.h"
+#include "engine/request_check.h"
+#include "engine/roster.h"
+#include "engine/sampling_stage.h"
+#include "engine/stats_board.h"
+#include "kv/kv_cache.h"
+#include "nn/workspace.h"
+
+namespace pagoda {
+
+namespace {
+constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a clock do not overflow
+}  // namespace
+
+// Memory of the engine that needs a Result to take.
+struct EngineMemory {
+  KvPool kv_pool;
+  Workspace workspace;
+  AlignedBuffer logits;
+
+  static Result<EngineMemory> allocate(const EngineConfig& config, const Model& model) {
+    const BatchLimits limits = config.batch_limits();
+    const size_t row_bytes = static_cast<size_t>(model.info().vocab_size) * sizeof(float);
+    PAGODA_TRY(KvPool pool, KvPool::create(model.info().kv_shape, config.num_pages));
+    PAGODA_TRY(Workspace workspace, Workspace::create(model.workspace_bytes(limits)));
+    PAGODA_TRY(AlignedBuffer logits,
+               AlignedBuffer::allocate(static_cast<size_t>(limits.max_logits_rows) * row_bytes));
+    return EngineMemory{std::move(pool), std::move(workspace), std::move(logits)};
+  }
+};
+
+class Engine::Impl {
+ public:
+  Impl(EngineConfig config, Parts parts, EngineMemory memory, std::unique_ptr<SchedulerPolicy> policy);
+  ~Impl();
+
+  // ---- any thread ----
+  Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
+  int64_t retry_after_seconds() const;
+  void drain(int64_t timeout_ns);
+
+  // ---- the engine thread ----
+  void start();
+  bool step();
+  void check_invariants() const { kv_.check_invariants(); }
+
+  const EngineConfig config_;
+  const Parts parts_;
+  Inbox inbox_;
+  StatsBoard stats_;
+
+ private:
+  int64_t now_ns() const { return parts_.clock->now_ns(); }
+  void run();
+  // The stages of a step, in their order.
+  void admit();
+  void plan();
+  void place();
+  std::span<const SampledToken> forward_and_sample();
+  void commit(std::span<const SampledToken> results);
+  bool publish();
+
+  void commit_item(const PlanItem& item, int64_t end_ns);
+  void commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns);
+  void commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns);
+  void end_sequence(Sequence& sequence, FinishReason reason);
+  void end_request(RequestState& request, FinishReason reason, Error error);
+  void retire(Sequence& sequence);
+  void record_step();
+
+  std::unique_ptr<SchedulerPolicy> policy_;
+  EngineMemory memory_;
+  KvCache kv_;
+  Roster roster_;
+  BatchBuilder builder_;
+  SamplingStage sampling_;
+  PlanLimits plan_limits_;
+  // Used again by every step.
+  Inbox::Mail mail_;
+  BatchPlan plan_;
+  std::vector<Sequence*> exhausted_;
+  Publisher publisher_;
+  int64_t step_start_ns_ = 0;
+  int64_t num_preemptions_ = 0;
+  std::thread thread_;
+};
+
+Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory, std::unique_ptr<SchedulerPolicy> policy)
+    : config_(std::move(config)),
+      parts_(std::move(parts)),
+      inbox_(config_.max_sequences + config_.max_queued_requests, config_.seed),
+      stats_(config_, parts_.clock->now_ns()),
+      policy_(std::move(policy)),
+      memory_(std::move(memory)),
+      kv_(memory_.kv_pool, config_.max_sequences, config_.max_context),
+      roster_(kv_, *policy_, config_.max_sequences, config_.max_sequences + config_.max_queued_requests),
+      builder_(config_.batch_limits()),
+      sampling_(*parts_.kernels, parts_.model->info().vocab_size,
+                config_.batch_limits().max_logits_rows + config_.max_sequences, parts_.pool->num_threads()),
+      plan_limits_{.max_tokens = config_.max_batch_tokens,
+                   .max_logits_rows = config_.batch_limits().max_logits_rows,
+                   .prefill_chunk = config_.prefill_chunk},
+      publisher_(config_.max_sequences, config_.max_sequences + config_.max_queued_requests) {
+  const auto max_requests = static_cast<size_t>(config_.max_sequences + config_.max_queued_requests);
+  const auto max_sequences = static_cast<size_t>(config_.max_sequences);
+  mail_.arrivals.reserve(max_requests);
+  mail_.cancels.reserve(max_requests);
+  plan_.items.reserve(max_sequences);
+  exhausted_.reserve(max_sequences);
+}
+
+Engine::Impl::~Impl() {
+  inbox_.stop();
+  if (thread_.joinable()) thread_.join();
+  inbox_.cancel_all();
+  admit();
+  publish();
+}
+
+Result<RequestId> Engine::Impl::submit(Request request, std::shared_ptr<RequestSink> sink) {
+  PAGODA_CHECK(sink != nullptr);
+  PAGODA_TRY_STATUS(check_request(request, config_, parts_.model->info().vocab_size));
+  EndRules rules{.end_tokens = request.stop_token_ids, .min_tokens = request.min_tokens};
+  if (!request.ignore_eos)
+    rules.end_tokens.insert(rules.end_tokens.end(), parts_.end_tokens.begin(), parts_.end_tokens.end());
+  rules.max_tokens =
+      std::min(request.max_tokens, config_.max_context - static_cast<int64_t>(request.prompt.size()));
+  auto id = inbox_.push(std::make_unique<RequestState>(std::move(request), std::move(sink), std::move(rules),
+                                                       *parts_.tokenizer, now_ns()));
+  if (!id) stats_.record_rejection();
+  return id;
+}
+
+int64_t Engine::Impl::retry_after_seconds() const {
+  const int64_t num_waiting = std::max<int64_t>(inbox_.num_unfinished() - config_.max_sequences, 0);
+  return stats_.retry_after_seconds(num_waiting, now_ns());
+}
+
+void Engine::Impl::start() {
+  PAGODA_CHECK(!thread_.joinable(), "the engine runs already");
+  thread_ = std::thread([this] { run(); });
+}
+
+void Engine::Impl::run() {
+  while (!inbox_.stopped()) {
+    if (step()) continue;
+    if (!inbox_.wait()) return;
+    parts_.pool->wake();
+  }
+}
+
+void Engine::Impl::drain(int64_t timeout_ns) {
+  timeout_ns = std::min(timeout_ns, kLongestWaitNs);
+  inbox_.close();
+  if (thread_.joinable()) {
+    if (inbox_.wait_until_finished(std::chrono::nanoseconds(timeout_ns))) return;
+    inbox_.cancel_all();
+    while (!inbox_.wait_until_finished(std::chrono::hours(1))) {
+    }
+    return;
+  }
+  const int64_t deadline_ns = now_ns() + timeout_ns;
+  while (now_ns() < deadline_ns)
+    if (!step()) return;
+  inbox_.cancel_all();
+  step();
+}
+
+bool Engine::Impl::step() {
+  step_start_ns_ = now_ns();
+  admit();
+  plan();
+  place();
+  if (!plan_.items.empty()) commit(forward_and_sample());
+  return publish();
+}
+
+void Engine::Impl::admit() {
+  inbox_.take(mail_);
+  for (auto& request : mail_.arrivals) roster_.add(std::move(request), step_start_ns_);
+  const auto cancel = [&](RequestState& request) {
+    end_request(request, FinishReason::cancelled, {ErrorCode::cancelled, "the request was cancelled"});
+  };
+  for (const RequestId id : mail_.cancels)
+    if (RequestState* request = roster_.find(id)) cancel(*request);
+  if (mail_.cancel_all)
+    for (const auto& [id, request] : roster_.requests()) cancel(*request);
+  mail_.arrivals.clear();
+  mail_.cancels.clear();
+  mail_.cancel_all = false;
+  roster_.admit(step_start_ns_);
+}
+
+void Engine::Impl::plan() { plan_batch(roster_.running(), plan_limits_, plan_); }
+
+void Engine::Impl::place() {
+  const auto num_running = roster_.running().size();
+  place_batch(plan_, roster_, kv_, exhausted_);
+  num_preemptions_ = static_cast<int64_t>(num_running - roster_.running().size());
+  for (Sequence* sequence : exhausted_) end_sequence(*sequence, FinishReason::length);
+  exhausted_.clear();
+}
+
+std::span<const SampledToken> Engine::Impl::forward_and_sample() {
+  const ForwardBatch batch = builder_.build(plan_, kv_);
+  ForwardContext context{*parts_.pool, *parts_.kernels, memory_.kv_pool, memory_.workspace};
+  const std::span logits(reinterpret_cast<float*>(memory_.logits.data()),
+                         batch.logits_rows.size() * static_cast<size_t>(parts_.model->info().vocab_size));
+  memory_.workspace.reset();
+  parts_.model->forward(batch, context, logits);
+  return sampling_.run(builder_.jobs(), builder_.rows(), logits, *parts_.pool);
+}
+
+void Engine::Impl::commit(std::span<const SampledToken> results) {
+  const int64_t end_ns = now_ns();
+  for (const PlanItem& item : plan_.items) commit_item(item, end_ns);
+  const auto jobs = builder_.jobs();
+  for (size_t i = 0; i < jobs.size(); ++i) commit_row(jobs[i], results[i], end_ns);
+  for (const PlanItem& item : plan_.items) {
+    if (item.sequence->state != SequenceState::running || item.sequence->num_remaining() > 0) continue;
+    for (const auto& sequence : item.sequence->request.sequences) end_sequence(*sequence, FinishReason::length);
+  }
+}
+
+void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
+  Sequence& sequence = *item.sequence;
+  RequestState& request = sequence.request;
+  kv_.commit(sequence.kv, item.end_position());
+  sequence.num_computed = item.end_position();
+  policy_->on_progress(sequence.scheduled(), item.num_tokens, end_ns - step_start_ns_);
+  if (!request.prompt_done && sequence.num_computed >= request.num_prompt()) {
+    request.prompt_done = true;
+    stats_.record_prompt(request.num_prompt());
+    roster_.fork_followers(sequence, end_ns);
+  }
+}
+
+void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns) {
+  Sequence& sequence = *job.sequence;
+  RequestState& request = sequence.request;
+  if (sequence.state != SequenceState::running) return;
+  if (result.token < 0) {
+    end_request(request, FinishReason::error,
+                {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
+  } else if (job.kind == RowJob::Kind::score) {
+    request.scores.set(job.position - 1, result, request.request.sampling.num_logprobs);
+    request.scores.num_scored = job.position;
+  } else {
+    commit_token(sequence, result, end_ns);
+  }
+}
+
+void Engine::Impl::commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns) {
+  RequestState& request = sequence.request;
+  sequence.output.push(sampled);
+  stats_.record_token(sequence, end_ns);
+  if (sequence.first_token_ns < 0) sequence.first_token_ns = end_ns;
+  if (request.first_token_ns < 0) request.first_token_ns = end_ns;
+  sequence.last_token_ns = end_ns;
+  request.last_token_ns = end_ns;
+  if (sequence.output.finish_reason()) retire(sequence);
+  publisher_.add(sequence);
+}
+
+void Engine::Impl::end_sequence(Sequence& sequence, FinishReason reason) {
+  if (sequence.state == SequenceState::finished) return;
+  sequence.output.end(reason);
+  retire(sequence);
+  publisher_.add(sequence);
+}
+
+void Engine::Impl::end_request(RequestState& request, FinishReason reason, Error error) {
+  if (request.num_unfinished == 0) return;
+  request.status = std::unexpected(std::move(error));
+  for (const auto& sequence : request.sequences) end_sequence(*sequence, reason);
+}
+
+void Engine::Impl::retire(Sequence& sequence) {
+  roster_.finish(sequence);
+  stats_.record_sequence_end(sequence);
+}
+
+bool Engine::Impl::publish() {
+  const bool worked = !plan_.items.empty() || publisher_.has_news();
+  const auto finished = publisher_.finished();
+  // Numbers first: who hears of the end finds them up to date.
+  record_step();
+  for (const RequestState* request : finished) stats_.record_request_end(*request, now_ns());
+  publisher_.publish();
+  for (const RequestState* request : finished) roster_.erase(request->id);
+  inbox_.on_finished(static_cast<int64_t>(finished.size()));
+  publisher_.clear();
+  plan_.items.clear();
+  return worked;
+}
+
+void Engine::Impl::record_step() {
+  int64_t num_tokens = 0;
+  for (const PlanItem& item : plan_.items) num_tokens += item.num_tokens;
+  stats_.record_step({.num_running = static_cast<int64_t>(roster_.running().size()),
+                      .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
+                      .kv_pages_used = kv_.num_pages() - kv_.num_free_pages(),
+                      .num_tokens = num_tokens,
+                      .num_preemptions = num_preemptions_});
+  num_preemptions_ = 0;
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(EngineConfig config, Parts parts) {
+  const bool complete = parts.model && parts.tokenizer && parts.pool && parts.kernels && parts.clock;
+  PAGODA_CHECK(complete, "a part is missing");
+  const int64_t vocab_size = parts.model->info().vocab_size;
+  std::erase_if(parts.end_tokens, [&](TokenId token) { return token < 0 || token >= vocab_size; });
+  PAGODA_TRY(auto policy, make_scheduler_policy(config.policy));
+  PAGODA_TRY(EngineMemory memory, EngineMemory::allocate(config, *parts.model));
+  return std::unique_ptr<Engine>(new Engine(
+      std::make_unique<Impl>(std::move(config), std::move(parts), std::move(memory), std::move(policy))));
+}
+
+Result<RequestId> Engine::submit(Request request, std::shared_ptr<RequestSink> sink) {
+  return impl_->submit(std::move(request), std::move(sink));
+}
+void Engine::cancel(RequestId id) { impl_->inbox_.cancel(id); }
+EngineStats Engine::stats() const { return impl_->stats_.snapshot(); }
+int64_t Engine::retry_after_seconds() const { return impl_->retry_after_seconds(); }
+const EngineConfig& Engine::config() const { return impl_->config_; }
+const ModelInfo& Engine::model_info() const { return impl_->parts_.model->info(); }
+const Tokenizer& Engine::tokenizer() const { return *impl_->parts_.tokenizer; }
+void Engine::start() { impl_->start(); }
+void Engine::drain(int64_t timeout_ns) { impl_->drain(timeout_ns); }
+bool Engine::step() { return impl_->step(); }
+void Engine::check_invariants() const { impl_->check_invariants(); }
+
+}  // namespace pagoda

@@ -1,0 +1,101 @@
+#include "engine/inbox.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "sample/philox.h"
+
+namespace pagoda {
+
+Inbox::Inbox(int32_t max_unfinished, uint64_t seed) : max_unfinished_(max_unfinished), seed_(seed) {
+  mail_.arrivals.reserve(static_cast<size_t>(max_unfinished));
+  mail_.cancels.reserve(static_cast<size_t>(max_unfinished));
+}
+
+Result<RequestId> Inbox::push(std::unique_ptr<RequestState> request) {
+  RequestId id = 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return fail(ErrorCode::overloaded, "the server is shutting down and accepts no more requests");
+    if (num_unfinished_ >= max_unfinished_)
+      return fail(ErrorCode::overloaded, "{} requests are being served or waiting already; try again later",
+                  num_unfinished_);
+    id = ++last_id_;
+    request->set_id(id, derive_seed(seed_, id));
+    mail_.arrivals.push_back(std::move(request));
+    ++num_unfinished_;
+  }
+  mail_came_.notify_one();
+  return id;
+}
+
+void Inbox::cancel(RequestId id) {
+  {
+    std::lock_guard lock(mutex_);
+    mail_.cancels.push_back(id);
+  }
+  mail_came_.notify_one();
+}
+
+void Inbox::cancel_all() {
+  {
+    std::lock_guard lock(mutex_);
+    mail_.cancel_all = true;
+  }
+  mail_came_.notify_one();
+}
+
+void Inbox::close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
+void Inbox::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    stopped_ = true;
+  }
+  mail_came_.notify_all();
+}
+
+int64_t Inbox::num_unfinished() const {
+  std::lock_guard lock(mutex_);
+  return num_unfinished_;
+}
+
+bool Inbox::wait_until_finished(std::chrono::nanoseconds timeout) {
+  std::unique_lock lock(mutex_);
+  return all_finished_.wait_for(lock, timeout, [&] { return num_unfinished_ == 0; });
+}
+
+void Inbox::take(Mail& mail) {
+  PAGODA_CHECK(mail.arrivals.empty() && mail.cancels.empty(), "unread mail");
+  std::lock_guard lock(mutex_);
+  std::swap(mail, mail_);
+  mail_.cancel_all = false;
+}
+
+void Inbox::on_finished(int64_t num_requests) {
+  if (num_requests == 0) return;
+  bool none_left = false;
+  {
+    std::lock_guard lock(mutex_);
+    num_unfinished_ -= num_requests;
+    none_left = num_unfinished_ == 0;
+  }
+  if (none_left) all_finished_.notify_all();
+}
+
+bool Inbox::wait() {
+  std::unique_lock lock(mutex_);
+  mail_came_.wait(lock, [&] { return stopped_ || has_mail(); });
+  return !stopped_;
+}
+
+bool Inbox::stopped() const {
+  std::lock_guard lock(mutex_);
+  return stopped_;
+}
+
+}  // namespace pagoda

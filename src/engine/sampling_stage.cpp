@@ -1,0 +1,52 @@
+#include "engine/sampling_stage.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace pagoda {
+
+SamplingStage::SamplingStage(const Kernels& kernels, int64_t vocab_size, int32_t max_jobs, int num_threads)
+    : vocab_size_(vocab_size),
+      results_(static_cast<size_t>(max_jobs)),
+      top_logprobs_(static_cast<size_t>(max_jobs) * kMaxLogprobs) {
+  samplers_.reserve(static_cast<size_t>(num_threads));
+  for (int thread = 0; thread < num_threads; ++thread) samplers_.emplace_back(kernels, vocab_size);
+}
+
+std::span<const SampledToken> SamplingStage::run(std::span<const RowJob> jobs, std::span<const RowJobs> rows,
+                                                 std::span<float> logits, ThreadPool& pool) {
+  PAGODA_CHECK(jobs.size() <= results_.size(), "{} jobs, room for {}", jobs.size(), results_.size());
+  const auto width = static_cast<size_t>(vocab_size_);
+  pool.parallel_for(rows.size(), 1, [&](size_t begin, size_t end, int worker) {
+    for (size_t row = begin; row < end; ++row)
+      for (int32_t job = rows[row].job_begin; job < rows[row].job_end; ++job) {
+        const auto index = static_cast<size_t>(job);
+        run_job(jobs[index], index, logits.subspan(row * width, width), samplers_[static_cast<size_t>(worker)]);
+      }
+  });
+  return std::span(results_).first(jobs.size());
+}
+
+void SamplingStage::run_job(const RowJob& job, size_t job_index, std::span<float> row, Sampler& sampler) {
+  const Sequence& sequence = *job.sequence;
+  const Request& request = sequence.request.request;
+  SampledToken result;
+  if (job.kind == RowJob::Kind::score) {
+    result = sampler.score(row, sequence.token(job.position), request.sampling.num_logprobs);
+  } else {
+    result = sampler.sample(row, request.sampling,
+                            {.prompt = request.prompt,
+                             .output = sequence.output.tokens(),
+                             .banned = sequence.output.banned(),
+                             .seed = sequence.seed,
+                             .position = job.position});
+  }
+  // The sampler's next call overwrites its own list.
+  TokenLogprob* top = top_logprobs_.data() + job_index * kMaxLogprobs;
+  std::ranges::copy(result.top_logprobs, top);
+  result.top_logprobs = {top, result.top_logprobs.size()};
+  results_[job_index] = result;
+}
+
+}  // namespace pagoda

@@ -1,0 +1,74 @@
+#include "engine/sequence.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "sample/philox.h"
+
+namespace pagoda {
+
+Sequence::Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer)
+    : request(owner), index(index_in_request), output(tokenizer, owner.request, owner.rules) {}
+
+int64_t Sequence::num_known() const { return request.num_prompt() + output.num_tokens(); }
+
+int32_t Sequence::token(int64_t position) const {
+  const auto& prompt = request.request.prompt;
+  const auto i = static_cast<size_t>(position);
+  return i < prompt.size() ? prompt[i] : output.tokens()[i - prompt.size()];
+}
+
+ScheduledSequence Sequence::scheduled() const {
+  return {.id = id,
+          .arrival_ns = request.arrival_ns,
+          .priority = request.request.priority,
+          .num_prompt_tokens = request.num_prompt(),
+          .num_computed_tokens = num_computed,
+          .num_generated_tokens = output.num_tokens()};
+}
+
+PromptScores::PromptScores(const Request& request) : wanted(request.want_prompt_logprobs) {
+  if (!wanted) return;
+  num_rows = static_cast<int64_t>(request.prompt.size()) - 1;
+  events.resize(static_cast<size_t>(num_rows));
+  top_logprobs.resize(static_cast<size_t>(num_rows) * static_cast<size_t>(std::max(request.sampling.num_logprobs, 0)));
+}
+
+void PromptScores::set(int64_t row, const SampledToken& scored, int32_t num_logprobs) {
+  const auto stride = static_cast<size_t>(std::max(num_logprobs, 0));
+  TokenLogprob* top = top_logprobs.data() + static_cast<size_t>(row) * stride;
+  std::ranges::copy(scored.top_logprobs, top);
+  events[static_cast<size_t>(row)] = {scored.token, scored.logprob, {top, scored.top_logprobs.size()}};
+}
+
+RequestState::RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules,
+                           const Tokenizer& tokenizer, int64_t now_ns)
+    : request(std::move(wish)),
+      rules(std::move(end_rules)),
+      sink(std::move(listener)),
+      scores(request),
+      num_unfinished(request.num_sequences),
+      arrival_ns(now_ns) {
+  for (int32_t index = 0; index < request.num_sequences; ++index)
+    sequences.push_back(std::make_unique<Sequence>(*this, index, tokenizer));
+  leader().state = SequenceState::waiting;
+}
+
+void RequestState::set_id(RequestId request_id, uint64_t default_seed) {
+  // Ids of sequences ascend in order of arrival, those of a request by index.
+  constexpr int kIndexBits = 16;
+  PAGODA_CHECK(request.num_sequences <= 1 << kIndexBits, "{} sequences", request.num_sequences);
+  id = request_id;
+  const uint64_t seed = request.sampling.seed.value_or(default_seed);
+  for (const auto& sequence : sequences) {
+    sequence->id = (request_id << kIndexBits) | static_cast<SequenceId>(sequence->index);
+    sequence->seed = derive_seed(seed, static_cast<uint64_t>(sequence->index));
+  }
+}
+
+int32_t RequestState::num_followers() const {
+  return static_cast<int32_t>(std::ranges::count_if(
+      sequences, [](const auto& sequence) { return sequence->state == SequenceState::follower; }));
+}
+
+}  // namespace pagoda

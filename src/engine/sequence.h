@@ -1,0 +1,93 @@
+// The running state of a request and of its sequences. Built on the thread that submits, then owned by the engine
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine_config.h"
+#include "engine/request.h"
+#include "engine/sequence_output.h"
+#include "kv/kv_cache.h"
+#include "sched/scheduler_policy.h"
+
+namespace pagoda {
+
+struct RequestState;
+
+enum class SequenceState {
+  follower,  // waits for the first sequence of its request to compute the prompt that they share
+  waiting,   // holds no pages
+  running,
+  finished,
+};
+
+// A sequence has no phase: num_known tokens are known, num_computed of them are in the cache, and when they meet the
+// next one is sampled. Decoding is having one to compute.
+struct Sequence {
+  Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer);
+
+  int64_t num_known() const;
+  int64_t num_remaining() const { return num_known() - num_computed; }
+  int32_t token(int64_t position) const;
+  ScheduledSequence scheduled() const;
+
+  RequestState& request;
+  const int32_t index;
+  SequenceId id = 0;
+  uint64_t seed = 0;
+  SequenceState state = SequenceState::follower;
+  int64_t num_computed = 0;
+  KvHandle kv = -1;  // while running
+  double rank = 0;   // the policy's, of this step
+  bool has_news = false;
+  int64_t first_token_ns = -1;
+  int64_t last_token_ns = -1;
+  SequenceOutput output;
+};
+
+// Log probabilities of the prompt's tokens, where asked for: entry i is of token i + 1.
+struct PromptScores {
+  PromptScores(const Request& request);
+
+  bool wanted = false;
+  bool published = false;
+  int64_t num_rows = 0;    // rows of logits to look at: prompt positions 0 … num_rows - 1
+  int64_t num_scored = 0;  // the first of them that are done
+  std::vector<TokenEvent> events;
+  std::vector<TokenLogprob> top_logprobs;  // [num_rows][num_logprobs]
+
+  bool complete() const { return num_scored == num_rows; }
+  void set(int64_t row, const SampledToken& scored, int32_t num_logprobs);
+};
+
+struct RequestState {
+  RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules, const Tokenizer& tokenizer,
+               int64_t now_ns);
+  // Once, in order of arrival.
+  void set_id(RequestId request_id, uint64_t default_seed);
+
+  int64_t num_prompt() const { return static_cast<int64_t>(request.prompt.size()); }
+  Sequence& leader() { return *sequences.front(); }
+  // Sequences that will fork from the leader when it has computed the prompt.
+  int32_t num_followers() const;
+
+  const Request request;
+  const EndRules rules;
+  const std::shared_ptr<RequestSink> sink;
+  RequestId id = 0;
+  PromptScores scores;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  int32_t num_unfinished = 0;
+  int32_t num_preemptions = 0;
+  int64_t arrival_ns = 0;
+  int64_t first_scheduled_ns = -1;
+  int64_t first_token_ns = -1;
+  int64_t last_token_ns = -1;
+  bool prompt_done = false;  // computed at least once
+  Status status;             // what on_done will say
+};
+
+}  // namespace pagoda

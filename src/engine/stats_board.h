@@ -1,0 +1,50 @@
+// Where the engine thread writes its numbers and any thread reads them. The lock is held for a copy or a few additions,
+// never for a step.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+
+#include "engine/engine_config.h"
+#include "engine/engine_stats.h"
+#include "engine/sequence.h"
+
+namespace pagoda {
+
+// What one step did.
+struct StepRecord {
+  int64_t num_running = 0;
+  int64_t num_waiting = 0;
+  int64_t kv_pages_used = 0;
+  int64_t num_tokens = 0;       // computed, prompts and generation; 0: nothing was computed
+  int64_t num_preemptions = 0;
+};
+
+class StatsBoard {
+ public:
+  StatsBoard(const EngineConfig& config, int64_t now_ns);
+
+  // ---- any thread ----
+  EngineStats snapshot() const;
+  void record_rejection();
+  // Until a quarter of the waiting requests will have moved on, at the recent rate of completion; 1 … 300.
+  int64_t retry_after_seconds(int64_t num_waiting, int64_t now_ns) const;
+
+  // ---- the engine thread; none allocates ----
+  void record_step(const StepRecord& step);
+  void record_prompt(int64_t num_tokens);
+  // A token of the sequence, whose times are as of the token before.
+  void record_token(const Sequence& sequence, int64_t now_ns);
+  void record_sequence_end(const Sequence& sequence);
+  void record_request_end(const RequestState& request, int64_t now_ns);
+
+ private:
+  mutable std::mutex mutex_;
+  EngineStats stats_;
+  double seconds_per_request_ = 0;  // between completions, moving average
+  int64_t last_completion_ns_;
+};
+
+RequestTimings timings_of(const RequestState& request);
+
+}  // namespace pagoda
