@@ -1,0 +1,334 @@
+// The coroutines that serve a connection. Rules that keep GCC 12 from miscompiling them: coroutines are free functions;
+// no capturing lambda and no braced temporary inside a co_await expression; no co_await within ?:, && or ||.
+#include <string>
+#include <utility>
+#include <variant>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http.hpp>
+#include <fmt/format.h>
+
+#include "server/http/connection.h"
+
+namespace pagoda::http {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+using asio::awaitable;
+using asio::redirect_error;
+using asio::use_awaitable;
+using boost::system::error_code;
+using Parser = beast::http::request_parser<beast::http::string_body>;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr size_t kReadSize = 512;             // grows by need: idle streams are many
+constexpr size_t kMaxPipelined = 64u << 10;   // bytes taken in while an answer is being made
+constexpr size_t kMaxDiscarded = 1u << 20;    // bytes read and dropped so that a refusal reaches a busy sender
+constexpr std::chrono::milliseconds kLingerTime{2000};
+
+enum class Outcome { keep_alive, close, gone };
+
+// What is known of the request being answered.
+struct Exchange {
+  std::string id;
+  std::string method;
+  std::string path;
+  unsigned version = 11;
+  AfterResponse after = AfterResponse::keep_alive;
+  SteadyTime start = std::chrono::steady_clock::now();
+  int status = 0;
+  uint64_t sent_bytes = 0;
+};
+
+// Counts as a request under way while in scope.
+class RequestScope {
+ public:
+  explicit RequestScope(Hub& hub) : hub_(hub) { hub_.enter_request(); }
+  ~RequestScope() { hub_.leave_request(); }
+  RequestScope(const RequestScope&) = delete;
+  RequestScope& operator=(const RequestScope&) = delete;
+
+ private:
+  Hub& hub_;
+};
+
+void record(Hub& hub, const Exchange& exchange, Outcome outcome) {
+  const auto duration = std::chrono::steady_clock::now() - exchange.start;
+  hub.handler.record({.request_id = exchange.id,
+                      .method = exchange.method,
+                      .path = exchange.path,
+                      .status = exchange.status,
+                      .duration_ns = std::chrono::nanoseconds(duration).count(),
+                      .sent_bytes = exchange.sent_bytes,
+                      .client_gone = outcome == Outcome::gone});
+}
+
+// False if the client has gone or took nothing for write_timeout.
+awaitable<bool> write_all(Connection& c, std::string_view bytes) {
+  while (!bytes.empty()) {
+    error_code ec;
+    size_t written = c.socket.write_some(asio::buffer(bytes.data(), bytes.size()), ec);
+    if (ec == asio::error::would_block) {
+      c.arm(c.hub->options.write_timeout);
+      const asio::const_buffer rest(bytes.data(), bytes.size());
+      written = co_await c.socket.async_write_some(rest, redirect_error(use_awaitable, ec));
+      c.disarm();
+    }
+    if (ec) co_return false;
+    bytes.remove_prefix(written);
+  }
+  co_return true;
+}
+
+awaitable<Outcome> write_response(Connection& c, Exchange& exchange, const HttpResponse& response) {
+  exchange.status = response.status;
+  if (c.hub->draining) exchange.after = AfterResponse::close;
+  std::string out =
+      response_head(response, exchange.id, BodyFraming::length, exchange.after, response.body.size());
+  if (exchange.method != "HEAD") {
+    out += response.body;
+    exchange.sent_bytes += response.body.size();
+  }
+  const bool written = co_await write_all(c, out);
+  if (!written) co_return Outcome::gone;
+  co_return exchange.after == AfterResponse::close ? Outcome::close : Outcome::keep_alive;
+}
+
+// The bytes of a stream, framed.
+class StreamWriter {
+ public:
+  explicit StreamWriter(const Exchange& exchange)
+      : framing_(exchange.version >= 11 ? BodyFraming::chunked : BodyFraming::at_close) {}
+
+  BodyFraming framing() const { return framing_; }
+  void append(std::string& out, std::string_view bytes) const {
+    if (bytes.empty()) return;
+    if (framing_ == BodyFraming::chunked) fmt::format_to(std::back_inserter(out), "{:x}\r\n", bytes.size());
+    out += bytes;
+    if (framing_ == BodyFraming::chunked) out += "\r\n";
+  }
+  void end(std::string& out) const {
+    if (framing_ == BodyFraming::chunked) out += "0\r\n\r\n";
+  }
+
+ private:
+  BodyFraming framing_;
+};
+
+awaitable<void> wait_for_news(Connection& c) {
+  while (!c.has_news) {
+    error_code ec;
+    co_await c.news.async_wait(redirect_error(use_awaitable, ec));
+  }
+  c.has_news = false;
+}
+
+// Polls the operation and writes what it gives until it has finished.
+awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchange) {
+  const StreamWriter stream(exchange);
+  for (;;) {
+    Operation::Progress progress = operation.poll();
+    if (progress.response && progress.finished) {
+      const Outcome outcome = co_await write_response(c, exchange, *progress.response);
+      co_return outcome;
+    }
+    std::string out;
+    if (progress.response) {
+      exchange.status = progress.response->status;
+      if (stream.framing() == BodyFraming::at_close || c.hub->draining) exchange.after = AfterResponse::close;
+      out = response_head(*progress.response, exchange.id, stream.framing(), exchange.after, 0);
+    }
+    stream.append(out, progress.bytes);
+    exchange.sent_bytes += progress.bytes.size();
+    if (progress.finished) stream.end(out);
+    const bool written = co_await write_all(c, out);
+    if (!written) co_return Outcome::gone;
+    if (progress.finished) break;
+    co_await wait_for_news(c);
+  }
+  co_return exchange.after == AfterResponse::close ? Outcome::close : Outcome::keep_alive;
+}
+
+// Reads on while an answer is being made; returns when the client has gone. Pipelined bytes stay in the buffer, and
+// when that is full, a client that leaves is noticed by the next write only.
+awaitable<void> watch(Connection& c) {
+  while (c.buffer.size() < kMaxPipelined) {
+    error_code ec;
+    const auto space = c.buffer.prepare(kReadSize);
+    const size_t received = co_await c.socket.async_read_some(space, redirect_error(use_awaitable, ec));
+    if (ec) co_return;
+    c.buffer.commit(received);
+  }
+  asio::steady_timer never(c.hub->context);
+  never.expires_at(asio::steady_timer::time_point::max());
+  error_code ec;
+  co_await never.async_wait(redirect_error(use_awaitable, ec));
+}
+
+awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> operation, Exchange& exchange) {
+  using namespace asio::experimental::awaitable_operators;
+  c.has_news = true;
+  const std::weak_ptr<Connection> weak = c.weak_from_this();
+  std::function<void()> wake = [weak] {
+    if (const auto connection = weak.lock()) connection->wake();
+  };
+  operation->start(std::move(wake));
+  auto both = produce(c, *operation, exchange) || watch(c);
+  const std::variant<Outcome, std::monostate> result = co_await std::move(both);
+  const Outcome outcome = result.index() == 0 ? std::get<0>(result) : Outcome::gone;
+  if (outcome == Outcome::gone) operation->abandon();
+  co_return outcome;
+}
+
+// What a failed read means: nothing to answer when the connection itself has failed.
+std::optional<TransportFault> fault_of(const Connection& c, const error_code& ec) {
+  using beast::http::error;
+  if (c.timed_out) return TransportFault::too_slow;
+  if (ec == error::header_limit || ec == error::buffer_overflow)
+    return TransportFault::headers_too_large;
+  if (ec == error::body_limit) return TransportFault::body_too_large;
+  if (ec == error::end_of_stream || ec == error::partial_message) return std::nullopt;
+  if (ec.category() == make_error_code(error::bad_method).category()) return TransportFault::bad_request;
+  return std::nullopt;
+}
+
+// Answers a request that could not be read; the connection cannot go on after it.
+awaitable<Outcome> refuse(Connection& c, Exchange& exchange, error_code ec) {
+  const std::optional<TransportFault> fault = fault_of(c, ec);
+  if (!fault) co_return Outcome::gone;
+  exchange.after = AfterResponse::close;
+  const HttpResponse response = c.hub->handler.fault(*fault, ec.message());
+  const Outcome outcome = co_await write_response(c, exchange, response);
+  record(*c.hub, exchange, outcome);
+  co_return outcome;
+}
+
+HttpRequest take_head(const Parser& parser) {
+  HttpRequest request;
+  const auto& message = parser.get();
+  request.method = std::string(message.method_string());
+  std::string_view target(message.target().data(), message.target().size());
+  if (const size_t scheme = target.find("://"); scheme != std::string_view::npos && !target.starts_with('/')) {
+    const size_t slash = target.find('/', scheme + 3);
+    target = slash == std::string_view::npos ? "/" : target.substr(slash);
+  }
+  const size_t mark = target.find('?');
+  request.path = std::string(target.substr(0, mark));
+  if (mark != std::string_view::npos) request.query = std::string(target.substr(mark + 1));
+  for (const auto& field : message) {
+    std::string name(field.name_string());
+    for (char& ch : name)
+      if (ch >= 'A' && ch <= 'Z') ch = static_cast<char>(ch - 'A' + 'a');
+    request.headers.emplace_back(std::move(name), std::string(field.value()));
+  }
+  return request;
+}
+
+// The rest of a request after its head: 100-continue, the body, the answer.
+awaitable<Outcome> serve_body(Connection& c, Parser& parser, HttpRequest request, Exchange& exchange) {
+  if (!parser.is_done() && beast::iequals(parser.get()[beast::http::field::expect], "100-continue")) {
+    const bool written = co_await write_all(c, "HTTP/1.1 100 Continue\r\n\r\n");
+    if (!written) co_return Outcome::gone;
+  }
+  error_code ec;
+  c.arm(c.hub->options.body_timeout);
+  co_await beast::http::async_read(c.socket, c.buffer, parser, redirect_error(use_awaitable, ec));
+  c.disarm();
+  if (ec) {
+    const Outcome refused = co_await refuse(c, exchange, ec);
+    co_return refused;
+  }
+  request.body = std::move(parser.get().body());
+  Answer answer = c.hub->handler.handle(std::move(request));
+  Outcome outcome = Outcome::gone;
+  if (HttpResponse* response = std::get_if<HttpResponse>(&answer)) {
+    outcome = co_await write_response(c, exchange, *response);
+  } else {
+    std::shared_ptr<Operation> operation = std::get<std::shared_ptr<Operation>>(answer);
+    outcome = co_await run_operation(c, std::move(operation), exchange);
+  }
+  record(*c.hub, exchange, outcome);
+  co_return outcome;
+}
+
+awaitable<Outcome> serve_request(Connection& c) {
+  const RequestScope scope(*c.hub);
+  Exchange exchange;
+  Parser parser;
+  parser.header_limit(c.hub->options.header_limit);
+  parser.body_limit(c.hub->options.body_limit);
+  error_code ec;
+  c.arm(c.hub->options.header_timeout);
+  co_await beast::http::async_read_header(c.socket, c.buffer, parser, redirect_error(use_awaitable, ec));
+  c.disarm();
+  if (ec) {
+    const Outcome refused = co_await refuse(c, exchange, ec);
+    co_return refused;
+  }
+  HttpRequest request = take_head(parser);
+  exchange.version = parser.get().version();
+  if (!parser.get().keep_alive()) exchange.after = AfterResponse::close;
+  std::optional<HttpResponse> refusal = c.hub->handler.admit(request);
+  exchange.id = request.id;
+  exchange.method = request.method;
+  exchange.path = request.path;
+  if (refusal) {
+    if (!parser.is_done()) exchange.after = AfterResponse::close;
+    const Outcome outcome = co_await write_response(c, exchange, *refusal);
+    record(*c.hub, exchange, outcome);
+    co_return outcome;
+  }
+  const Outcome outcome = co_await serve_body(c, parser, std::move(request), exchange);
+  co_return outcome;
+}
+
+// Waits for the first byte of the next request; false when there will be none.
+awaitable<bool> wait_for_request(Connection& c) {
+  if (c.buffer.size() > 0) co_return true;
+  if (c.hub->draining) co_return false;
+  c.buffer.shrink_to_fit();
+  c.idle = true;
+  c.arm(c.hub->options.idle_timeout);
+  error_code ec;
+  const auto space = c.buffer.prepare(kReadSize);
+  const size_t received = co_await c.socket.async_read_some(space, redirect_error(use_awaitable, ec));
+  c.disarm();
+  c.idle = false;
+  c.buffer.commit(received);
+  co_return !ec;
+}
+
+// Sends our end of stream, then drops what still comes in for a while: closing at once could destroy an answer that
+// the client has not read yet.
+awaitable<void> linger(Connection& c) {
+  error_code ec;
+  c.socket.shutdown(asio::ip::tcp::socket::shutdown_send, ec);
+  c.arm(kLingerTime);
+  c.buffer.clear();
+  for (size_t discarded = 0; !ec && discarded < kMaxDiscarded;) {
+    const auto space = c.buffer.prepare(16u << 10);
+    discarded += co_await c.socket.async_read_some(space, redirect_error(use_awaitable, ec));
+  }
+  c.disarm();
+}
+
+}  // namespace
+
+awaitable<void> run_session(std::shared_ptr<Connection> connection) {
+  Connection& c = *connection;
+  Outcome outcome = Outcome::keep_alive;
+  while (outcome == Outcome::keep_alive) {
+    const bool more = co_await wait_for_request(c);
+    if (!more) break;
+    outcome = co_await serve_request(c);
+  }
+  if (outcome == Outcome::close) co_await linger(c);
+  error_code ignored;
+  c.socket.close(ignored);
+}
+
+}  // namespace pagoda::http

@@ -1,0 +1,137 @@
+#include "server/openai/chat_messages.h"
+
+#include <algorithm>
+#include <array>
+
+#include <boost/json.hpp>
+
+namespace pagoda {
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::array kRoles = {"system", "developer", "user", "assistant", "tool", "function"};
+
+ApiResult<std::string> part_text(const json::value& value, const std::string& param) {
+  const json::object* part = value.if_object();
+  if (!part) return std::unexpected(wrong_type(param, "an object", value));
+  Fields fields(*part, param + ".");
+  std::string type;
+  fields.string("type", type);
+  if (fields.error()) return std::unexpected(*fields.error());
+  if (type.empty()) return std::unexpected(missing_parameter(param + ".type"));
+  const bool refusal = type == "refusal";
+  if (type == "text" || refusal) {
+    const char* member = refusal ? "refusal" : "text";
+    std::string text;
+    fields.string(member, text);
+    if (!fields.error() && !fields.any(member)) fields.fail_with(missing_parameter(fields.path(member)));
+    if (fields.error()) return std::unexpected(*fields.error());
+    return text;
+  }
+  if (type == "image_url" || type == "input_audio" || type == "video_url" || type == "file")
+    return std::unexpected(bad_parameter(
+        param + ".type", "unsupported_value",
+        fmt::format("Invalid '{}.type': this model takes text only, no {}.", param,
+                    type == "image_url" ? "images" : type == "input_audio" ? "audio" : type == "file" ? "files" : "videos")));
+  return std::unexpected(bad_parameter(param + ".type", "invalid_value",
+                                       fmt::format("Invalid '{}.type': '{}' is not a kind of content part.", param,
+                                                   type)));
+}
+
+ApiResult<std::string> join_parts(const json::array& parts, const std::string& param) {
+  std::string text;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    ApiResult<std::string> part = part_text(parts[i], fmt::format("{}[{}]", param, i));
+    if (!part) return part;
+    if (i > 0) text += '\n';
+    text += *part;
+  }
+  return text;
+}
+
+// Templates read a call's arguments as an object; clients send them as the JSON text that the model wrote.
+std::optional<ApiError> unpack_arguments(json::value& call, const std::string& param) {
+  json::object* outer = call.if_object();
+  if (!outer) return wrong_type(param, "an object", call);
+  json::value* function = outer->if_contains("function");
+  if (!function || !function->is_object()) return missing_parameter(param + ".function");
+  json::value* arguments = function->get_object().if_contains("arguments");
+  if (!arguments || !arguments->is_string()) return std::nullopt;
+  if (arguments->get_string().empty()) {
+    *arguments = json::object{};
+    return std::nullopt;
+  }
+  boost::system::error_code ec;
+  json::value parsed = json::parse(arguments->get_string(), ec);
+  if (ec || !parsed.is_object())
+    return bad_parameter(param + ".function.arguments", "invalid_value",
+                         fmt::format("Invalid '{}.function.arguments': expected the text of a JSON object.", param));
+  *arguments = std::move(parsed);
+  return std::nullopt;
+}
+
+std::optional<ApiError> check_tool_calls(json::object& message, const std::string& param) {
+  json::value* calls = message.if_contains("tool_calls");
+  if (!calls) return std::nullopt;
+  if (calls->is_null() || (calls->is_array() && calls->get_array().empty())) {
+    message.erase("tool_calls");
+    return std::nullopt;
+  }
+  if (!calls->is_array()) return wrong_type(param + ".tool_calls", "an array", *calls);
+  for (size_t i = 0; i < calls->get_array().size(); ++i)
+    if (auto error = unpack_arguments(calls->get_array()[i], fmt::format("{}.tool_calls[{}]", param, i))) return error;
+  return std::nullopt;
+}
+
+std::optional<ApiError> check_role(json::object& message, const std::string& param) {
+  Fields fields(message, param + ".");
+  std::string role;
+  fields.string("role", role);
+  if (fields.error()) return fields.error();
+  if (role.empty()) return missing_parameter(param + ".role");
+  if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
+    return bad_parameter(param + ".role", "invalid_value",
+                         fmt::format("Invalid '{}.role': '{}' is not one of system, developer, user, assistant, tool.",
+                                     param, role));
+  if (role == "developer") message["role"] = "system";
+  return std::nullopt;
+}
+
+std::optional<ApiError> check_content(json::object& message, const std::string& param) {
+  json::value* content = message.if_contains("content");
+  if (!content || content->is_null()) {
+    if (message.at("role") == "assistant" && message.contains("tool_calls")) return std::nullopt;
+    return missing_parameter(param + ".content");
+  }
+  if (content->is_string()) return std::nullopt;
+  if (!content->is_array()) return wrong_type(param + ".content", "a string or an array of parts", *content);
+  ApiResult<std::string> text = join_parts(content->get_array(), param + ".content");
+  if (!text) return text.error();
+  *content = json::string(*text);
+  return std::nullopt;
+}
+
+std::optional<ApiError> normalise(json::object& message, const std::string& param) {
+  if (auto error = check_role(message, param)) return error;
+  if (auto error = check_tool_calls(message, param)) return error;
+  return check_content(message, param);
+}
+
+}  // namespace
+
+void read_messages(Fields& fields, const json::array& messages, json::array& out) {
+  if (messages.empty())
+    return fields.fail_with(
+        bad_parameter("messages", "empty_array", "Invalid 'messages': expected at least one message."));
+  out.reserve(messages.size());
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string param = fmt::format("messages[{}]", i);
+    if (!messages[i].is_object()) return fields.fail_with(wrong_type(param, "an object", messages[i]));
+    json::object message = messages[i].get_object();
+    if (auto error = normalise(message, param)) return fields.fail_with(*error);
+    out.push_back(std::move(message));
+  }
+}
+
+}  // namespace pagoda

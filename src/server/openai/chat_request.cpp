@@ -1,0 +1,126 @@
+#include "server/openai/chat_request.h"
+
+#include <boost/json.hpp>
+
+#include "server/openai/chat_messages.h"
+#include "server/openai/json_body.h"
+
+namespace pagoda {
+namespace json = boost::json;
+
+namespace {
+
+void read_tools(Fields& fields, json::array& out) {
+  const json::array* tools = fields.array("tools");
+  if (!tools) return;
+  if (tools->empty())
+    return fields.fail_with(bad_parameter("tools", "empty_array", "Invalid 'tools': expected at least one tool."));
+  for (size_t i = 0; i < tools->size(); ++i) {
+    const std::string param = fmt::format("tools[{}]", i);
+    const json::object* tool = (*tools)[i].if_object();
+    if (!tool) return fields.fail_with(wrong_type(param, "an object", (*tools)[i]));
+    Fields inner(*tool, param + ".");
+    std::string type = "function";
+    inner.string("type", type);
+    const json::object* function = inner.object("function");
+    if (!inner.error() && type != "function")
+      inner.fail_with(bad_parameter(param + ".type", "unsupported_value",
+                                    fmt::format("Invalid '{}.type': only tools of type 'function' are supported.",
+                                                param)));
+    if (!function) inner.fail_with(missing_parameter(param + ".function"));
+    if (inner.error()) return fields.fail_with(*inner.error());
+    Fields definition(*function, param + ".function.");
+    std::string name;
+    definition.string("name", name);
+    if (name.empty()) definition.fail_with(missing_parameter(param + ".function.name"));
+    definition.object("parameters");
+    if (definition.error()) return fields.fail_with(*definition.error());
+  }
+  out = *tools;
+}
+
+void read_tool_choice(Fields& fields, json::array& tools) {
+  const json::value* choice = fields.any("tool_choice");
+  if (!choice) return;
+  if (*choice == "none") {
+    tools.clear();
+    return;
+  }
+  if (*choice == "auto") return;
+  fields.fail_with(unsupported_parameter(
+      "tool_choice", "'tool_choice' can be 'none' or 'auto'; forcing a tool is not supported by this server."));
+}
+
+void read_response_format(Fields& fields) {
+  const json::object* format = fields.object("response_format");
+  if (!format) return;
+  Fields inner(*format, "response_format.");
+  std::string type;
+  inner.string("type", type);
+  if (!inner.error() && type != "text")
+    inner.fail_with(unsupported_parameter(
+        "response_format", "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
+  if (inner.error()) fields.fail_with(*inner.error());
+}
+
+void read_logprobs(Fields& fields, SamplingParams& out) {
+  bool wanted = false;
+  std::optional<int64_t> top;
+  fields.boolean("logprobs", wanted);
+  fields.integer("top_logprobs", {.min = 0, .max = kMaxLogprobs}, top);
+  if (top && *top > 0 && !wanted)
+    return fields.fail_with(bad_parameter("top_logprobs", "invalid_value",
+                                          "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."));
+  if (wanted) out.num_logprobs = static_cast<int32_t>(top.value_or(0));
+}
+
+void read_max_tokens(Fields& fields, GenerationRequest& out) {
+  fields.integer("max_tokens", {.min = 1}, out.max_tokens);
+  if (!fields.any("max_completion_tokens")) return;
+  fields.integer("max_completion_tokens", {.min = 1}, out.max_tokens);
+  out.max_tokens_param = "max_completion_tokens";
+}
+
+void read_template_options(Fields& fields, ChatRequest& out) {
+  const bool explicit_prompt = fields.any("add_generation_prompt") != nullptr;
+  fields.boolean("add_generation_prompt", out.add_generation_prompt);
+  fields.boolean("continue_final_message", out.continue_final_message);
+  if (const json::object* kwargs = fields.object("chat_template_kwargs")) out.template_kwargs = *kwargs;
+  if (!out.continue_final_message) return;
+  if (explicit_prompt && out.add_generation_prompt)
+    fields.fail_with(bad_parameter("continue_final_message", "invalid_value",
+                                   "'continue_final_message' and 'add_generation_prompt' exclude each other."));
+  out.add_generation_prompt = false;
+}
+
+// What would change the answer and cannot be honoured must not be dropped silently.
+void refuse_unsupported(Fields& fields) {
+  for (const char* name : {"structured_outputs", "functions", "function_call", "prompt_logprobs", "audio"})
+    if (fields.any(name))
+      fields.fail_with(unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
+}
+
+}  // namespace
+
+ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimits& limits) {
+  ApiResult<json::object> object = parse_json_object(body);
+  if (!object) return std::unexpected(std::move(object).error());
+  Fields fields(*object);
+  ChatRequest request;
+  read_generation_fields(fields, limits, request.generation);
+  read_max_tokens(fields, request.generation);
+  read_logprobs(fields, request.generation.engine.sampling);
+  read_tools(fields, request.tools);
+  read_tool_choice(fields, request.tools);
+  read_response_format(fields);
+  read_template_options(fields, request);
+  refuse_unsupported(fields);
+  if (const json::array* messages = fields.array("messages"))
+    read_messages(fields, *messages, request.messages);
+  else
+    fields.fail_with(missing_parameter("messages"));
+  if (fields.error()) return std::unexpected(*fields.error());
+  return request;
+}
+
+}  // namespace pagoda

@@ -1,0 +1,107 @@
+#include "server/openai/completion_request.h"
+
+#include <boost/json.hpp>
+
+#include "server/openai/json_body.h"
+
+namespace pagoda {
+namespace json = boost::json;
+
+namespace {
+
+ApiResult<std::vector<int32_t>> token_list(const json::array& ids, const std::string& param,
+                                           const ModelLimits& limits) {
+  std::vector<int32_t> tokens;
+  tokens.reserve(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const ApiResult<int64_t> id =
+        checked_integer(ids[i], fmt::format("{}[{}]", param, i), {.min = 0, .max = limits.vocab_size - 1});
+    if (!id) return std::unexpected(id.error());
+    tokens.push_back(static_cast<int32_t>(*id));
+  }
+  return tokens;
+}
+
+ApiError empty_prompt(const std::string& param) {
+  return bad_parameter(param, "invalid_value", fmt::format("Invalid '{}': a prompt needs at least one token.", param));
+}
+
+// A list is one prompt of token ids, or several prompts of either kind.
+void read_prompt_list(Fields& fields, const json::array& list, const ModelLimits& limits, std::vector<Prompt>& out) {
+  if (list.empty()) return fields.fail_with(empty_prompt("prompt"));
+  if (list[0].is_number()) {
+    ApiResult<std::vector<int32_t>> tokens = token_list(list, "prompt", limits);
+    if (!tokens) return fields.fail_with(tokens.error());
+    out.emplace_back(std::move(*tokens));
+    return;
+  }
+  if (list.size() > kMaxPrompts)
+    return fields.fail_with(bad_parameter("prompt", "array_above_max_length",
+                                          fmt::format("Invalid 'prompt': array too long. Expected at most {} prompts, "
+                                                      "but got {} instead.",
+                                                      kMaxPrompts, list.size())));
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string param = fmt::format("prompt[{}]", i);
+    if (list[i].is_string()) {
+      out.emplace_back(std::string(list[i].get_string()));
+    } else if (list[i].is_array()) {
+      ApiResult<std::vector<int32_t>> tokens = token_list(list[i].get_array(), param, limits);
+      if (!tokens) return fields.fail_with(tokens.error());
+      if (tokens->empty()) return fields.fail_with(empty_prompt(param));
+      out.emplace_back(std::move(*tokens));
+    } else {
+      return fields.fail_with(wrong_type(param, "a string or an array of token ids", list[i]));
+    }
+  }
+}
+
+void read_prompt(Fields& fields, const ModelLimits& limits, std::vector<Prompt>& out) {
+  const json::value* prompt = fields.any("prompt");
+  if (!prompt) return fields.fail_with(missing_parameter("prompt"));
+  if (prompt->is_string())
+    out.emplace_back(std::string(prompt->get_string()));
+  else if (prompt->is_array())
+    read_prompt_list(fields, prompt->get_array(), limits, out);
+  else
+    fields.fail_with(wrong_type("prompt", "a string or an array", *prompt));
+}
+
+void read_best_of(Fields& fields, int32_t n) {
+  std::optional<int64_t> best_of;
+  fields.integer("best_of", {.min = 1, .max = kMaxChoices}, best_of);
+  if (best_of && *best_of != n)
+    fields.fail_with(
+        unsupported_parameter("best_of", fmt::format("'best_of' must equal 'n' ({}): all choices are returned.", n)));
+}
+
+void refuse_unsupported(Fields& fields) {
+  for (const char* name : {"suffix", "structured_outputs", "prompt_logprobs", "prompt_embeds"})
+    if (fields.any(name))
+      fields.fail_with(unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
+  if (const json::object* format = fields.object("response_format"); format && *format != json::object{{"type", "text"}})
+    fields.fail_with(unsupported_parameter(
+        "response_format", "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
+}
+
+}  // namespace
+
+ApiResult<CompletionRequest> parse_completion_request(std::string_view body, const ModelLimits& limits) {
+  ApiResult<json::object> object = parse_json_object(body);
+  if (!object) return std::unexpected(std::move(object).error());
+  Fields fields(*object);
+  CompletionRequest request;
+  GenerationRequest& generation = request.generation;
+  read_generation_fields(fields, limits, generation);
+  fields.boolean("echo", request.echo);
+  fields.integer("max_tokens", {.min = request.echo ? 0 : 1}, generation.max_tokens);
+  fields.integer("logprobs", {.min = 0, .max = kMaxLogprobs}, generation.engine.sampling.num_logprobs);
+  read_best_of(fields, generation.engine.num_sequences);
+  refuse_unsupported(fields);
+  read_prompt(fields, limits, request.prompts);
+  if (fields.error()) return std::unexpected(*fields.error());
+  if (!generation.max_tokens) generation.max_tokens = 16;
+  generation.engine.want_prompt_logprobs = request.echo && generation.engine.sampling.num_logprobs >= 0;
+  return request;
+}
+
+}  // namespace pagoda

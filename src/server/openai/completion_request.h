@@ -1,0 +1,26 @@
+// POST /v1/completions: body -> struct.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "server/openai/generation_request.h"
+
+namespace pagoda {
+
+inline constexpr size_t kMaxPrompts = 128;  // of one request
+
+using Prompt = std::variant<std::string, std::vector<int32_t>>;
+
+struct CompletionRequest {
+  GenerationRequest generation;
+  std::vector<Prompt> prompts;  // at least one
+  bool echo = false;
+};
+
+ApiResult<CompletionRequest> parse_completion_request(std::string_view body, const ModelLimits& limits);
+
+}  // namespace pagoda
