@@ -35,6 +35,23 @@ struct AttentionArgs {
   float softcap = 0.0f;  // 0: none
 };
 inline constexpr int64_t kSegmentTokens = 512;
+inline constexpr int kMaxHeadDim = 512;
+
+// Segments that a query token attends to: [first, first + count).
+struct SegmentRange {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+inline SegmentRange segments_of(const AttentionArgs& args, int64_t token) {
+  const int64_t position = args.first_position + token;
+  const int64_t begin = args.window > 0 && position + 1 > args.window ? position + 1 - args.window : 0;
+  const int64_t first = begin / kSegmentTokens;
+  return {first, position / kSegmentTokens - first + 1};
+}
+// Floats that one segment's partial result of one token and KV head takes: per query head max, sum, outputs.
+inline int64_t partial_floats(const AttentionArgs& args) {
+  return int64_t{args.num_q_heads / args.kv.shape->num_kv_heads} * (args.kv.shape->head_dim + 2);
+}
 
 struct Activation {
   enum class Kind { silu, gelu_tanh, gelu_erf, relu };
@@ -64,6 +81,13 @@ struct OpKernels {
   void (*append_kv)(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) noexcept;
   // Query tokens [token_begin, token_end) of args. Scratch comes from the stack.
   void (*attention)(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept;
+
+  // The same in two halves, so that threads can share the segments of a long context; the bits are those of `attention`.
+  // First one segment of segments_of(args, token) into partial_floats(args) floats …
+  void (*attention_segment)(const AttentionArgs& args, int64_t token, int64_t segment, float* partials) noexcept;
+  // … then all of them, in ascending order one behind the other.
+  void (*attention_merge)(const AttentionArgs& args, int64_t token, int64_t num_segments,
+                          const float* partials) noexcept;
 
   // Index of the greatest value, the smallest index among equals; NaN never wins (0 if all are NaN).
   int64_t (*argmax)(const float* x, int64_t n) noexcept;

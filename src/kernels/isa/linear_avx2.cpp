@@ -26,44 +26,40 @@ PAGODA_INLINE __m256 load_f16(const uint8_t* p) { return _mm256_cvtph_ps(load128
 // (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
 template <int kShift>
 PAGODA_INLINE __m256i field(__m256i v, int mask) {
-  return _mm256_and_si256(_mm256_srli_epi32(v, kShift), _mm256_set1_epi8(static_cast<char>(mask)));
+  const __m256i shifted = kShift == 0 ? v : _mm256_srli_epi32(v, kShift);
+  return _mm256_and_si256(shifted, _mm256_set1_epi8(static_cast<char>(mask)));
 }
 template <int kShift>
 PAGODA_INLINE __m256i field_or(__m256i v, int mask, __m256i rest) {
   return _mm256_or_si256(field<kShift>(v, mask), rest);
 }
 
-// The 8 operands of 32 k and 8 rows; the inverse of the packing in linear_layout.h. 8-bit quants become signed.
+// Operand o of 32 k and 8 rows; the inverse of the packing in linear_layout.h. 8-bit quants become signed.
 template <int kBits>
-PAGODA_INLINE void unpack(const uint8_t* p, __m256i (&w)[8]) {
+PAGODA_INLINE __m256i operand(const uint8_t* p, int o) {
   if constexpr (kBits == 4) {
-    PAGODA_UNROLL for (int g = 0; g < 4; ++g) {
-      const __m256i v = load(p + 64 * g);
-      w[2 * g] = _mm256_and_si256(v, _mm256_set1_epi8(15));
-      w[2 * g + 1] = field<4>(v, 15);
-    }
+    const __m256i v = load(p + 64 * (o / 2));
+    return o % 2 == 0 ? field<0>(v, 15) : field<4>(v, 15);
   } else if constexpr (kBits == 5) {
-    __m256i v[5];
-    PAGODA_UNROLL for (int i = 0; i < 5; ++i) {
-      v[i] = load(p + 64 * i);
-      w[i] = _mm256_and_si256(v[i], _mm256_set1_epi8(31));
-    }
-    w[5] = field_or<3>(v[1], 0x18, field<5>(v[0], 7));
-    w[6] = field_or<3>(v[3], 0x18, field<5>(v[2], 7));
-    w[7] = field_or<1>(v[3], 0x10, field_or<2>(v[1], 0x08, field<5>(v[4], 7)));
+    const auto v = [p](int i) __attribute__((always_inline)) { return load(p + 64 * i); };
+    if (o < 5) return field<0>(v(o), 31);
+    if (o == 5) return field_or<3>(v(1), 0x18, field<5>(v(0), 7));
+    if (o == 6) return field_or<3>(v(3), 0x18, field<5>(v(2), 7));
+    return field_or<1>(v(3), 0x10, field_or<2>(v(1), 0x08, field<5>(v(4), 7)));
   } else if constexpr (kBits == 6) {
-    PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
-      __m256i v[3];
-      PAGODA_UNROLL for (int i = 0; i < 3; ++i) {
-        v[i] = load(p + 64 * (3 * h + i));
-        w[4 * h + i] = _mm256_and_si256(v[i], _mm256_set1_epi8(63));
-      }
-      w[4 * h + 3] = field_or<2>(v[2], 0x30, field_or<4>(v[1], 0x0c, field<6>(v[0], 3)));
-    }
+    const uint8_t* half = p + 192 * (o / 4);
+    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), 63);
+    return field_or<2>(load(half + 128), 0x30, field_or<4>(load(half + 64), 0x0c, field<6>(load(half), 3)));
   } else {
-    PAGODA_UNROLL for (int o = 0; o < 8; ++o)
-      w[o] = _mm256_xor_si256(load(p + 64 * o), _mm256_set1_epi8(static_cast<char>(0x80)));
+    return _mm256_xor_si256(load(p + 64 * o), _mm256_set1_epi8(static_cast<char>(0x80)));
   }
+}
+
+// The order in which operands are used, such that few loaded vectors are needed at a time.
+template <int kBits>
+constexpr int operand_at(int i) {
+  constexpr int kOrder5[8] = {0, 5, 1, 7, 4, 3, 6, 2};
+  return kBits == 5 ? kOrder5[i] : i;
 }
 
 // How many products of vpmaddubsw fit into 16 bits when added: 2 * (2^bits - 1) * 127 each.
@@ -78,18 +74,31 @@ PAGODA_INLINE __m256i multiply(__m256i w, __m256i a) {
   return _mm256_maddubs_epi16(w, a);
 }
 
-// Dot products of operands [kFirst, kFirst + kCount) with the activations at `a`, times `factor` (16-bit pairs).
-template <int kBits, int kFirst, int kCount>
-PAGODA_INLINE __m256i dot(const __m256i (&w)[8], const std::byte* a, __m256i factor) {
+// sums[t][h] += factor[h] (16-bit pairs) * dot product of the operands in places [kFirst, kFirst + kCount) of the order
+// with the activations of token t.
+template <int kBits, int kFirst, int kCount, int kTokens, int kHalves>
+PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>& rows, const __m256i (&factor)[kHalves],
+                                __m256i (&sums)[kTokens][kHalves]) {
   constexpr int kGroup = kSummable<kBits> < kCount ? kSummable<kBits> : kCount;
-  __m256i total = _mm256_setzero_si256();
   PAGODA_UNROLL for (int first = kFirst; first < kFirst + kCount; first += kGroup) {
-    __m256i words = multiply<kBits>(w[first], broadcast(a + 4 * first));
-    PAGODA_UNROLL for (int o = first + 1; o < first + kGroup; ++o)
-      words = _mm256_add_epi16(words, multiply<kBits>(w[o], broadcast(a + 4 * o)));
-    total = _mm256_add_epi32(total, _mm256_madd_epi16(words, factor));
+    __m256i words[kTokens][kHalves];
+    PAGODA_UNROLL for (int i = 0; i < kGroup; ++i) {
+      const int o = operand_at<kBits>(first + i);
+      __m256i w[kHalves];
+      PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) w[h] = operand<kBits>(quants + 32 * h, o);
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+        const __m256i a = broadcast(rows[t] + 4 * o);
+        PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {
+          const __m256i product = multiply<kBits>(w[h], a);
+          words[t][h] = i == 0 ? product : _mm256_add_epi16(words[t][h], product);
+        }
+      }
+    }
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+      PAGODA_UNROLL for (int h = 0; h < kHalves; ++h)
+        sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_madd_epi16(words[t][h], factor[h]));
+    }
   }
-  return total;
 }
 
 // Eight int8 scales, each twice as a 16-bit pair.
@@ -117,52 +126,51 @@ constexpr int zero_point_offset() {
 template <PackedFormat kFormat, class P>
 PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
   constexpr BlockLayout kAt = block_layout(kFormat);
+  __m256i ones[P::kHalves];
+  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) ones[h] = _mm256_set1_epi16(1);
+  __m256i sums[P::kTokens][P::kHalves];
+  PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h)
+      sums[t][h] = kFormat.zero_point == 0 || kFormat.bits == 8 ? _mm256_setzero_si256()
+                                                                : broadcast(pass.rows[t] + zero_point_offset<kFormat>());
+  }
+  add_products<kFormat.bits, 0, 8>(block + kAt.quants + 32 * pass.first_half, pass.rows, ones, sums);
   PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
     const int half = pass.first_half + h;
     const __m256 d = load_f16(block + 16 * half);
-    __m256i w[8];
-    unpack<kFormat.bits>(block + kAt.quants + 32 * half, w);
     PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-      const std::byte* a = pass.rows[t];
-      __m256i sum = dot<kFormat.bits, 0, 8>(w, a, _mm256_set1_epi16(1));
-      if constexpr (kFormat.zero_point != 0 && kFormat.bits != 8)
-        sum = _mm256_add_epi32(sum, broadcast(a + zero_point_offset<kFormat>()));
-      const __m256 s = broadcast_float(a + offsetof(Activation32, scale));
+      const __m256 s = broadcast_float(pass.rows[t] + offsetof(Activation32, scale));
       __m256& acc = pass.acc[t][h];
-      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, s), acc);
+      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][h]), _mm256_mul_ps(d, s), acc);
       if constexpr (kFormat.has_min != 0) {
         const __m256 m = load_f16(block + kAt.dmin + 16 * half);
-        acc = _mm256_fmadd_ps(broadcast_float(a + offsetof(Activation32, sum)), _mm256_mul_ps(m, s), acc);
+        acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, sum)), _mm256_mul_ps(m, s), acc);
       }
     }
   }
 }
 
-// Adds 32 k (an Activation256::Run) of one half, which have one scale or two.
-template <PackedFormat kFormat, class P>
-PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const TokenRows<P::kTokens>& rows, int h,
-                           __m256i (&sums)[P::kTokens][P::kHalves]) {
-  __m256i w[8];
-  unpack<kFormat.bits>(quants, w);
-  const __m256i scale0 = _mm256_cvtepi8_epi32(load64(scales));
-  const __m256i pair0 = scale_pairs(scale0);
-  if constexpr (kFormat.sub_length == 32) {
-    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t)
-      sums[t][h] = _mm256_add_epi32(sums[t][h], dot<kFormat.bits, 0, 8>(w, rows[t], pair0));
-  } else {
-    const __m256i scale1 = _mm256_cvtepi8_epi32(load64(scales + 16));
-    const __m256i pair1 = scale_pairs(scale1);
-    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-      __m256i sum = _mm256_add_epi32(sums[t][h], dot<kFormat.bits, 0, 4>(w, rows[t], pair0));
-      sum = _mm256_add_epi32(sum, dot<kFormat.bits, 4, 4>(w, rows[t], pair1));
+// Adds 32 k (an Activation256::Run), which have one scale or two.
+template <PackedFormat kFormat, int kTokens, int kHalves>
+PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const TokenRows<kTokens>& rows,
+                           __m256i (&sums)[kTokens][kHalves]) {
+  constexpr int kNumScales = 32 / kFormat.sub_length;
+  constexpr int kOperands = 8 / kNumScales;
+  __m256i pairs[kNumScales][kHalves];
+  PAGODA_UNROLL for (int j = 0; j < kNumScales; ++j) {
+    PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {
+      const __m256i scale = _mm256_cvtepi8_epi32(load64(scales + 16 * j + 8 * h));
+      pairs[j][h] = scale_pairs(scale);
       if constexpr (kFormat.zero_point != 0) {
-        const std::byte* corrections = rows[t] + offsetof(Activation256::Run, minus_32_sums16);
-        sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(scale0, broadcast(corrections)));
-        sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(scale1, broadcast(corrections + 4)));
+        PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+          const __m256i start = broadcast(rows[t] + offsetof(Activation256::Run, minus_32_sums16) + 4 * j);
+          sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_mullo_epi32(scale, start));
+        }
       }
-      sums[t][h] = sum;
     }
   }
+  add_products<kFormat.bits, 0, kOperands>(quants, rows, pairs[0], sums);
+  if constexpr (kNumScales == 2) add_products<kFormat.bits, 4, 4>(quants, rows, pairs[1], sums);
 }
 
 // Sum over the sub-blocks of min * (sum of activations), for 8 rows and one token.
@@ -198,8 +206,7 @@ PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
   const uint8_t* scales = block + kAt.scales + 8 * pass.first_half;
   TokenRows<P::kTokens> rows = pass.rows;
   for (int run = 0; run < 8; ++run) {
-    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h)
-      add_run<kFormat, P>(quants + 32 * h, scales + 8 * h, rows, h, sums);
+    add_run<kFormat>(quants, scales, rows, sums);
     quants += 64 * kFormat.bits;
     scales += 32 / kFormat.sub_length * 16;
     rows.advance(sizeof(Activation256::Run));

@@ -70,7 +70,7 @@ PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
 // falls behind; with one token it does better alone.
 template <int kBytes, int kTokens>
 PAGODA_INLINE void prefetch(const uint8_t* p) {
-  constexpr int kAhead = 4096;
+  constexpr int kAhead = 8192;
   if constexpr (kTokens == 1) return;
   PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i)
     _mm_prefetch(reinterpret_cast<const char*>(p + kAhead + 64 * i), _MM_HINT_T0);

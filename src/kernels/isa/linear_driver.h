@@ -23,8 +23,8 @@ namespace {
 template <int kTokens>
 class TokenRows {
  public:
-  TokenRows(const std::byte* first, int64_t stride) : stride_(stride) {
-    for (int i = 0; i < kPointers; ++i) {
+  PAGODA_INLINE TokenRows(const std::byte* first, int64_t stride) : stride_(stride) {
+    PAGODA_UNROLL for (int i = 0; i < kPointers; ++i) {
       pointers_[i] = first + 3 * i * stride;
       // Hides from the compiler that the pointers are related; it would otherwise invent eight of them.
       asm("" : "+r"(pointers_[i]));

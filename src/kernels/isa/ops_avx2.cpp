@@ -1,0 +1,9 @@
+#include "kernels/isa/ops_body.h"
+#include "kernels/isa/tables.h"
+#include "kernels/isa/vec_avx2.h"
+
+namespace pagoda::isa_avx2 {
+
+OpKernels op_kernels() { return Ops<F32x16>::table(); }
+
+}  // namespace pagoda::isa_avx2

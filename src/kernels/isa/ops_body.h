@@ -1,0 +1,184 @@
+// The bodies of kernels/ops.h but attention, over a 16-lane vector type V.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/isa/attention_body.h"
+#include "kernels/isa/ops_math.h"
+#include "kernels/ops.h"
+
+namespace pagoda {
+
+template <class V>
+struct Ops {
+  // Calls f(index, number of lanes) for runs of 16 elements; the last run may be shorter.
+  template <class F>
+  static void for_runs(int64_t n, F&& f) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) f(i, 16);
+    if (i < n) f(i, static_cast<int>(n - i));
+  }
+  static V load(const float* p, int n) { return n == 16 ? V::load(p) : V::load_n(p, n); }
+  static void store(V v, float* p, int n) {
+    if (n == 16)
+      v.store(p);
+    else
+      v.store_n(p, n);
+  }
+  template <class F>
+  static void map(const float* x, int64_t n, float* out, F&& f) {
+    for_runs(n, [&](int64_t i, int lanes) { store(f(load(x + i, lanes)), out + i, lanes); });
+  }
+
+  static void rms_norm(const float* x, const float* weight, int64_t n, float eps, float weight_offset,
+                       float* out) noexcept {
+    V squares = V::set1(0.0f);
+    for_runs(n, [&](int64_t i, int lanes) {
+      const V v = load(x + i, lanes);
+      squares = V::fma(v, v, squares);
+    });
+    const V factor = V::set1(1.0f / __builtin_sqrtf(V::sum(squares) / static_cast<float>(n) + eps));
+    const V offset = V::set1(weight_offset);
+    for_runs(n, [&](int64_t i, int lanes) {
+      store(load(x + i, lanes) * factor * (load(weight + i, lanes) + offset), out + i, lanes);
+    });
+  }
+
+  static void layer_norm(const float* x, const float* weight, const float* bias, int64_t n, float eps,
+                         float* out) noexcept {
+    const V zero = V::set1(0.0f);
+    V total = zero;
+    for_runs(n, [&](int64_t i, int lanes) { total = total + load(x + i, lanes); });
+    const V mean = V::set1(V::sum(total) / static_cast<float>(n));
+    V squares = zero;
+    for_runs(n, [&](int64_t i, int lanes) {
+      const V centred = V::keep(load(x + i, lanes) - mean, 0, lanes, zero);
+      squares = V::fma(centred, centred, squares);
+    });
+    const V factor = V::set1(1.0f / __builtin_sqrtf(V::sum(squares) / static_cast<float>(n) + eps));
+    for_runs(n, [&](int64_t i, int lanes) {
+      const V normalised = (load(x + i, lanes) - mean) * factor;
+      const V shift = bias == nullptr ? zero : load(bias + i, lanes);
+      store(V::fma(normalised, load(weight + i, lanes), shift), out + i, lanes);
+    });
+  }
+
+  static void rope(float* x, int64_t num_heads, int64_t head_dim, int64_t rotary_dim, const float* cos,
+                   const float* sin) noexcept {
+    const int64_t half = rotary_dim / 2;
+    for (int64_t head = 0; head < num_heads; ++head) {
+      float* first = x + head * head_dim;
+      float* second = first + half;
+      for_runs(half, [&](int64_t i, int lanes) {
+        const V a = load(first + i, lanes);
+        const V b = load(second + i, lanes);
+        const V c = load(cos + i, lanes);
+        const V s = load(sin + i, lanes);
+        store(V::fnma(b, s, a * c), first + i, lanes);
+        store(V::fma(a, s, b * c), second + i, lanes);
+      });
+    }
+  }
+
+  template <class F>
+  static void with_activation(Activation::Kind kind, F&& use) {
+    switch (kind) {
+      case Activation::Kind::silu: return use([](V v) { return Math<V>::silu(v); });
+      case Activation::Kind::gelu_tanh: return use([](V v) { return Math<V>::gelu_tanh(v); });
+      case Activation::Kind::gelu_erf: return use([](V v) { return Math<V>::gelu_erf(v); });
+      case Activation::Kind::relu: return use([](V v) { return Math<V>::relu(v); });
+    }
+  }
+  static void activate(Activation::Kind kind, float* x, int64_t n) noexcept {
+    with_activation(kind, [&](auto act) { map(x, n, x, act); });
+  }
+  static void activate_and_multiply(Activation::Kind kind, const float* gate, const float* up, int64_t n,
+                                    float* out) noexcept {
+    with_activation(kind, [&](auto act) {
+      for_runs(n, [&](int64_t i, int lanes) { store(act(load(gate + i, lanes)) * load(up + i, lanes), out + i, lanes); });
+    });
+  }
+
+  static void add(float* x, const float* y, int64_t n) noexcept {
+    for_runs(n, [&](int64_t i, int lanes) { store(load(x + i, lanes) + load(y + i, lanes), x + i, lanes); });
+  }
+  static void scale(float* x, float factor, int64_t n) noexcept {
+    map(x, n, x, [f = V::set1(factor)](V v) { return v * f; });
+  }
+  static void softcap(float* x, float cap, int64_t n) noexcept {
+    map(x, n, x, [c = V::set1(cap)](V v) { return c * Math<V>::tanh(v / c); });
+  }
+
+  static float max(const float* x, int64_t n) noexcept {
+    const V lowest = V::set1(-__builtin_inff());
+    V best = lowest;
+    for_runs(n, [&](int64_t i, int lanes) { best = V::max(V::keep(load(x + i, lanes), 0, lanes, lowest), best); });
+    return V::max_lane(best);
+  }
+  static int64_t argmax(const float* x, int64_t n) noexcept {
+    const float best = max(x, n);
+    for (int64_t i = 0; i < n; ++i)
+      if (x[i] == best) return i;
+    return 0;
+  }
+  static float log_sum_exp(const float* x, int64_t n) noexcept {
+    const float greatest = max(x, n);
+    const V shift = V::set1(greatest);
+    const V zero = V::set1(0.0f);
+    V total = zero;
+    for_runs(n, [&](int64_t i, int lanes) {
+      total = total + V::keep(Math<V>::exp(load(x + i, lanes) - shift), 0, lanes, zero);
+    });
+    return greatest + static_cast<float>(__builtin_log(static_cast<double>(V::sum(total))));
+  }
+
+  static uint16_t to_bf16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+    return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+  }
+  static float convert(float value, const float*) { return value; }
+  static uint16_t convert(float value, const uint16_t*) { return to_bf16(value); }
+
+  template <class Element>
+  static void append_kv_as(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) {
+    const int head_dim = kv.shape->head_dim;
+    for (int head = 0; head < kv.shape->num_kv_heads; ++head, k += head_dim, v += head_dim) {
+      auto* k_plane = reinterpret_cast<Element*>(kv.k_plane(page, head)) + slot * 2;
+      for (int d = 0; d < head_dim; ++d) k_plane[d / 2 * kPageTokens * 2 + d % 2] = convert(k[d], k_plane);
+      auto* v_plane = reinterpret_cast<Element*>(kv.v_plane(page, head)) + slot / 2 * 32 + slot % 2;
+      for (int d = 0; d < head_dim; ++d) v_plane[d / 16 * kPageTokens * 16 + d % 16 * 2] = convert(v[d], v_plane);
+    }
+  }
+  static void append_kv(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) noexcept {
+    if (kv.shape->dtype == DType::f32)
+      append_kv_as<float>(kv, page, slot, k, v);
+    else
+      append_kv_as<uint16_t>(kv, page, slot, k, v);
+  }
+
+  static OpKernels table() {
+    return {
+        .rms_norm = rms_norm,
+        .layer_norm = layer_norm,
+        .rope = rope,
+        .activate = activate,
+        .activate_and_multiply = activate_and_multiply,
+        .add = add,
+        .scale = scale,
+        .softcap = softcap,
+        .append_kv = append_kv,
+        .attention = AttentionBody<V>::attention,
+        .attention_segment = AttentionBody<V>::attention_segment,
+        .attention_merge = AttentionBody<V>::attention_merge,
+        .argmax = argmax,
+        .max = max,
+        .log_sum_exp = log_sum_exp,
+    };
+  }
+};
+
+}  // namespace pagoda
