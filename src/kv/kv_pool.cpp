@@ -10,7 +10,8 @@ Result<KvPool> KvPool::create(const KvShape& shape, int32_t num_pages) {
   PAGODA_CHECK(num_pages >= 0 && shape.num_layers > 0 && shape.num_kv_heads > 0 && shape.head_dim > 0,
                "{} pages of {} layers, {} heads, {} dims", num_pages, shape.num_layers, shape.num_kv_heads,
                shape.head_dim);
-  auto buffer = AlignedBuffer::allocate(static_cast<size_t>(num_pages) * shape.page_bytes());
+  const bool overflows = static_cast<size_t>(num_pages) > SIZE_MAX / shape.page_bytes();
+  auto buffer = AlignedBuffer::allocate(overflows ? SIZE_MAX : static_cast<size_t>(num_pages) * shape.page_bytes());
   if (!buffer)
     return fail(ErrorCode::out_of_memory, "the KV cache of {} pages: {}; lower --memory or --max-context", num_pages,
                 buffer.error().message);

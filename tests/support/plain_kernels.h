@@ -1,0 +1,35 @@
+// The reductions that sampling needs, written for reading: tests of the engine and the sampler run without the ISA
+// bodies, which have tests of their own.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernels.h"
+
+namespace pagoda::testing {
+
+inline Kernels plain_kernels() {
+  Kernels kernels;
+  kernels.ops.max = [](const float* x, int64_t n) noexcept {
+    float max = -std::numeric_limits<float>::infinity();
+    for (int64_t i = 0; i < n; ++i) max = std::max(max, x[i]);
+    return max;
+  };
+  kernels.ops.argmax = [](const float* x, int64_t n) noexcept {
+    int64_t best = -1;
+    for (int64_t i = 0; i < n; ++i)
+      if (!std::isnan(x[i]) && (best < 0 || x[i] > x[best])) best = i;
+    return std::max<int64_t>(best, 0);
+  };
+  kernels.ops.log_sum_exp = [](const float* x, int64_t n) noexcept {
+    const float max = *std::max_element(x, x + n);
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - static_cast<double>(max));
+    return static_cast<float>(static_cast<double>(max) + std::log(sum));
+  };
+  return kernels;
+}
+
+}  // namespace pagoda::testing
