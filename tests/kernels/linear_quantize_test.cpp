@@ -30,7 +30,7 @@ class QuantizeTest : public testing::TestWithParam<Isa> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(AllIsas, QuantizeTest, testing::ValuesIn(available_isas(detect_cpu())),
-                         [](const testing::TestParamInfo<Isa>& info) { return std::string(to_string(info.param)); });
+                         [](const testing::TestParamInfo<Isa>& isa) { return std::string(to_string(isa.param)); });
 
 TEST_P(QuantizeTest, BlockOf32HoldsScaleQuantsAndSums) {
   std::vector<float> x(64);

@@ -126,6 +126,7 @@ constexpr int zero_point_offset() {
 template <PackedFormat kFormat, class P>
 PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
   constexpr BlockLayout kAt = block_layout(kFormat);
+  prefetch<kAt.bytes, P::kTokens>(block);
   __m256i ones[P::kHalves];
   PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) ones[h] = _mm256_set1_epi16(1);
   __m256i sums[P::kTokens][P::kHalves];
@@ -156,6 +157,7 @@ PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const T
                            __m256i (&sums)[kTokens][kHalves]) {
   constexpr int kNumScales = 32 / kFormat.sub_length;
   constexpr int kOperands = 8 / kNumScales;
+  prefetch<64 * kFormat.bits + 40, kTokens>(quants);
   __m256i pairs[kNumScales][kHalves];
   PAGODA_UNROLL for (int j = 0; j < kNumScales; ++j) {
     PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {

@@ -66,16 +66,6 @@ PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
   }
 }
 
-// Starts loading kBytes of weights that lie kAhead further on. With several tokens per weight the hardware prefetcher
-// falls behind; with one token it does better alone.
-template <int kBytes, int kTokens>
-PAGODA_INLINE void prefetch(const uint8_t* p) {
-  constexpr int kAhead = 8192;
-  if constexpr (kTokens == 1) return;
-  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i)
-    _mm_prefetch(reinterpret_cast<const char*>(p + kAhead + 64 * i), _MM_HINT_T0);
-}
-
 // t[i] += dot products of operands [kFirst, kFirst + kCount) with token (first_token + i); `rows` is at the 32 k. A
 // single token gets two chains, so that the latency of vpdpbusd does not bind.
 template <int kFirst, int kCount, int kTile, int kTokens>

@@ -43,6 +43,16 @@ class TokenRows {
   int64_t stride_;
 };
 
+// Starts loading kBytes of weights that lie kAhead further on. With several tokens per weight the hardware prefetcher
+// falls behind; with one token it does better alone.
+template <int kBytes, int kTokens>
+PAGODA_INLINE void prefetch(const uint8_t* p) {
+  constexpr int kAhead = 8192;
+  if constexpr (kTokens == 1) return;
+  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i)
+    __builtin_prefetch(p + kAhead + 64 * i);
+}
+
 // 16 rows times a few tokens.
 struct Tile {
   const uint8_t* group;          // packed weights
