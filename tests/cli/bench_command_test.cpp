@@ -1,0 +1,84 @@
+// `pagoda bench …` on the tiny model: forms and identities, no timings.
+#include <gtest/gtest.h>
+#include <boost/json.hpp>
+
+#include "program.h"
+
+namespace pagoda::testing {
+namespace {
+
+namespace json = boost::json;
+
+std::vector<json::value> bench(std::vector<std::string> words) {
+  words.insert(words.begin(), "bench");
+  words.insert(words.end(), {"--model", tiny_model(), "--threads", "2", "--json"});
+  const ProgramResult result = run_program(words);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err, "");
+  return parse_lines(result.out);
+}
+
+void expect_measurement(const json::value& line, const std::string& name) {
+  EXPECT_EQ(line.at("bench").as_string(), name);
+  const json::value& speed = line.at("tokens_per_second");
+  const auto min = speed.at("min").to_number<double>();
+  const auto median = speed.at("median").to_number<double>();
+  const auto max = speed.at("max").to_number<double>();
+  EXPECT_GT(min, 0);
+  EXPECT_LE(min, median);
+  EXPECT_LE(median, max);
+  EXPECT_EQ(line.at("threads").as_int64(), 2);
+  EXPECT_FALSE(line.at("isa").as_string().empty());
+  EXPECT_GT(line.at("machine").at("read_gigabytes_per_second").to_number<double>(), 0);
+  EXPECT_GT(line.at("machine").at("int8_gigaops_per_second").to_number<double>(), 0);
+}
+
+TEST(Bench, PrefillDecodeAndBatchGiveOneLineAMeasurement) {
+  const auto prefill = bench({"prefill", "--tokens", "8,32", "--repeat", "3", "--chunk", "16"});
+  ASSERT_EQ(prefill.size(), 2u);
+  const auto decode = bench({"decode", "--tokens", "8", "--depth", "20", "--repeat", "2"});
+  ASSERT_EQ(decode.size(), 1u);
+  const auto batch = bench({"batch", "--tokens", "4", "--sequences", "1,3", "--repeat", "1", "--depth", "5"});
+  ASSERT_EQ(batch.size(), 2u);
+  for (const auto& [lines, name] : {std::pair(&prefill, "prefill"), {&decode, "decode"}, {&batch, "batch"}}) {
+    for (const json::value& line : *lines) {
+      expect_measurement(line, name);
+      for (const char* member :
+           {"bytes_per_token", "gigabytes_per_second", "bandwidth_share", "arithmetic_share"})
+        EXPECT_GT(line.at(member).to_number<double>(), 0) << member;
+      EXPECT_EQ(line.at("arithmetic_peak").as_string(), "f32");  // the tiny model's weights are bf16
+    }
+  }
+  EXPECT_EQ(batch[1].at("sequences").as_int64(), 3);
+  EXPECT_LT(batch[1].at("bytes_per_token").to_number<double>(),
+            batch[0].at("bytes_per_token").to_number<double>());
+}
+
+TEST(Bench, TheKvCacheChangesNoText) {
+  const auto lines = bench({"kv-cache", "--tokens", "16,48", "--prompt", "Hello"});
+  ASSERT_EQ(lines.size(), 2u);
+  for (const json::value& line : lines) {
+    expect_measurement(line, "kv-cache");
+    EXPECT_TRUE(line.at("identical").as_bool());
+    EXPECT_GT(line.at("ratio").to_number<double>(), 0);
+  }
+  const std::string shorter(lines[0].at("text").as_string());
+  EXPECT_FALSE(shorter.empty());
+}
+
+TEST(Bench, PrintsATableForPeople) {
+  const ProgramResult result = run_program(
+      {"bench", "decode", "--model", tiny_model(), "--tokens", "4", "--repeat", "1", "--threads", "1"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("tokens/s"), std::string::npos) << result.out;
+  EXPECT_EQ(result.out.find('\x1b'), std::string::npos) << "colours only on a terminal";
+}
+
+TEST(Bench, RefusesWhatDoesNotFit) {
+  expect_one_sentence(
+      run_program({"bench", "decode", "--model", tiny_model(), "--tokens", "500", "--depth", "500"}),
+      "1000 tokens");
+}
+
+}  // namespace
+}  // namespace pagoda::testing

@@ -1,0 +1,79 @@
+#include "cli/command_line.h"
+
+#include <gtest/gtest.h>
+
+namespace pagoda {
+namespace {
+
+std::expected<Command, int> parse(std::vector<const char*> words) {
+  words.insert(words.begin(), "pagoda");
+  return parse_command_line(static_cast<int>(words.size()), words.data());
+}
+
+TEST(CommandLine, ReadsEngineOptions) {
+  const auto command =
+      parse({"run", "--model", "m.gguf", "--threads", "3", "--memory", "2GiB", "--kv-type", "f32",
+             "--max-context", "99", "--log-level", "debug", "--chat", "--seed", "7", "hello there"});
+  ASSERT_TRUE(command);
+  const auto& run = std::get<RunArguments>(*command);
+  EXPECT_EQ(run.model.model, "m.gguf");
+  EXPECT_EQ(run.model.num_threads, 3);
+  EXPECT_EQ(run.model.memory_bytes, uint64_t{2} << 30);
+  EXPECT_EQ(run.model.kv_type, KvType::f32);
+  EXPECT_EQ(run.model.max_context, 99);
+  EXPECT_EQ(run.model.log_level, LogLevel::debug);
+  EXPECT_EQ(run.sampling.seed, 7u);
+  EXPECT_FALSE(run.sampling.temperature);
+  EXPECT_TRUE(run.chat);
+  EXPECT_EQ(run.prompt, "hello there");
+}
+
+TEST(CommandLine, ReadsListsAndKeepsDefaults) {
+  auto command = parse({"bench", "batch", "-m", "m", "--sequences", "1,8", "--tokens", "32"});
+  ASSERT_TRUE(command);
+  EXPECT_EQ(std::get<BenchArguments>(*command).sequences, (std::vector<int32_t>{1, 8}));
+  EXPECT_EQ(std::get<BenchArguments>(*command).tokens, (std::vector<int64_t>{32}));
+  command = parse({"bench", "kv-cache", "-m", "m"});
+  ASSERT_TRUE(command);
+  EXPECT_EQ(std::get<BenchArguments>(*command).tokens, (std::vector<int64_t>{64, 128, 256, 512}));
+  command = parse({"eval", "generate", "-m", "m", "--ids", "5, 6,7", "--max-tokens", "4", "--json"});
+  ASSERT_TRUE(command);
+  EXPECT_EQ(std::get<EvalGenerateArguments>(*command).ids, (std::vector<int32_t>{5, 6, 7}));
+  command = parse({"inspect", "m", "--json"});
+  ASSERT_TRUE(command);
+  EXPECT_EQ(std::get<InspectArguments>(*command).model, "m");
+}
+
+TEST(CommandLine, HelpAndVersionSucceed) {
+  for (const char* option : {"--help", "--version"}) EXPECT_EQ(parse({option}).error(), kExitOk);
+  for (const char* name : {"serve", "run", "chat", "inspect", "bench", "eval"})
+    EXPECT_EQ(parse({name, "--help"}).error(), kExitOk) << name;
+}
+
+TEST(CommandLine, RefusesWrongUsage) {
+  const std::vector<std::vector<const char*>> cases = {
+      {},
+      {"fly"},
+      {"run", "hello"},
+      {"run", "--model", "m"},
+      {"run", "--model", "m", "--memory", "lots", "x"},
+      {"run", "--model", "m", "--threads", "0", "x"},
+      {"run", "--model", "m", "--kv-type", "int3", "x"},
+      {"run", "--model", "m", "--temperature", "-1", "x"},
+      {"run", "--model", "m", "--system", "s", "x"},
+      {"bench"},
+      {"bench", "decode", "--model", "m", "--tokens", "0"},
+      {"eval", "logits", "--model", "m", "--out", "o"},
+      {"eval", "logits", "--model", "m", "--out", "o", "--ids", "1,x"},
+      {"eval", "logits", "--model", "m", "--out", "o", "--ids", "1", "--ids-file", "f"},
+      {"eval", "perplexity", "--model", "m", "--file", "f", "--context", "1"},
+  };
+  for (const auto& words : cases) {
+    const auto command = parse(words);
+    ASSERT_FALSE(command) << testing::PrintToString(words);
+    EXPECT_EQ(command.error(), kExitUsage) << testing::PrintToString(words);
+  }
+}
+
+}  // namespace
+}  // namespace pagoda

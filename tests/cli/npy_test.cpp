@@ -1,0 +1,75 @@
+#include "cli/npy.h"
+
+#include <cstring>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "cli/token_ids.h"
+
+namespace pagoda {
+namespace {
+
+std::string npy_of(std::string_view descr, std::string_view data) {
+  const std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': (2,), }}\n", descr);
+  std::string bytes("\x93NUMPY\x01\x00", 8);
+  bytes += static_cast<char>(header.size());
+  bytes += '\0';
+  return bytes.append(header).append(data);
+}
+
+std::string temporary_file(const std::string& name) {
+  return (std::filesystem::path(testing::TempDir()) / ("pagoda_npy_test_" + name)).string();
+}
+
+TEST(Npy, WritesAVersion1File) {
+  const std::string path = temporary_file("out.npy");
+  auto writer = NpyWriter::create(path, 2, 3);
+  ASSERT_TRUE(writer) << writer.error().message;
+  const std::vector<float> rows = {1, 2, 3, 4, 5, 6};
+  ASSERT_TRUE(writer->write_row(std::span(rows).first(3)));
+  ASSERT_TRUE(writer->write_row(std::span(rows).last(3)));
+  ASSERT_TRUE(writer->finish());
+  const std::string bytes = read_text_file(path).value();
+  std::filesystem::remove(path);
+  EXPECT_EQ(bytes.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
+  const size_t header_len =
+      static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
+  EXPECT_EQ((10 + header_len) % 64, 0u);
+  const std::string header = bytes.substr(10, header_len);
+  EXPECT_TRUE(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }")) << header;
+  EXPECT_EQ(header.back(), '\n');
+  ASSERT_EQ(bytes.size(), 10 + header_len + rows.size() * sizeof(float));
+  EXPECT_EQ(std::memcmp(bytes.data() + 10 + header_len, rows.data(), rows.size() * sizeof(float)), 0);
+}
+
+TEST(Npy, SaysWhereItCannotWrite) {
+  const auto writer = NpyWriter::create("/nowhere/out.npy", 1, 1);
+  ASSERT_FALSE(writer);
+  EXPECT_NE(writer.error().message.find("/nowhere/out.npy"), std::string::npos);
+}
+
+TEST(Npy, ReadsIds) {
+  const std::vector<int32_t> expected = {7, 65536};
+  EXPECT_EQ(parse_npy_ids(npy_of("<i4", std::string("\x07\0\0\0\0\0\1\0", 8)), "x"), expected);
+  EXPECT_EQ(parse_npy_ids(npy_of("<i8", std::string("\x07\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0", 16)), "x"),
+            expected);
+}
+
+TEST(Npy, RefusesDamagedAndOtherArrays) {
+  const std::string good = npy_of("<i4", std::string("\x07\0\0\0\0\0\1\0", 8));
+  for (size_t size = 0; size + 8 < good.size(); ++size)
+    EXPECT_FALSE(parse_npy_ids(std::string_view(good).substr(0, size), "x")) << size;
+  EXPECT_FALSE(parse_npy_ids(std::string_view(good).substr(0, good.size() - 1), "x"));
+  EXPECT_FALSE(parse_npy_ids(npy_of("<f4", "12345678"), "x"));
+  EXPECT_FALSE(parse_npy_ids(npy_of("<i4", "\xff\xff\xff\xff"), "x"));
+}
+
+TEST(TokenIds, ReadsText) {
+  EXPECT_EQ(parse_ids("1,2, 3\n4\t5\r\n"), (std::vector<int32_t>{1, 2, 3, 4, 5}));
+  for (const char* text : {"", " ", "1,x", "-1", "1.5", "99999999999"}) EXPECT_FALSE(parse_ids(text)) << text;
+}
+
+}  // namespace
+}  // namespace pagoda

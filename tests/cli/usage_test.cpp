@@ -1,0 +1,119 @@
+// Help, wrong usage, missing files, damaged files.
+#include <gtest/gtest.h>
+
+#include "program.h"
+
+namespace pagoda::testing {
+namespace {
+
+using Words = std::vector<std::string>;
+
+const std::vector<Words> kCommands = {{"serve"},
+                                      {"run"},
+                                      {"chat"},
+                                      {"inspect"},
+                                      {"bench", "prefill"},
+                                      {"bench", "decode"},
+                                      {"bench", "batch"},
+                                      {"bench", "kv-cache"},
+                                      {"eval", "logits"},
+                                      {"eval", "generate"},
+                                      {"eval", "tokenize"},
+                                      {"eval", "template"},
+                                      {"eval", "perplexity"}};
+
+TEST(Usage, EveryCommandExplainsItselfWithExamples) {
+  for (Words words : kCommands) {
+    const std::string name = words.back();
+    words.push_back("--help");
+    const ProgramResult result = run_program(words);
+    EXPECT_EQ(result.exit_code, 0) << name;
+    EXPECT_NE(result.out.find("Examples:"), std::string::npos) << name;
+    EXPECT_NE(result.out.find("--model"), std::string::npos) << name;
+    EXPECT_EQ(result.err, "") << name;
+  }
+  const ProgramResult top = run_program({"--help"});
+  EXPECT_EQ(top.exit_code, 0);
+  for (const char* name : {"serve", "run", "chat", "inspect", "bench", "eval", "PAGODA_ISA", "Exit codes"})
+    EXPECT_NE(top.out.find(name), std::string::npos) << name;
+}
+
+TEST(Usage, HelpShowsDefaults) {
+  const std::string help = run_program({"bench", "decode", "--help"}).out;
+  EXPECT_NE(help.find("[128]"), std::string::npos) << help;
+  EXPECT_NE(help.find("80 %"), std::string::npos) << help;
+  EXPECT_NE(help.find("auto"), std::string::npos) << help;
+}
+
+TEST(Usage, VersionIsOneLine) {
+  const ProgramResult result = run_program({"--version"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(result.out.starts_with("pagoda 0.")) << result.out;
+}
+
+TEST(Usage, WrongUsageEndsWithTwo) {
+  for (const Words& words :
+       {Words{}, Words{"fly"}, Words{"run", "--model", tiny_model()}, Words{"run", "hello"},
+        Words{"eval", "logits", "--model", tiny_model(), "--out", "x", "--ids", "1,a"},
+        Words{"bench", "decode", "--model", tiny_model(), "--memory", "much"}}) {
+    const ProgramResult result = run_program(words);
+    EXPECT_EQ(result.exit_code, 2) << ::testing::PrintToString(words);
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err, "");
+  }
+}
+
+TEST(Usage, MissingModelsAreNamed) {
+  const TemporaryFolder empty;
+  const std::vector<Words> cases = {
+      {"run", "hi"},
+      {"chat"},
+      {"serve"},
+      {"inspect"},
+      {"bench", "decode"},
+      {"eval", "logits", "--ids", "1", "--out", empty.file("x.npy")},
+      {"eval", "tokenize", "--file", "x"},
+      {"eval", "template", "--chats", "x"},
+      {"eval", "perplexity", "--file", "x"},
+  };
+  for (Words words : cases) {
+    words.insert(words.end(), {"--model", "no-such-model"});
+    expect_one_sentence(run_program(words, {.environment = {{"PAGODA_MODELS", empty.file("")}}}),
+                        "no-such-model");
+  }
+  expect_one_sentence(run_program({"inspect", empty.file("none.gguf")}), "none.gguf");
+}
+
+TEST(Usage, ATruncatedModelIsNamed) {
+  const TemporaryFolder folder;
+  const std::string weights = read_file(tiny_model() + "/model.safetensors");
+  ASSERT_FALSE(weights.empty());
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"})
+    folder.write(name, read_file(tiny_model() + "/" + name));
+  for (const size_t size : {size_t{0}, size_t{7}, size_t{100}, weights.size() / 2, weights.size() - 1}) {
+    folder.write("model.safetensors", weights.substr(0, size));
+    expect_one_sentence(run_program({"inspect", folder.file("")}), "model.safetensors");
+    expect_one_sentence(run_program({"run", "--model", folder.file(""), "hi"}), "model.safetensors");
+  }
+}
+
+TEST(Usage, AHostileFileIsRefused) {
+  const TemporaryFolder folder;
+  const std::string huge(8, '\xff');
+  const std::vector<std::string> files = {
+      "", "GGUF", "not a model at all", std::string("GGUF\3\0\0\0", 8) + huge + huge,
+      std::string("GGUF\3\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0", 24) + huge};
+  for (const std::string& bytes : files) {
+    const std::string path = folder.write("hostile.gguf", bytes);
+    expect_one_sentence(run_program({"inspect", path}), "hostile.gguf");
+    expect_one_sentence(run_program({"eval", "generate", "--model", path, "--ids", "1"}), "hostile.gguf");
+  }
+}
+
+TEST(Usage, AnUnknownIsaIsRefused) {
+  const Words words = {"eval", "generate", "--model", tiny_model(), "--ids", "1"};
+  expect_one_sentence(run_program(words, {.environment = {{"PAGODA_ISA", "mmx"}}}), "PAGODA_ISA");
+}
+
+}  // namespace
+}  // namespace pagoda::testing
