@@ -37,4 +37,18 @@ class Workspace {
   size_t used_ = 0;
 };
 
+// Counts what the same sequence of take() calls would need of a Workspace.
+class WorkspaceSizer {
+ public:
+  template <class T>
+  std::span<T> take(size_t count) {
+    num_bytes_ += Workspace::aligned(count * sizeof(T));
+    return {};
+  }
+  size_t num_bytes() const { return num_bytes_; }
+
+ private:
+  size_t num_bytes_ = 0;
+};
+
 }  // namespace pagoda

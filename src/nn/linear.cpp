@@ -1,0 +1,89 @@
+#include "nn/linear.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr size_t kMaxCalls = 4;
+// Multiply-adds (of weights read from memory, at one token) that take about a microsecond.
+constexpr int64_t kMacsPerChunk = 64 * 1024;
+constexpr int64_t kTokensPerRun = 32;  // a multiple of the kernels' tile height
+constexpr int64_t kChunksPerThread = 8;
+
+// Items are (run of tokens, group of some call), groups innermost.
+struct Cut {
+  int64_t num_groups = 0;  // of all calls
+  int64_t tokens_per_run = 0;
+  int64_t num_runs = 1;
+  int64_t grain = 1;
+};
+
+Cut cut_work(std::span<const LinearCall> calls, int64_t num_tokens, int num_threads) {
+  Cut cut;
+  int64_t num_cols = 1;
+  for (const LinearCall& call : calls) {
+    cut.num_groups += call.weight->matrix.num_groups();
+    num_cols = std::max(num_cols, call.weight->matrix.num_cols);
+  }
+  const int64_t wanted_items = kChunksPerThread * num_threads;
+  cut.tokens_per_run = num_tokens;
+  if (num_threads > 1 && cut.num_groups < wanted_items && num_tokens > kTokensPerRun) {
+    const int64_t max_runs = (num_tokens + kTokensPerRun - 1) / kTokensPerRun;
+    const int64_t wanted_runs = std::min((wanted_items + cut.num_groups - 1) / cut.num_groups, max_runs);
+    const int64_t tokens = (num_tokens + wanted_runs - 1) / wanted_runs;
+    cut.tokens_per_run = (tokens + kTokensPerRun - 1) / kTokensPerRun * kTokensPerRun;
+    cut.num_runs = (num_tokens + cut.tokens_per_run - 1) / cut.tokens_per_run;
+  }
+  const int64_t macs_per_item = kRowsPerGroup * num_cols * std::max<int64_t>(1, cut.tokens_per_run / 2);
+  cut.grain = std::max<int64_t>(1, kMacsPerChunk / macs_per_item);
+  return cut;
+}
+
+}  // namespace
+
+void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows& input, int64_t num_tokens,
+                 std::span<const LinearCall> calls) noexcept {
+  PAGODA_CHECK(calls.size() <= kMaxCalls, "{} linear layers in one job", calls.size());
+  if (num_tokens == 0) return;
+  const Cut cut = cut_work(calls, num_tokens, pool.num_threads());
+
+  // Groups [begin, end) of the concatenated calls for one run of tokens.
+  const auto compute = [&](int64_t run, int64_t begin, int64_t end) {
+    const int64_t first_token = run * cut.tokens_per_run;
+    int64_t first_group = 0;
+    for (const LinearCall& call : calls) {
+      const PackedWeight& matrix = call.weight->matrix;
+      const int64_t from = std::max<int64_t>(begin - first_group, 0);
+      const int64_t to = std::min(end - first_group, matrix.num_groups());
+      first_group += matrix.num_groups();
+      if (from >= to) continue;
+      const ActivationFormat format = activation_format(matrix.dtype);
+      LinearArgs args;
+      args.weight = matrix;
+      args.activations = input.data(format) + static_cast<size_t>(first_token) * activation_row_bytes(format, matrix.num_cols);
+      args.num_tokens = std::min(cut.tokens_per_run, num_tokens - first_token);
+      args.bias = call.weight->bias;
+      args.out = call.out + first_token * call.out_stride;
+      args.out_stride = call.out_stride;
+      args.store = call.store;
+      kernels.linear.linear(args, from, to);
+    }
+  };
+
+  pool.parallel_for(static_cast<size_t>(cut.num_groups * cut.num_runs), static_cast<size_t>(cut.grain),
+                    [&](size_t begin, size_t end, int) {
+                      for (auto item = static_cast<int64_t>(begin); item < static_cast<int64_t>(end);) {
+                        const int64_t run = item / cut.num_groups;
+                        const int64_t run_end = std::min((run + 1) * cut.num_groups, static_cast<int64_t>(end));
+                        compute(run, item - run * cut.num_groups, run_end - run * cut.num_groups);
+                        item = run_end;
+                      }
+                    });
+}
+
+}  // namespace pagoda

@@ -1,0 +1,26 @@
+// Linear layers over all threads: one job for all layers that read the same input.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "kernels/kernels.h"
+#include "nn/activation_rows.h"
+#include "weights/decoder_weights.h"
+
+namespace pagoda {
+
+struct LinearCall {
+  const LinearWeight* weight = nullptr;
+  float* out = nullptr;    // [num_tokens][out_stride]
+  int64_t out_stride = 0;  // in elements
+  Store store = Store::overwrite;
+};
+
+// Computes all calls (at most 4) for num_tokens rows of `input`, which holds the formats that they need. Work is cut in
+// whole groups of rows and, where those are few and tokens many, in runs of tokens; neither changes a bit.
+void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows& input, int64_t num_tokens,
+                 std::span<const LinearCall> calls) noexcept;
+
+}  // namespace pagoda

@@ -1,0 +1,174 @@
+// Drives a model over the paged cache in every way that must not change a bit: chunks, batches, threads, page orders.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "base/cpu_info.h"
+#include "base/thread_pool.h"
+#include "io/model_file.h"
+#include "kernels/kernels.h"
+#include "kv/kv_pool.h"
+#include "model/golden.h"
+#include "model/load_model.h"
+
+namespace pagoda::testing {
+
+template <class T>
+T value_of(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message);
+  return std::move(*result);
+}
+
+inline std::string model_folder(const std::string& name) { return std::string(PAGODA_TEST_DATA) + "/models/" + name; }
+
+// A copy of a model's folder with another configuration, removed at the end.
+class FolderWithConfig {
+ public:
+  FolderWithConfig(const std::string& folder, const std::string& config_text);
+  // With a file of the folder as its config.json.
+  static FolderWithConfig from_file(const std::string& folder, const std::string& config_name);
+  FolderWithConfig(const FolderWithConfig&) = delete;
+  ~FolderWithConfig() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline std::unique_ptr<Model> load(const std::string& path, Isa isa, ThreadPool& pool,
+                                   KvType kv_type = KvType::automatic) {
+  const auto file = value_of(ModelFile::open(path));
+  LoadOptions options;
+  options.kv_type = kv_type;
+  return value_of(load_model(*file, kernels_for(isa), pool, options));
+}
+
+enum class PageOrder { ascending, shuffled };
+
+// One sequence's share of a step.
+struct Feed {
+  int32_t sequence = 0;
+  std::span<const int32_t> ids;
+};
+
+class ModelRunner {
+ public:
+  struct Options {
+    Isa isa = Isa::scalar;
+    int32_t num_sequences = 1;
+    int32_t max_tokens = 256;  // of a step
+    int64_t max_context = 256;
+    PageOrder order = PageOrder::ascending;
+  };
+
+  ModelRunner(Model& model, ThreadPool& pool, const Options& options)
+      : model_(model),
+        pool_(pool),
+        options_(options),
+        pages_per_sequence_(static_cast<int32_t>((options.max_context + kPageTokens - 1) / kPageTokens)),
+        kv_(value_of(KvPool::create(model.info().kv_shape, pages_per_sequence_ * options.num_sequences))),
+        workspace_(value_of(Workspace::create(model.workspace_bytes(limits())))),
+        page_ids_(static_cast<size_t>(pages_per_sequence_ * options.num_sequences)),
+        lengths_(static_cast<size_t>(options.num_sequences)) {
+    std::iota(page_ids_.begin(), page_ids_.end(), 0);
+    if (options.order == PageOrder::shuffled) shuffle();
+  }
+
+  // One step; returns the logits of all its tokens, sequence after sequence.
+  std::vector<float> step(const std::vector<Feed>& feeds) {
+    std::vector<int32_t> ids;
+    std::vector<int32_t> positions;
+    std::vector<SequenceSlice> slices;
+    for (const Feed& feed : feeds) {
+      int64_t& length = lengths_.at(static_cast<size_t>(feed.sequence));
+      slices.push_back({static_cast<int32_t>(ids.size()), static_cast<int32_t>(feed.ids.size()), length,
+                        page_table(feed.sequence)});
+      for (const int32_t id : feed.ids) {
+        ids.push_back(id);
+        positions.push_back(static_cast<int32_t>(length++));
+      }
+    }
+    std::vector<int32_t> rows(ids.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    return forward(ids, positions, slices, rows);
+  }
+
+  // Feeds one sequence in chunks; returns the logits of all tokens.
+  std::vector<float> run(std::span<const int32_t> ids, size_t chunk, int32_t sequence = 0) {
+    std::vector<float> logits;
+    for (size_t begin = 0; begin < ids.size(); begin += chunk) {
+      const std::vector<float> part = step({{sequence, ids.subspan(begin, std::min(chunk, ids.size() - begin))}});
+      logits.insert(logits.end(), part.begin(), part.end());
+    }
+    return logits;
+  }
+
+  std::vector<float> forward(std::span<const int32_t> ids, std::span<const int32_t> positions,
+                             std::span<const SequenceSlice> slices, std::span<const int32_t> rows) {
+    std::vector<float> logits(rows.size() * static_cast<size_t>(model_.info().vocab_size));
+    workspace_.reset();
+    ForwardContext context = {pool_, kernels_for(options_.isa), kv_, workspace_};
+    model_.forward({ids, positions, slices, rows}, context, logits);
+    return logits;
+  }
+
+  std::span<const PageId> page_table(int32_t sequence) const {
+    return std::span(page_ids_).subspan(static_cast<size_t>(sequence * pages_per_sequence_),
+                                        static_cast<size_t>(pages_per_sequence_));
+  }
+
+ private:
+  BatchLimits limits() const {
+    return {options_.max_tokens, options_.num_sequences, options_.max_tokens, options_.max_context,
+            pool_.num_threads()};
+  }
+  void shuffle() {
+    uint64_t state = 12345;
+    for (size_t i = page_ids_.size(); i > 1; --i) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      std::swap(page_ids_[i - 1], page_ids_[(state >> 33) % i]);
+    }
+  }
+
+  Model& model_;
+  ThreadPool& pool_;
+  Options options_;
+  int32_t pages_per_sequence_;
+  KvPool kv_;
+  Workspace workspace_;
+  std::vector<PageId> page_ids_;
+  std::vector<int64_t> lengths_;
+};
+
+inline FolderWithConfig::FolderWithConfig(const std::string& folder, const std::string& config_text) {
+  namespace fs = std::filesystem;
+  std::string name = (fs::temp_directory_path() / "pagoda_model_XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder for the test");
+  path_ = name;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors") fs::create_symlink(entry.path(), fs::path(path_) / entry.path().filename());
+  std::ofstream(path_ + "/config.json") << config_text;
+}
+
+inline FolderWithConfig FolderWithConfig::from_file(const std::string& folder, const std::string& config_name) {
+  return FolderWithConfig(folder, read_whole_file(folder + "/" + config_name));
+}
+
+// The index of the greatest of the last row's logits.
+inline int32_t greedy(std::span<const float> logits, int64_t vocab_size) {
+  const std::span<const float> row = logits.last(static_cast<size_t>(vocab_size));
+  return static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+}
+
+}  // namespace pagoda::testing
