@@ -1,0 +1,1 @@
+int pagoda_placeholder;
