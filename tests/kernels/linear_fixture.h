@@ -7,10 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <random>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "base/cpu_info.h"
 #include "kernels/kernels.h"
 #include "tensor/dequantize.h"
@@ -110,13 +111,28 @@ class StoredMatrix {
   std::mt19937 random_;
 };
 
+// Aligned to 64 bytes and not a byte longer than asked for, so that AddressSanitizer sees reads past the end.
+class ExactBuffer {
+ public:
+  explicit ExactBuffer(size_t size) : bytes_(new (std::align_val_t{64}) std::byte[size]) {
+    std::memset(bytes_.get(), 0xcc, size);
+  }
+  std::byte* data() const { return bytes_.get(); }
+
+ private:
+  struct Deleter {
+    void operator()(std::byte* bytes) const { ::operator delete[](bytes, std::align_val_t{64}); }
+  };
+  std::unique_ptr<std::byte[], Deleter> bytes_;
+};
+
 // Owns the packed form.
 class PackedMatrix {
  public:
-  explicit PackedMatrix(const StoredMatrix& stored) {
-    weight_ = {stored.dtype(), stored.rows(), stored.cols(), nullptr};
+  explicit PackedMatrix(const StoredMatrix& stored)
+      : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr},
+        buffer_(packed_group_bytes(stored.dtype(), stored.cols()) * static_cast<size_t>(weight_.num_groups())) {
     const size_t group_bytes = packed_group_bytes(stored.dtype(), stored.cols());
-    buffer_ = AlignedBuffer::allocate(group_bytes * static_cast<size_t>(weight_.num_groups())).value();
     for (int64_t g = 0; g < weight_.num_groups(); ++g) {
       std::array<const std::byte*, 16> rows = {};
       for (int64_t i = 0; i < 16 && g * 16 + i < stored.rows(); ++i) rows[static_cast<size_t>(i)] = stored.row(g * 16 + i);
@@ -128,7 +144,7 @@ class PackedMatrix {
 
  private:
   PackedWeight weight_;
-  AlignedBuffer buffer_;
+  ExactBuffer buffer_;
 };
 
 // Rows of activations quantised for a weight format.
@@ -136,8 +152,7 @@ class Activations {
  public:
   Activations(Isa isa, ActivationFormat format, const std::vector<float>& x, int64_t cols)
       : num_tokens_(static_cast<int64_t>(x.size()) / cols), row_bytes_(activation_row_bytes(format, cols)),
-        buffer_(AlignedBuffer::allocate(row_bytes_ * static_cast<size_t>(num_tokens_)).value()) {
-    std::memset(buffer_.data(), 0xcc, buffer_.size());
+        buffer_(row_bytes_ * static_cast<size_t>(num_tokens_)) {
     for (int64_t t = 0; t < num_tokens_; ++t)
       kernels_for(isa).linear.quantize(format, x.data() + t * cols, cols,
                                        buffer_.data() + static_cast<size_t>(t) * row_bytes_);
@@ -150,7 +165,7 @@ class Activations {
  private:
   int64_t num_tokens_;
   size_t row_bytes_;
-  AlignedBuffer buffer_;
+  ExactBuffer buffer_;
 };
 
 inline std::vector<float> random_floats(size_t n, uint32_t seed) {

@@ -168,8 +168,7 @@ TEST_P(LinearTest, NullRowsArePackedAsZeros) {
   rows[9] = stored.row(0);
   const size_t group_bytes = packed_group_bytes(dtype(), stored.cols());
   EXPECT_EQ(group_bytes % 64, 0u);
-  AlignedBuffer buffer = AlignedBuffer::allocate(group_bytes).value();
-  std::memset(buffer.data(), 0xcc, group_bytes);
+  const ExactBuffer buffer(group_bytes);
   pack_group(dtype(), rows, stored.cols(), buffer.data());
   const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
