@@ -13,8 +13,8 @@
 // where q is the signed or unsigned integer that the format's definition multiplies (tensor/dequantize.cpp).
 // Accumulators start at 0. Then y = acc, or acc + bias, and out = y or out + y.
 //
-// PACKED LAYOUT "R16" (research note "cpu-perf", 3.2): groups of 16 rows interleaved, 4 consecutive k per 32-bit lane,
-// lane = row; one group is one sequential run of bytes. The last group is padded with zero rows.
+// PACKED LAYOUT "R16": groups of 16 rows interleaved, 4 consecutive k per 32-bit lane, lane = row; one group is one
+// sequential run of bytes, drawn in kernels/isa/linear_layout.h. The last group is padded with zero rows.
 #pragma once
 
 #include <cstddef>

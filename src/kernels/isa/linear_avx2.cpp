@@ -298,6 +298,7 @@ struct Plain {
     run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(tile, [&](auto& pass) __attribute__((always_inline)) {
       using P = std::remove_reference_t<decltype(pass)>;
       for (int64_t k = 0; k < tile.num_cols; ++k) {
+        prefetch<1, P::kTokens>(tile.group + k * (kType == DType::f32 ? 64 : 32));
         PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
           const __m256 w = load_plain<kType>(tile.group, k, pass.first_half + h);
           PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t)

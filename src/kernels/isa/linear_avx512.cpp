@@ -259,10 +259,12 @@ template <DType kType>
 struct Plain {
   template <int kTokens>
   static void tile(const Tile& tile) noexcept {
+    constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens];
     PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
     for (int64_t k = 0; k < tile.num_cols; ++k) {
+      prefetch<1, kTokens>(tile.group + k * kBytesPerColumn);
       const __m512 w = load_plain<kType>(tile.group, k);
       PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_fmadd_ps(w, broadcast_float(rows[t]), acc[t]);
       rows.advance(sizeof(float));
