@@ -123,8 +123,10 @@ class RandomRun {
     EXPECT_FALSE(live.paused && sink.timings.num_preemptions == 0) << "a stream stalled without preemption";
     for (int32_t index = 0; index < live.request.num_sequences; ++index)
       check_sequence(live, sink.outputs[static_cast<size_t>(index)], harness_.expected(live.request, index));
-    const bool scored = live.request.want_prompt_logprobs && sink.status;
-    EXPECT_EQ(sink.prompt_logprobs.size(), scored ? live.request.prompt.size() - 1 : 0);
+    EXPECT_TRUE(sink.has_prompt_logprobs == live.request.want_prompt_logprobs || live.cancelled);
+    if (sink.has_prompt_logprobs) {
+      EXPECT_EQ(sink.prompt_logprobs.size(), live.request.prompt.size() - 1);
+    }
   }
   void check_sequence(const Live& live, const RecordingSink::Output& output,
                       const testing::ExpectedOutput& expected) const {
