@@ -14,7 +14,8 @@ namespace pagoda {
 struct Decoder::Sizes {
   int64_t num_tokens;
   int64_t num_sequences;
-  int64_t num_threads;
+  int num_threads;
+  int64_t max_context;  // positions that the longest sequence reaches
 };
 
 // A step's scratch memory. `angles`: [rope][cos, sin][num_tokens][rotary_half].
@@ -29,6 +30,7 @@ struct Decoder::Buffers {
   std::span<PageId> pages;
   std::span<int32_t> slots;
   std::span<AttentionItem> items;
+  SegmentSplit split;
 };
 
 Decoder::Decoder(DecoderSpec spec, ModelInfo info, DecoderOuterWeights outer, std::unique_ptr<WeightStore> store,
@@ -65,12 +67,15 @@ Decoder::Buffers Decoder::take_buffers(Source& source, const Sizes& sizes) const
   buffers.pages = source.template take<PageId>(tokens);
   buffers.slots = source.template take<int32_t>(tokens);
   buffers.items = source.template take<AttentionItem>(num_items);
+  buffers.split = SegmentSplit::take(source, sizes.num_threads, sizes.max_context,
+                                     spec_.attention.num_heads / spec_.attention.num_kv_heads,
+                                     spec_.attention.head_dim);
   return buffers;
 }
 
 size_t Decoder::workspace_bytes(const BatchLimits& limits) const {
   WorkspaceSizer sizer;
-  take_buffers(sizer, {limits.max_tokens, limits.max_sequences, limits.num_threads});
+  take_buffers(sizer, {limits.max_tokens, limits.max_sequences, limits.num_threads, limits.max_context});
   return sizer.num_bytes();
 }
 
@@ -112,9 +117,15 @@ void keep_rows(Step& step, std::span<const int32_t> rows) {
   step.num_tokens = static_cast<int64_t>(rows.size());
 }
 
+int64_t longest_context(const ForwardBatch& batch) {
+  int64_t longest = 0;
+  for (const SequenceSlice& slice : batch.sequences) longest = std::max(longest, slice.first_position + slice.num_tokens);
+  return longest;
+}
+
 }  // namespace
 
-void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, const Buffers& buffers, Step& step) {
+void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step) {
   TokenPlaces places(buffers.sequences, buffers.pages, buffers.slots, buffers.items);
   find_places(batch, places);
   compute_angles(batch, context, buffers);
@@ -130,7 +141,8 @@ void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, con
     const WeightStore::Lease weights = store_->acquire(index);
     store_->prefetch(index + 1);
     attention.window = layer.window;
-    run_gqa_attention(step, attention, weights->attention, places, angles_of(layer.rope), context.kv.layer(index));
+    run_gqa_attention(step, attention, weights->attention, places, angles_of(layer.rope), context.kv.layer(index),
+                      buffers.split);
     if (index + 1 == store_->num_layers()) keep_rows(step, batch.logits_rows);
     run_ffn(step, spec_.ffn, weights->ffn);
   }
@@ -156,9 +168,8 @@ void Decoder::forward(const ForwardBatch& batch, ForwardContext& context, std::s
   PAGODA_CHECK(logits.size() >= batch.logits_rows.size() * static_cast<size_t>(spec_.vocab_size), "{} logits for {} rows",
                logits.size(), batch.logits_rows.size());
   if (num_tokens == 0) return;
-  const Buffers buffers = take_buffers(
-      context.workspace,
-      {num_tokens, static_cast<int64_t>(batch.sequences.size()), context.pool.num_threads()});
+  Buffers buffers = take_buffers(context.workspace, {num_tokens, static_cast<int64_t>(batch.sequences.size()),
+                                                     context.pool.num_threads(), longest_context(batch)});
   Step step = {context.pool,         context.kernels, num_tokens,          spec_.hidden_size,  buffers.residual,
                buffers.block_output, buffers.wide,    buffers.worker_rows, buffers.activations};
   embed(step, spec_.embedding, outer_.token_embedding, outer_.position_embedding, batch.token_ids, batch.positions);

@@ -30,7 +30,7 @@ class Decoder final : public Model {
 
   void find_places(const ForwardBatch& batch, TokenPlaces& places) const;
   void compute_angles(const ForwardBatch& batch, ForwardContext& context, const Buffers& buffers) const;
-  void run_layers(const ForwardBatch& batch, ForwardContext& context, const Buffers& buffers, Step& step);
+  void run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step);
   void compute_logits(ForwardContext& context, const Step& step, std::span<float> logits) const;
 
   DecoderSpec spec_;

@@ -65,39 +65,76 @@ void append_tokens(const Step& step, const AttentionSpec& spec, const AttentionW
       });
 }
 
-void attend(const Step& step, const AttentionSpec& spec, const TokenPlaces& places, const KvLayerView& kv,
-            const Rows& rows) {
-  const std::span<const AttentionItem> items = places.items();
-  step.pool.parallel_for(items.size(), 1, [&](size_t begin, size_t end, int) {
-    for (const AttentionItem& item : items.subspan(begin, end - begin)) {
-      const AttentionSequence& sequence = places.sequences()[static_cast<size_t>(item.sequence)];
-      AttentionArgs args;
-      args.kv = kv;
-      args.page_table = sequence.page_table;
-      args.kv_head = item.kv_head;
-      args.num_q_heads = spec.num_heads;
-      args.q = rows.q(sequence.token_begin);
-      args.q_stride = rows.qkv_stride;
-      args.out = rows.out + sequence.token_begin * spec.q_size();
-      args.out_stride = spec.q_size();
-      args.first_position = sequence.first_position;
-      args.num_tokens = sequence.num_tokens;
-      args.window = spec.window;
-      args.scale = spec.scale;
-      args.softcap = spec.softcap;
-      step.kernels.ops.attention(args, item.token_begin, item.token_end);
+class Attention {
+ public:
+  Attention(const Step& step, const AttentionSpec& spec, const TokenPlaces& places, const KvLayerView& kv,
+            const Rows& rows)
+      : step_(step), spec_(spec), places_(places), kv_(kv), rows_(rows) {}
+
+  void run(SegmentSplit& split) const {
+    if (fill(split) && split.is_worthwhile())
+      split.run(step_.pool, step_.kernels,
+                [this](const SplitPiece& piece) { return args_of(piece.sequence, piece.kv_head); });
+    else
+      run_items();
+  }
+
+ private:
+  AttentionArgs args_of(int32_t index, int kv_head) const {
+    const AttentionSequence& sequence = places_.sequences()[static_cast<size_t>(index)];
+    AttentionArgs args;
+    args.kv = kv_;
+    args.page_table = sequence.page_table;
+    args.kv_head = kv_head;
+    args.num_q_heads = spec_.num_heads;
+    args.q = rows_.q(sequence.token_begin);
+    args.q_stride = rows_.qkv_stride;
+    args.out = rows_.out + sequence.token_begin * spec_.q_size();
+    args.out_stride = spec_.q_size();
+    args.first_position = sequence.first_position;
+    args.num_tokens = sequence.num_tokens;
+    args.window = spec_.window;
+    args.scale = spec_.scale;
+    args.softcap = spec_.softcap;
+    return args;
+  }
+
+  bool fill(SegmentSplit& split) const {
+    split.clear();
+    if (step_.num_tokens * spec_.num_kv_heads > SegmentSplit::max_pieces(step_.pool.num_threads())) return false;
+    for (size_t index = 0; index < places_.sequences().size(); ++index) {
+      const AttentionArgs args = args_of(static_cast<int32_t>(index), 0);
+      for (int32_t token = 0; token < args.num_tokens; ++token)
+        for (int32_t head = 0; head < spec_.num_kv_heads; ++head)
+          if (!split.add({static_cast<int32_t>(index), token, head}, segments_of(args, token).count)) return false;
     }
-  });
-}
+    return true;
+  }
+
+  void run_items() const {
+    const std::span<const AttentionItem> items = places_.items();
+    step_.pool.parallel_for(items.size(), 1, [&](size_t begin, size_t end, int) {
+      for (const AttentionItem& item : items.subspan(begin, end - begin))
+        step_.kernels.ops.attention(args_of(item.sequence, item.kv_head), item.token_begin, item.token_end);
+    });
+  }
+
+  const Step& step_;
+  const AttentionSpec& spec_;
+  const TokenPlaces& places_;
+  const KvLayerView& kv_;
+  const Rows& rows_;
+};
 
 }  // namespace
 
 void run_gqa_attention(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
-                       const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv) noexcept {
+                       const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
+                       SegmentSplit& split) noexcept {
   const Rows rows(step, spec);
   project_qkv(step, spec, weights, rows);
   append_tokens(step, spec, weights, places, angles, kv, rows);
-  attend(step, spec, places, kv, rows);
+  Attention(step, spec, places, kv, rows).run(split);
   FormatSet formats;
   formats.add(weights.o_proj);
   step.activations.quantize(step.pool, step.kernels, formats, step.num_tokens, spec.q_size(),

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/kv_page.h"
+#include "nn/attention/segment_split.h"
 #include "nn/attention/token_places.h"
 #include "nn/norm.h"
 #include "nn/step.h"
@@ -35,6 +36,7 @@ inline int64_t attention_wide_floats(const AttentionSpec& spec) { return 2 * spe
 
 // Reads the residual stream, appends K and V to the layer's pages and adds the block's output to the residual stream.
 void run_gqa_attention(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
-                       const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv) noexcept;
+                       const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
+                       SegmentSplit& split) noexcept;
 
 }  // namespace pagoda
