@@ -1,40 +1,8 @@
-// After warm-up a step allocates nothing: every operator new of this binary counts.
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+// After warm-up a step allocates nothing.
 #include <gtest/gtest.h>
 
+#include "support/counting_new.h"
 #include "support/engine_harness.h"
-
-namespace {
-
-std::atomic<long> num_allocations{0};
-
-void* allocate(std::size_t num_bytes, std::size_t alignment) {
-  num_allocations.fetch_add(1, std::memory_order_relaxed);
-  const std::size_t rounded = (num_bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t num_bytes) { return allocate(num_bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t num_bytes, std::align_val_t alignment) {
-  return allocate(num_bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new[](std::size_t num_bytes) { return operator new(num_bytes); }
-void* operator new[](std::size_t num_bytes, std::align_val_t alignment) { return operator new(num_bytes, alignment); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace pagoda {
 namespace {
@@ -54,9 +22,9 @@ class CountingSink final : public RequestSink {
 };
 
 TEST(EngineAllocation, TheCounterCounts) {
-  const long before = num_allocations;
+  const int64_t before = testing::num_allocations();
   delete new int(1);
-  EXPECT_EQ(num_allocations - before, 1);
+  EXPECT_EQ(testing::num_allocations() - before, 1);
 }
 
 TEST(EngineAllocation, SteadyStepsAllocateNothing) {
@@ -89,10 +57,10 @@ TEST(EngineAllocation, SteadyStepsAllocateNothing) {
   sinks.push_back(std::make_shared<CountingSink>());
   ASSERT_TRUE(harness.engine->submit({.prompt = std::vector<int32_t>(900, 6), .max_tokens = 50}, sinks.back()));
   ASSERT_TRUE(harness.engine->step());
-  const long before = num_allocations;
+  const int64_t before = testing::num_allocations();
   const int64_t tokens_before = sinks[0]->num_tokens;
   for (int i = 0; i < 200; ++i) harness.engine->step();
-  EXPECT_EQ(num_allocations - before, 0);
+  EXPECT_EQ(testing::num_allocations() - before, 0);
   EXPECT_EQ(sinks[0]->num_tokens - tokens_before, 400);
   EXPECT_GT(sinks.back()->num_tokens, 0) << "the long prompt was computed meanwhile";
 }

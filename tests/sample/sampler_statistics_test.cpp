@@ -11,7 +11,7 @@
 namespace pagoda {
 namespace {
 
-constexpr int kDraws = 20000;
+constexpr int kDraws = 8000;
 
 // Cells that expect few draws are put together. The bound is exceeded with probability of about 0.0001 (Wilson-Hilferty
 // with z = 3.7).
