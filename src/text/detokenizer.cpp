@@ -27,6 +27,13 @@ LeadByte classify(uint8_t byte) {
   return {4, byte == 0xF0 ? uint8_t{0x90} : uint8_t{0x80}, byte == 0xF4 ? uint8_t{0x8F} : uint8_t{0xBF}};
 }
 
+// The start of an encoded surrogate. It is damaged whatever follows, but Python's incremental decoder, after which our
+// pieces are modelled, decides that only with the byte after it.
+bool is_surrogate_start(std::string_view text) {
+  return text.size() == 2 && text[0] == '\xED' && static_cast<uint8_t>(text[1]) >= 0xA0 &&
+         static_cast<uint8_t>(text[1]) <= 0xBF;
+}
+
 // The first character of a text, or the longest damaged start of one (Unicode's "maximal subpart").
 NextUnit next_unit(std::string_view text) {
   const LeadByte lead = classify(static_cast<uint8_t>(text[0]));
@@ -49,7 +56,7 @@ void Detokenizer::push(TokenId id, std::string& out) {
   std::string_view rest = pending_;
   while (!rest.empty()) {
     const NextUnit next = next_unit(rest);
-    if (next.unit == Unit::unfinished) break;
+    if (next.unit == Unit::unfinished || is_surrogate_start(rest)) break;
     out += next.unit == Unit::character ? rest.substr(0, next.size) : kReplacement;
     rest.remove_prefix(next.size);
   }
@@ -57,8 +64,7 @@ void Detokenizer::push(TokenId id, std::string& out) {
 }
 
 void Detokenizer::finish(std::string& out) {
-  // What push() leaves is at most one unfinished character.
-  if (!pending_.empty()) out += kReplacement;
+  for (std::string_view rest = pending_; !rest.empty(); rest.remove_prefix(next_unit(rest).size)) out += kReplacement;
   pending_.clear();
 }
 
