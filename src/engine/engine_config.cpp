@@ -31,7 +31,6 @@ Status check_option(const char* name, T value, T max) {
 }
 
 Status check_options(const EngineOptions& options, const ModelInfo& info) {
-  PAGODA_TRY_STATUS(check_option("--threads", options.num_threads, kMaxThreads));
   PAGODA_TRY_STATUS(check_option("--max-context", options.max_context, info.max_context));
   PAGODA_TRY_STATUS(check_option("--max-batch-tokens", options.max_batch_tokens, kMaxBatchTokens));
   PAGODA_TRY_STATUS(check_option("--max-sequences", options.max_sequences, kMaxSequences));
@@ -110,12 +109,19 @@ BatchLimits EngineConfig::batch_limits() const {
           .num_threads = num_threads};
 }
 
+Result<Resources> resolve_resources(const EngineOptions& options, const MachineInfo& machine) {
+  PAGODA_TRY_STATUS(check_option("--threads", options.num_threads, kMaxThreads));
+  return Resources{.num_threads = or_default(options.num_threads, std::max(machine.cpu.num_cores, 1)),
+                   .memory_bytes = or_default(options.memory_bytes, machine.available_memory / 10 * 8)};
+}
+
 Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine) {
   const ModelInfo& info = model.info();
   PAGODA_TRY_STATUS(check_options(options, info));
   EngineConfig config;
-  config.num_threads = or_default(options.num_threads, std::max(machine.cpu.num_cores, 1));
-  config.memory_bytes = or_default(options.memory_bytes, machine.available_memory / 10 * 8);
+  PAGODA_TRY(const Resources resources, resolve_resources(options, machine));
+  config.num_threads = resources.num_threads;
+  config.memory_bytes = resources.memory_bytes;
   config.max_context = or_default(options.max_context, info.max_context);
   config.policy = options.policy.empty() ? "fcfs" : options.policy;
   config.seed = options.seed;

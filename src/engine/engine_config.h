@@ -55,6 +55,13 @@ struct MachineInfo {
 // To be called before a model is loaded: the budget counts the weights. `root` is where /proc and /sys are found.
 MachineInfo inspect_machine(const std::filesystem::path& root = "/");
 
+// The part of the configuration that loading a model needs: it packs weights on these threads within this memory.
+struct Resources {
+  int num_threads = 1;
+  uint64_t memory_bytes = 0;
+};
+Result<Resources> resolve_resources(const EngineOptions& options, const MachineInfo& machine);
+
 // Pure. Without max_context the model's is lowered to what the KV pool holds. out_of_memory, with the sizes and the option to change, when the budget cannot hold the weights, the scratch
 // and at least one page per running sequence; invalid_argument for options out of range.
 Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine);
