@@ -56,6 +56,8 @@ inline std::unique_ptr<Model> load(const std::string& path, Isa isa, ThreadPool&
 
 enum class PageOrder { ascending, shuffled };
 
+enum class Rows { all, last };
+
 // One sequence's share of a step.
 struct Feed {
   int32_t sequence = 0;
@@ -85,8 +87,8 @@ class ModelRunner {
     if (options.order == PageOrder::shuffled) shuffle();
   }
 
-  // One step; returns the logits of all its tokens, sequence after sequence.
-  std::vector<float> step(const std::vector<Feed>& feeds) {
+  // One step; returns the logits of all its tokens or of its last one, sequence after sequence.
+  std::vector<float> step(const std::vector<Feed>& feeds, Rows wanted = Rows::all) {
     std::vector<int32_t> ids;
     std::vector<int32_t> positions;
     std::vector<SequenceSlice> slices;
@@ -101,10 +103,19 @@ class ModelRunner {
     }
     std::vector<int32_t> rows(ids.size());
     std::iota(rows.begin(), rows.end(), 0);
+    if (wanted == Rows::last) rows.erase(rows.begin(), rows.end() - 1);
     return forward(ids, positions, slices, rows);
   }
 
-  // Feeds one sequence in chunks; returns the logits of all tokens.
+  // Feeds one sequence in chunks; returns the logits of the last token.
+  std::vector<float> run_to_last(std::span<const int32_t> ids, size_t chunk) {
+    std::vector<float> logits;
+    for (size_t begin = 0; begin < ids.size(); begin += chunk)
+      logits = step({{0, ids.subspan(begin, std::min(chunk, ids.size() - begin))}}, Rows::last);
+    return logits;
+  }
+
+  // The same with the logits of all tokens.
   std::vector<float> run(std::span<const int32_t> ids, size_t chunk, int32_t sequence = 0) {
     std::vector<float> logits;
     for (size_t begin = 0; begin < ids.size(); begin += chunk) {

@@ -1,0 +1,152 @@
+// Real models in GGUF files of the folder $PAGODA_MODELS against a reference that computes in f32 throughout. Ours
+// rounds activations to int8 and the cache to bf16: bounds as the reference itself loses in that arithmetic.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include <gtest/gtest.h>
+
+#include "model/bits.h"
+#include "model/model_runner.h"
+
+namespace pagoda::testing {
+namespace {
+
+constexpr double kMaxPerplexityChange = 0.02;
+constexpr double kMaxMeanDifference = 0.1;  // of log probabilities
+constexpr float kTieGap = 0.5f;             // greedy steps closer than this may go either way
+constexpr int32_t kChunk = 64;
+
+struct RealCase {
+  const char* name;
+  const char* file;
+};
+
+constexpr RealCase kCases[] = {
+    {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"},
+    {"qwen2.5-coder", "qwen2.5-coder-0.5b.gguf"},
+    {"gemma3", "gemma-3-270m-q4_k_m.gguf"},
+};
+
+// Empty if the folder is not given or lacks the file.
+std::string find_model(const char* file) {
+  const char* folder = std::getenv("PAGODA_MODELS");
+  if (folder == nullptr) return {};
+  const std::string path = std::string(folder) + "/" + file;
+  return std::filesystem::exists(path) ? path : std::string();
+}
+
+double log_probability(std::span<const float> logits, int32_t id) {
+  const double max = *std::max_element(logits.begin(), logits.end());
+  double sum = 0.0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - max);
+  return static_cast<double>(logits[static_cast<size_t>(id)]) - max - std::log(sum);
+}
+
+class RealModelTest : public ::testing::TestWithParam<RealCase> {
+ protected:
+  void SetUp() override {
+    const std::string path = find_model(GetParam().file);
+    if (path.empty()) GTEST_SKIP() << "set PAGODA_MODELS to a folder that holds " << GetParam().file;
+    model_ = load(path, best_isa(), pool_);
+  }
+  GoldenFile golden(const std::string& prompt) const {
+    return GoldenFile(fmt::format("{}/real/{}/{}.safetensors", PAGODA_TEST_DATA, GetParam().name, prompt));
+  }
+  ModelRunner::Options options() const {
+    return {.isa = best_isa(), .max_tokens = kChunk, .max_context = 1600};
+  }
+
+  ThreadPool pool_{2};
+  std::unique_ptr<Model> model_;
+};
+
+TEST_P(RealModelTest, PerplexityAndLogProbabilities) {
+  const GoldenFile reference = golden("long");
+  const std::vector<int32_t> ids = reference.ints("ids");
+  const std::vector<float> want = reference.floats("logprobs");
+  const auto vocab_size = static_cast<size_t>(model_->info().vocab_size);
+  ModelRunner runner(*model_, pool_, options());
+  double got_sum = 0.0;
+  double want_sum = 0.0;
+  double difference = 0.0;
+  for (size_t begin = 0; begin + 1 < ids.size(); begin += kChunk) {
+    const size_t count = std::min<size_t>(kChunk, ids.size() - 1 - begin);
+    const std::vector<float> logits = runner.step({{0, std::span(ids).subspan(begin, count)}});
+    for (size_t i = 0; i < count; ++i) {
+      const double got = log_probability(std::span(logits).subspan(i * vocab_size, vocab_size), ids[begin + i + 1]);
+      got_sum += got;
+      want_sum += want[begin + i];
+      difference += std::abs(got - want[begin + i]);
+    }
+  }
+  const auto count = static_cast<double>(ids.size() - 1);
+  const double got_perplexity = std::exp(-got_sum / count);
+  const double want_perplexity = std::exp(-want_sum / count);
+  std::printf("%s: perplexity %.3f, reference %.3f; mean difference of log probabilities %.3f\n", GetParam().name,
+              got_perplexity, want_perplexity, difference / count);
+  EXPECT_LT(std::abs(got_perplexity / want_perplexity - 1.0), kMaxPerplexityChange);
+  EXPECT_LT(difference / count, kMaxMeanDifference);
+}
+
+// The reference's continuation is fed, so that every step without a near tie can be compared.
+TEST_P(RealModelTest, GreedyContinuation) {
+  size_t num_compared = 0;
+  for (const char* prompt : {"english", "code", "long"}) {
+    const GoldenFile reference = golden(prompt);
+    const std::vector<int32_t> ids = reference.ints("ids");
+    const std::vector<int32_t> want = reference.ints("greedy_ids");
+    const std::vector<float> gaps = reference.floats("greedy_gaps");
+    ModelRunner runner(*model_, pool_, options());
+    std::vector<float> logits = runner.run_to_last(ids, kChunk);
+    for (size_t i = 0; i < want.size(); ++i) {
+      if (gaps[i] >= kTieGap) {
+        EXPECT_EQ(greedy(logits, model_->info().vocab_size), want[i]) << prompt << ", token " << i;
+        ++num_compared;
+      }
+      logits = runner.run_to_last(std::span(want).subspan(i, 1), 1);
+    }
+  }
+  std::printf("%s: %zu greedy tokens compared\n", GetParam().name, num_compared);
+  EXPECT_GT(num_compared, 60u);
+}
+
+TEST_P(RealModelTest, Identities) {
+  constexpr size_t kTokens = 20;
+  const std::vector<int32_t> ids = {golden("english").ints("ids")};
+  const auto prompt = std::span(ids).first(kTokens);
+  ThreadPool one_thread(1);
+  const std::vector<float> reference = ModelRunner(*model_, one_thread, options()).run(prompt, kTokens);
+  for (const size_t chunk : {1, 7})
+    expect_same_bits(ModelRunner(*model_, pool_, options()).run(prompt, chunk), reference, fmt::format("chunks of {}", chunk));
+
+  ModelRunner::Options batch = options();
+  batch.num_sequences = 3;
+  batch.order = PageOrder::shuffled;
+  ModelRunner runner(*model_, pool_, batch);
+  const std::vector<float> together =
+      runner.step({{0, std::span(ids).subspan(30, 1)}, {1, prompt}, {2, std::span(ids).subspan(40, 17)}});
+  const auto vocab_size = static_cast<size_t>(model_->info().vocab_size);
+  expect_same_bits(std::span(together).subspan(vocab_size, kTokens * vocab_size), reference, "batch");
+}
+
+TEST_P(RealModelTest, InstructionSets) {
+  const std::vector<int32_t> ids = golden("english").ints("ids");
+  const auto prompt = std::span(ids).first(6);
+  const std::vector<float> reference = ModelRunner(*model_, pool_, options()).run(prompt, prompt.size());
+  for (const Isa isa : available_isas(detect_cpu())) {
+    ModelRunner::Options other = options();
+    other.isa = isa;
+    expect_same_bits(ModelRunner(*model_, pool_, other).run(prompt, prompt.size()), reference,
+                     std::string(to_string(isa)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, RealModelTest, ::testing::ValuesIn(kCases), [](const auto& tested) {
+  std::string name = tested.param.name;
+  std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
+  return name;
+});
+
+}  // namespace
+}  // namespace pagoda::testing
