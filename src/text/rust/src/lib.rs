@@ -4,6 +4,13 @@
 mod byte_level;
 mod ffi;
 mod pre_tokenizers;
+mod python_filters;
+mod python_json;
+mod python_methods;
+mod python_syntax;
+mod python_text;
+mod template;
+mod template_abi;
 mod token_table;
 mod tokenizer;
 mod tokenizer_abi;

@@ -1,0 +1,99 @@
+//! Chat templates: Jinja as Hugging Face's transformers runs it, bounded in work and depth.
+
+use std::error::Error as _;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value, ValueKind};
+use minijinja::{Environment, Error, Output, State, UndefinedBehavior, escape_formatter};
+use serde_json::Value as Json;
+
+use crate::ffi::Failure;
+use crate::python_filters::{self, RaisedByTemplate};
+use crate::python_text::python_str;
+use crate::{python_methods, python_syntax};
+
+const NAME: &str = "chat template";
+/// Steps of one rendering: a chat of a thousand messages takes about a hundred thousand.
+const FUEL: u64 = 4_000_000;
+/// Calls of macros within macros. Each level takes some kilobytes of stack.
+const MAX_RECURSION: usize = 100;
+
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+}
+
+impl ChatTemplate {
+    pub fn compile(source: &str) -> Result<Self, Failure> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(|error| Failure::invalid(error.to_string()))?;
+        environment.set_syntax(syntax);
+        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(MAX_RECURSION);
+        environment.set_debug(false);
+        environment.set_unknown_method_callback(python_methods::call);
+        environment.set_formatter(write_value);
+        minijinja_contrib::add_to_environment(&mut environment);
+        python_filters::add_to(&mut environment);
+        environment
+            .add_template_owned(NAME, python_syntax::rewrite(source))
+            .map_err(|error| Failure::invalid(describe(&error)))?;
+        Ok(ChatTemplate { environment })
+    }
+
+    pub fn render(&self, context_json: &[u8]) -> Result<String, Failure> {
+        let mut context: Json = serde_json::from_slice(context_json)
+            .map_err(|error| Failure::invalid(format!("the template's context is no JSON: {error}")))?;
+        complete(&mut context)?;
+        let template = self.environment.get_template(NAME).map_err(|error| Failure::invalid(describe(&error)))?;
+        template.render(Value::from(Serde(&context))).map_err(|error| Failure::invalid(describe(&error)))
+    }
+}
+
+/// What transformers adds to the variables before it renders.
+fn complete(context: &mut Json) -> Result<(), Failure> {
+    let Json::Object(variables) = context else {
+        return Err(Failure::invalid("the template's context must be a JSON object"));
+    };
+    for name in ["tools", "documents"] {
+        variables.entry(name).or_insert(Json::Null);
+    }
+    if let Some(Json::Array(messages)) = variables.get_mut("messages") {
+        for message in messages.iter_mut().filter_map(Json::as_object_mut) {
+            if let Some(reasoning) = message.get("reasoning_content").cloned() {
+                message.entry("thinking").or_insert(reasoning);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Python writes numbers and containers differently.
+fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            let text = python_str(value)?;
+            state.consume_fuel((text.len() / 64) as u64)?;
+            out.write_str(&text).map_err(Error::from)
+        }
+        _ => escape_formatter(out, state, value),
+    }
+}
+
+/// The template's own message if it raised the error, else what went wrong, and where.
+fn describe(error: &Error) -> String {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(raised) = inner.downcast_ref::<RaisedByTemplate>() {
+            return raised.0.clone();
+        }
+        source = inner.source();
+    }
+    let line = error.line().map_or(String::new(), |line| format!(", line {line}"));
+    let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
+    format!("{NAME}{line}: {}{detail}", error.kind())
+}
