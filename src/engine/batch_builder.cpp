@@ -32,7 +32,8 @@ ForwardBatch BatchBuilder::build(const BatchPlan& plan, const KvCache& kv) {
                        .page_table = kv.page_table(item.sequence->kv)});
     add_rows(item, token_begin);
   }
-  return {.token_ids = token_ids_, .positions = positions_, .sequences = slices_, .logits_rows = logits_rows_};
+  return {
+      .token_ids = token_ids_, .positions = positions_, .sequences = slices_, .logits_rows = logits_rows_};
 }
 
 void BatchBuilder::add_rows(const PlanItem& item, int32_t token_begin) {
@@ -47,7 +48,8 @@ void BatchBuilder::add_rows(const PlanItem& item, int32_t token_begin) {
       if (item.sequence->index == 0) {
         for (const auto& other : item.sequence->request.sequences)
           if (other->state == SequenceState::follower)
-            jobs_.push_back({.kind = RowJob::Kind::sample, .sequence = other.get(), .position = position + 1});
+            jobs_.push_back(
+                {.kind = RowJob::Kind::sample, .sequence = other.get(), .position = position + 1});
       }
     }
     rows_.push_back({job_begin, static_cast<int32_t>(jobs_.size())});

@@ -21,8 +21,8 @@ struct BatchPlan {
   std::vector<PlanItem> items;
 };
 
-// Rows of logits that an item asks for: positions [begin, end) of its sequence. The last token known so far is sampled
-// after; prompt tokens before it are looked at where their log probabilities are wanted.
+// Rows of logits that an item asks for: positions [begin, end) of its sequence. The last token known so far
+// is sampled after; prompt tokens before it are looked at where their log probabilities are wanted.
 struct LogitsRange {
   int64_t begin = 0;
   int64_t end = 0;
@@ -36,9 +36,9 @@ struct PlanLimits {
   int32_t prefill_chunk = 0;    // of one sequence in one step
 };
 
-// Sarathi-Serve (Agrawal et al., OSDI 2024): first one token for each sequence that needs just one, so that no stream
-// stalls; the rest of the budget goes to chunks of prompts. `ranked`: running sequences, the first to be served first.
-// Pure, but for `plan`, which is overwritten so that its memory is used again.
+// Sarathi-Serve (Agrawal et al., OSDI 2024): first one token for each sequence that needs just one, so that
+// no stream stalls; the rest of the budget goes to chunks of prompts. `ranked`: running sequences, the first
+// to be served first. Pure, but for `plan`, which is overwritten so that its memory is used again.
 void plan_batch(std::span<Sequence* const> ranked, const PlanLimits& limits, BatchPlan& plan);
 
 }  // namespace pagoda

@@ -97,7 +97,8 @@ class Engine::Impl {
   std::thread thread_;
 };
 
-Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory, std::unique_ptr<SchedulerPolicy> policy)
+Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
+                   std::unique_ptr<SchedulerPolicy> policy)
     : config_(std::move(config)),
       parts_(std::move(parts)),
       inbox_(config_.max_sequences + config_.max_queued_requests, config_.seed),
@@ -203,7 +204,9 @@ void Engine::Impl::admit() {
   roster_.admit(step_start_ns_);
 }
 
-void Engine::Impl::plan() { plan_batch(roster_.running(), plan_limits_, plan_); }
+void Engine::Impl::plan() {
+  plan_batch(roster_.running(), plan_limits_, plan_);
+}
 
 void Engine::Impl::place() {
   const auto num_running = roster_.running().size();
@@ -230,7 +233,8 @@ void Engine::Impl::commit(std::span<const SampledToken> results) {
   for (size_t i = 0; i < jobs.size(); ++i) commit_row(jobs[i], results[i], end_ns);
   for (const PlanItem& item : plan_.items) {
     if (item.sequence->state != SequenceState::running || item.sequence->num_remaining() > 0) continue;
-    for (const auto& sequence : item.sequence->request.sequences) end_sequence(*sequence, FinishReason::length);
+    for (const auto& sequence : item.sequence->request.sequences)
+      end_sequence(*sequence, FinishReason::length);
   }
 }
 
@@ -252,8 +256,9 @@ void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int
   RequestState& request = sequence.request;
   if (sequence.state != SequenceState::running) return;
   if (result.token < 0) {
-    end_request(request, FinishReason::error,
-                {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
+    end_request(
+        request, FinishReason::error,
+        {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
   } else if (job.kind == RowJob::Kind::score) {
     request.scores.set(job.position - 1, result, request.request.sampling.num_logprobs);
     request.scores.num_scored = job.position;
@@ -334,15 +339,35 @@ Result<std::unique_ptr<Engine>> Engine::create(EngineConfig config, Parts parts)
 Result<RequestId> Engine::submit(Request request, std::shared_ptr<RequestSink> sink) {
   return impl_->submit(std::move(request), std::move(sink));
 }
-void Engine::cancel(RequestId id) { impl_->inbox_.cancel(id); }
-EngineStats Engine::stats() const { return impl_->stats_.snapshot(); }
-int64_t Engine::retry_after_seconds() const { return impl_->retry_after_seconds(); }
-const EngineConfig& Engine::config() const { return impl_->config_; }
-const ModelInfo& Engine::model_info() const { return impl_->parts_.model->info(); }
-const Tokenizer& Engine::tokenizer() const { return *impl_->parts_.tokenizer; }
-void Engine::start() { impl_->start(); }
-void Engine::drain(int64_t timeout_ns) { impl_->drain(timeout_ns); }
-bool Engine::step() { return impl_->step(); }
-void Engine::check_invariants() const { impl_->check_invariants(); }
+void Engine::cancel(RequestId id) {
+  impl_->inbox_.cancel(id);
+}
+EngineStats Engine::stats() const {
+  return impl_->stats_.snapshot();
+}
+int64_t Engine::retry_after_seconds() const {
+  return impl_->retry_after_seconds();
+}
+const EngineConfig& Engine::config() const {
+  return impl_->config_;
+}
+const ModelInfo& Engine::model_info() const {
+  return impl_->parts_.model->info();
+}
+const Tokenizer& Engine::tokenizer() const {
+  return *impl_->parts_.tokenizer;
+}
+void Engine::start() {
+  impl_->start();
+}
+void Engine::drain(int64_t timeout_ns) {
+  impl_->drain(timeout_ns);
+}
+bool Engine::step() {
+  return impl_->step();
+}
+void Engine::check_invariants() const {
+  impl_->check_invariants();
+}
 
 }  // namespace pagoda

@@ -24,7 +24,8 @@ class Engine {
   struct Parts {
     std::unique_ptr<Model> model;
     std::shared_ptr<const Tokenizer> tokenizer;
-    std::vector<TokenId> end_tokens;  // end a sequence unless it ignores them; the tokenizer's eos_id() need not be here
+    std::vector<TokenId>
+        end_tokens;  // end a sequence unless it ignores them; the tokenizer's eos_id() need not be here
     std::unique_ptr<ThreadPool> pool;
     const Kernels* kernels = nullptr;
     std::shared_ptr<const Clock> clock;
@@ -34,9 +35,9 @@ class Engine {
   ~Engine();  // stops the thread; unfinished requests end with `cancelled`
 
   // ---- any thread ----
-  // Checks the request and puts it in the bounded inbox. invalid_argument names the parameter; a prompt that does not
-  // fit the context says both numbers; overloaded when max_sequences + max_queued_requests are unfinished already
-  // (retry_after_seconds() estimates the wait) or after drain().
+  // Checks the request and puts it in the bounded inbox. invalid_argument names the parameter; a prompt that
+  // does not fit the context says both numbers; overloaded when max_sequences + max_queued_requests are
+  // unfinished already (retry_after_seconds() estimates the wait) or after drain().
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   // The request ends within one step and its pages are free then. Unknown or finished ids are ignored.
   void cancel(RequestId id);
@@ -49,9 +50,11 @@ class Engine {
   // ---- the engine thread ----
   // Starts the thread that steps for ever and sleeps while there is nothing to do.
   void start();
-  // Accepts no more requests; returns when all have finished or the deadline has passed (then the rest is cancelled).
+  // Accepts no more requests; returns when all have finished or the deadline has passed (then the rest is
+  // cancelled).
   void drain(int64_t timeout_ns);
-  // For tests and command-line tools, instead of start(): one step on the calling thread; false if nothing to do.
+  // For tests and command-line tools, instead of start(): one step on the calling thread; false if nothing to
+  // do.
   bool step();
   // For tests, between steps: aborts if the KV pages do not add up. Slow.
   void check_invariants() const;

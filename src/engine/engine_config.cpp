@@ -21,13 +21,15 @@ constexpr int32_t kMaxQueuedRequests = 1 << 20;
 // Rows of logits in one step even where few sequences run: log probabilities of prompts need one per token.
 constexpr int32_t kMinLogitsRows = 32;
 
-std::string mebibytes(uint64_t num_bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(num_bytes) / 0x1p20); }
+std::string mebibytes(uint64_t num_bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(num_bytes) / 0x1p20);
+}
 
 template <class T>
 Status check_option(const char* name, T value, T max) {
   if (value >= 0 && value <= max) return {};
-  return fail(ErrorCode::invalid_argument, "{} must be between 1 and {}, or 0 for the default; got {}", name, max,
-              value);
+  return fail(ErrorCode::invalid_argument, "{} must be between 1 and {}, or 0 for the default; got {}", name,
+              max, value);
 }
 
 Status check_options(const EngineOptions& options, const ModelInfo& info) {
@@ -48,12 +50,15 @@ T or_default(T value, T fallback) {
 Status resolve_batch(const EngineOptions& options, EngineConfig& config) {
   config.max_batch_tokens =
       or_default(options.max_batch_tokens, std::max(kDefaultBatchTokens, options.max_sequences));
-  config.max_sequences = or_default(options.max_sequences, std::min(kDefaultSequences, config.max_batch_tokens));
+  config.max_sequences =
+      or_default(options.max_sequences, std::min(kDefaultSequences, config.max_batch_tokens));
   if (config.max_sequences > config.max_batch_tokens)
-    return fail(ErrorCode::invalid_argument,
-                "--max-sequences {} exceeds --max-batch-tokens {}: each running sequence needs a token per step",
-                config.max_sequences, config.max_batch_tokens);
-  config.prefill_chunk = std::min(or_default(options.prefill_chunk, config.max_batch_tokens), config.max_batch_tokens);
+    return fail(
+        ErrorCode::invalid_argument,
+        "--max-sequences {} exceeds --max-batch-tokens {}: each running sequence needs a token per step",
+        config.max_sequences, config.max_batch_tokens);
+  config.prefill_chunk =
+      std::min(or_default(options.prefill_chunk, config.max_batch_tokens), config.max_batch_tokens);
   config.max_queued_requests = or_default(options.max_queued_requests, kDefaultQueuedRequests);
   return {};
 }
@@ -73,16 +78,18 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
   const uint64_t fixed_bytes = config.weight_bytes + config.workspace_bytes;
   const uint64_t least_bytes = fixed_bytes + static_cast<uint64_t>(config.max_sequences) * page_bytes;
   if (config.memory_bytes < least_bytes)
-    return fail(ErrorCode::out_of_memory,
-                "{} of memory are not enough: weights {}, scratch {}, and {} for the KV cache of {} sequences; raise "
-                "--memory to at least {}, or lower --max-sequences or --max-batch-tokens",
-                mebibytes(config.memory_bytes), mebibytes(config.weight_bytes), mebibytes(config.workspace_bytes),
-                mebibytes(least_bytes - fixed_bytes), config.max_sequences, mebibytes(least_bytes));
+    return fail(
+        ErrorCode::out_of_memory,
+        "{} of memory are not enough: weights {}, scratch {}, and {} for the KV cache of {} sequences; raise "
+        "--memory to at least {}, or lower --max-sequences or --max-batch-tokens",
+        mebibytes(config.memory_bytes), mebibytes(config.weight_bytes), mebibytes(config.workspace_bytes),
+        mebibytes(least_bytes - fixed_bytes), config.max_sequences, mebibytes(least_bytes));
   uint64_t num_pages = (config.memory_bytes - fixed_bytes) / page_bytes;
   if (options.max_kv_bytes != 0) num_pages = std::min(num_pages, options.max_kv_bytes / page_bytes);
   if (num_pages < static_cast<uint64_t>(config.max_sequences))
     return fail(ErrorCode::out_of_memory,
-                "a KV cache of {} has {} pages of {}, but each of the {} running sequences needs one; raise the bound "
+                "a KV cache of {} has {} pages of {}, but each of the {} running sequences needs one; raise "
+                "the bound "
                 "or lower --max-sequences",
                 mebibytes(options.max_kv_bytes), num_pages, mebibytes(page_bytes), config.max_sequences);
   const uint64_t wanted =
@@ -92,9 +99,10 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
   config.kv_bytes = num_pages * page_bytes;
   if (config.max_context <= config.kv_capacity_tokens()) return {};
   if (options.max_context != 0)
-    return fail(ErrorCode::out_of_memory,
-                "the KV cache has room for {} tokens only, less than --max-context {}; raise --memory or lower it",
-                config.kv_capacity_tokens(), config.max_context);
+    return fail(
+        ErrorCode::out_of_memory,
+        "the KV cache has room for {} tokens only, less than --max-context {}; raise --memory or lower it",
+        config.kv_capacity_tokens(), config.max_context);
   config.max_context = config.kv_capacity_tokens();
   return {};
 }
@@ -126,7 +134,8 @@ Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, c
   config.policy = options.policy.empty() ? "fcfs" : options.policy;
   config.seed = options.seed;
   PAGODA_TRY_STATUS(resolve_batch(options, config));
-  if (const auto policy = make_scheduler_policy(config.policy); !policy) return std::unexpected(policy.error());
+  if (const auto policy = make_scheduler_policy(config.policy); !policy)
+    return std::unexpected(policy.error());
   config.weight_bytes = info.weight_bytes;
   config.workspace_bytes = workspace_bytes(config, model);
   PAGODA_TRY_STATUS(resolve_kv(options, info, config));

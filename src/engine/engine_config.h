@@ -14,17 +14,17 @@ namespace pagoda {
 
 // 0 or empty means "choose for me".
 struct EngineOptions {
-  int num_threads = 0;              // default: the usable cores
-  uint64_t memory_bytes = 0;        // weights + KV + scratch stay under it; default: 80 % of what is available
-  int64_t max_context = 0;          // default: the model's
-  int32_t max_batch_tokens = 0;     // tokens in one step, decodes and prefill chunks together; default 256
-  int32_t max_sequences = 0;        // running at once; default 64
+  int num_threads = 0;           // default: the usable cores
+  uint64_t memory_bytes = 0;     // weights + KV + scratch stay under it; default: 80 % of what is available
+  int64_t max_context = 0;       // default: the model's
+  int32_t max_batch_tokens = 0;  // tokens in one step, decodes and prefill chunks together; default 256
+  int32_t max_sequences = 0;     // running at once; default 64
   int32_t max_queued_requests = 0;  // waiting; default 256
   int32_t prefill_chunk = 0;        // most tokens of one prompt in one step; default max_batch_tokens
   KvType kv_type = KvType::automatic;
-  std::string policy;               // default "fcfs"
-  uint64_t max_kv_bytes = 0;        // a further bound on the KV pool; default: what the memory allows
-  uint64_t seed = 0;                // requests without a seed get one derived from this and their number
+  std::string policy;         // default "fcfs"
+  uint64_t max_kv_bytes = 0;  // a further bound on the KV pool; default: what the memory allows
+  uint64_t seed = 0;          // requests without a seed get one derived from this and their number
 };
 
 struct EngineConfig {
@@ -36,10 +36,10 @@ struct EngineConfig {
   int32_t max_queued_requests = 0;
   int32_t prefill_chunk = 0;
   std::string policy;
-  int32_t num_pages = 0;            // KV pool
+  int32_t num_pages = 0;  // KV pool
   uint64_t kv_bytes = 0;
   uint64_t weight_bytes = 0;
-  uint64_t workspace_bytes = 0;     // forward scratch, logits rows and sampling scratch
+  uint64_t workspace_bytes = 0;  // forward scratch, logits rows and sampling scratch
   uint64_t seed = 0;
 
   int64_t kv_capacity_tokens() const { return int64_t{num_pages} * kPageTokens; }
@@ -52,18 +52,21 @@ struct MachineInfo {
   CpuInfo cpu;                    // num_cores bounded by the control group's quota, too
   uint64_t available_memory = 0;  // bytes: MemAvailable, bounded by what the control group's limits leave
 };
-// To be called before a model is loaded: the budget counts the weights. `root` is where /proc and /sys are found.
+// To be called before a model is loaded: the budget counts the weights. `root` is where /proc and /sys are
+// found.
 MachineInfo inspect_machine(const std::filesystem::path& root = "/");
 
-// The part of the configuration that loading a model needs: it packs weights on these threads within this memory.
+// The part of the configuration that loading a model needs: it packs weights on these threads within this
+// memory.
 struct Resources {
   int num_threads = 1;
   uint64_t memory_bytes = 0;
 };
 Result<Resources> resolve_resources(const EngineOptions& options, const MachineInfo& machine);
 
-// Pure. Without max_context the model's is lowered to what the KV pool holds. out_of_memory, with the sizes and the option to change, when the budget cannot hold the weights, the scratch
-// and at least one page per running sequence; invalid_argument for options out of range.
+// Pure. Without max_context the model's is lowered to what the KV pool holds. out_of_memory, with the sizes
+// and the option to change, when the budget cannot hold the weights, the scratch and at least one page per
+// running sequence; invalid_argument for options out of range.
 Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine);
 
 }  // namespace pagoda

@@ -16,7 +16,8 @@ Result<RequestId> Inbox::push(std::unique_ptr<RequestState> request) {
   RequestId id = 0;
   {
     std::lock_guard lock(mutex_);
-    if (closed_) return fail(ErrorCode::overloaded, "the server is shutting down and accepts no more requests");
+    if (closed_)
+      return fail(ErrorCode::overloaded, "the server is shutting down and accepts no more requests");
     if (num_unfinished_ >= max_unfinished_)
       return fail(ErrorCode::overloaded, "{} requests are being served or waiting already; try again later",
                   num_unfinished_);

@@ -1,5 +1,5 @@
-// The door between the threads that submit and the engine thread: the only place of the engine with a lock that both
-// sides take, and it is held for a few moves.
+// The door between the threads that submit and the engine thread: the only place of the engine with a lock
+// that both sides take, and it is held for a few moves.
 #pragma once
 
 #include <chrono>

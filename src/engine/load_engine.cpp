@@ -24,7 +24,8 @@ std::vector<TokenId> all_end_tokens(const GenerationDefaults& defaults, const To
 std::optional<ChatTemplate> load_chat_template(const ModelFile& file) {
   const auto source = load_chat_template_source(file);
   if (!source) {
-    if (source.error().code != ErrorCode::not_found) PAGODA_WARN("no chat template: {}", source.error().message);
+    if (source.error().code != ErrorCode::not_found)
+      PAGODA_WARN("no chat template: {}", source.error().message);
     return std::nullopt;
   }
   auto compiled = ChatTemplate::compile(*source);
@@ -35,7 +36,8 @@ std::optional<ChatTemplate> load_chat_template(const ModelFile& file) {
 
 std::string size_text(uint64_t num_bytes) {
   const double mebibytes = static_cast<double>(num_bytes) / 0x1p20;
-  return mebibytes < 1024 ? fmt::format("{:.1f} MiB", mebibytes) : fmt::format("{:.2f} GiB", mebibytes / 1024);
+  return mebibytes < 1024 ? fmt::format("{:.1f} MiB", mebibytes)
+                          : fmt::format("{:.2f} GiB", mebibytes / 1024);
 }
 
 std::vector<std::string> make_banner(const Engine& engine, const MachineInfo& machine, Isa isa) {
@@ -45,19 +47,20 @@ std::vector<std::string> make_banner(const Engine& engine, const MachineInfo& ma
   return {
       fmt::format("model: {}{}, {:.1f} M parameters, {} of weights", model.architecture, name,
                   static_cast<double>(model.num_parameters) * 1e-6, size_text(model.weight_bytes)),
-      fmt::format("kernels: {} on {} threads, {}", to_string(isa), config.num_threads, machine.cpu.model_name),
-      fmt::format("memory: {} at most; KV cache of {} tokens ({}, {}), scratch {}", size_text(config.memory_bytes),
-                  config.kv_capacity_tokens(), size_text(config.kv_bytes), to_string(model.kv_shape.dtype),
-                  size_text(config.workspace_bytes)),
-      fmt::format("batch: {} sequences of at most {} tokens, {} tokens per step, {} scheduling", config.max_sequences,
-                  config.max_context, config.max_batch_tokens, config.policy),
+      fmt::format("kernels: {} on {} threads, {}", to_string(isa), config.num_threads,
+                  machine.cpu.model_name),
+      fmt::format("memory: {} at most; KV cache of {} tokens ({}, {}), scratch {}",
+                  size_text(config.memory_bytes), config.kv_capacity_tokens(), size_text(config.kv_bytes),
+                  to_string(model.kv_shape.dtype), size_text(config.workspace_bytes)),
+      fmt::format("batch: {} sequences of at most {} tokens, {} tokens per step, {} scheduling",
+                  config.max_sequences, config.max_context, config.max_batch_tokens, config.policy),
   };
 }
 
 }  // namespace
 
-Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOptions& options, std::string_view isa,
-                                 LoadProgress progress) {
+Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOptions& options,
+                                 std::string_view isa, LoadProgress progress) {
   const MachineInfo machine = inspect_machine();
   PAGODA_TRY(const Resources resources, resolve_resources(options, machine));
   PAGODA_TRY(const Isa chosen_isa, choose_isa(machine.cpu, isa));
@@ -91,7 +94,8 @@ SamplingParams default_sampling(const GenerationDefaults& defaults) {
   if (defaults.temperature) params.temperature = static_cast<float>(*defaults.temperature);
   if (defaults.top_p && *defaults.top_p > 0) params.top_p = static_cast<float>(*defaults.top_p);
   if (defaults.top_k) params.top_k = static_cast<int32_t>(*defaults.top_k);
-  if (defaults.repetition_penalty) params.repetition_penalty = static_cast<float>(*defaults.repetition_penalty);
+  if (defaults.repetition_penalty)
+    params.repetition_penalty = static_cast<float>(*defaults.repetition_penalty);
   return params;
 }
 

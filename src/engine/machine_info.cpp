@@ -63,8 +63,8 @@ std::optional<uint64_t> memory_left(const fs::path& group, const CgroupFiles& fi
   return *limit - std::min(*limit, held);
 }
 
-// Calls visit(folder) for a group and all above it. In a container the path may lie outside of what is mounted; then
-// the mount itself is the group.
+// Calls visit(folder) for a group and all above it. In a container the path may lie outside of what is
+// mounted; then the mount itself is the group.
 template <class Visit>
 void visit_groups(const fs::path& mount, const std::string& group, Visit visit) {
   fs::path relative = fs::path(group).relative_path().lexically_normal();
@@ -120,7 +120,8 @@ CgroupLimits read_cgroup_limits(const fs::path& root) {
       visit_groups(mount / "memory", group,
                    [&](const fs::path& folder) { limits.add_memory(memory_left(folder, kVersion1)); });
     } else if (controllers.find(",cpu,") != std::string::npos) {
-      visit_groups(mount / "cpu", group, [&](const fs::path& folder) { limits.add_cores(cores_of_version1(folder)); });
+      visit_groups(mount / "cpu", group,
+                   [&](const fs::path& folder) { limits.add_cores(cores_of_version1(folder)); });
     }
   }
   return limits;

@@ -18,18 +18,18 @@ namespace pagoda {
 using RequestId = uint64_t;
 
 struct Request {
-  std::string external_id;                // "chatcmpl-…", for logs
-  std::vector<int32_t> prompt;            // at least one token
+  std::string external_id;      // "chatcmpl-…", for logs
+  std::vector<int32_t> prompt;  // at least one token
   SamplingParams sampling;
-  int32_t num_sequences = 1;              // n: continuations that share the prompt's pages
-  int64_t max_tokens = 16;                // per sequence, cut at the context limit; 0: only compute the prompt
-  int64_t min_tokens = 0;                 // no end token or stop string before
-  std::vector<std::string> stop;          // stop strings, found across token borders, not shown unless asked for
-  std::vector<int32_t> stop_token_ids;    // beside the model's own end tokens
+  int32_t num_sequences = 1;      // n: continuations that share the prompt's pages
+  int64_t max_tokens = 16;        // per sequence, cut at the context limit; 0: only compute the prompt
+  int64_t min_tokens = 0;         // no end token or stop string before
+  std::vector<std::string> stop;  // stop strings, found across token borders, not shown unless asked for
+  std::vector<int32_t> stop_token_ids;  // beside the model's own end tokens
   bool include_stop_in_output = false;
   bool ignore_eos = false;
   bool skip_special_tokens = true;
-  bool want_prompt_logprobs = false;      // `echo` with logprobs
+  bool want_prompt_logprobs = false;  // `echo` with logprobs
   int32_t priority = 0;
 };
 
@@ -42,8 +42,8 @@ struct TokenEvent {
   std::span<const TokenLogprob> top_logprobs;  // likewise; descending
 };
 
-// News of one sequence of a request. `text` is whole characters that no stop string can take back any more; it may lag
-// behind `tokens`. All spans and views are valid during the call only.
+// News of one sequence of a request. `text` is whole characters that no stop string can take back any more;
+// it may lag behind `tokens`. All spans and views are valid during the call only.
 struct SequenceUpdate {
   int32_t index = 0;                   // 0 … num_sequences - 1
   std::span<const TokenEvent> tokens;  // new since the last update; an end token is among them
@@ -63,8 +63,8 @@ struct RequestTimings {
   int32_t num_preemptions = 0;
 };
 
-// Where a request's news go. Called on the engine thread: implementations copy what they need, hand over and return at
-// once. Calls of one request: [on_prompt_logprobs] on_update* on_done.
+// Where a request's news go. Called on the engine thread: implementations copy what they need, hand over and
+// return at once. Calls of one request: [on_prompt_logprobs] on_update* on_done.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;

@@ -13,22 +13,24 @@ constexpr size_t kMaxStops = 64;
 Status check_tokens(const char* name, std::span<const int32_t> tokens, int64_t vocab_size) {
   for (const int32_t token : tokens)
     if (token < 0 || token >= vocab_size)
-      return fail(ErrorCode::invalid_argument, "{}: token id {} is not in the vocabulary of {} tokens", name, token,
-                  vocab_size);
+      return fail(ErrorCode::invalid_argument, "{}: token id {} is not in the vocabulary of {} tokens", name,
+                  token, vocab_size);
   return {};
 }
 
 Status check_prompt(const Request& request, const EngineConfig& config, int64_t vocab_size) {
   const auto num_prompt = static_cast<int64_t>(request.prompt.size());
-  if (num_prompt == 0) return fail(ErrorCode::invalid_argument, "the prompt is empty: it needs at least one token");
+  if (num_prompt == 0)
+    return fail(ErrorCode::invalid_argument, "the prompt is empty: it needs at least one token");
   const int64_t max_prompt = config.max_context - (request.max_tokens > 0 ? 1 : 0);
   if (num_prompt > max_prompt)
-    return fail(ErrorCode::invalid_argument,
-                "the prompt has {} tokens, but the maximum context length is {} tokens, prompt and output together",
-                num_prompt, config.max_context);
+    return fail(
+        ErrorCode::invalid_argument,
+        "the prompt has {} tokens, but the maximum context length is {} tokens, prompt and output together",
+        num_prompt, config.max_context);
   if (pages_for(num_prompt) > config.num_pages)
-    return fail(ErrorCode::invalid_argument, "the prompt has {} tokens, but the KV cache holds {} tokens", num_prompt,
-                config.kv_capacity_tokens());
+    return fail(ErrorCode::invalid_argument, "the prompt has {} tokens, but the KV cache holds {} tokens",
+                num_prompt, config.kv_capacity_tokens());
   return check_tokens("prompt", request.prompt, vocab_size);
 }
 
@@ -45,8 +47,9 @@ Status check_request(const Request& request, const EngineConfig& config, int64_t
     return fail(ErrorCode::invalid_argument, "min_tokens must be between 0 and max_tokens, {}, got {}",
                 request.max_tokens, request.min_tokens);
   if (request.stop.size() > kMaxStops || request.stop_token_ids.size() > kMaxStops)
-    return fail(ErrorCode::invalid_argument, "stop and stop_token_ids may have {} entries each, got {} and {}",
-                kMaxStops, request.stop.size(), request.stop_token_ids.size());
+    return fail(ErrorCode::invalid_argument,
+                "stop and stop_token_ids may have {} entries each, got {} and {}", kMaxStops,
+                request.stop.size(), request.stop_token_ids.size());
   if (std::ranges::any_of(request.stop, &std::string::empty))
     return fail(ErrorCode::invalid_argument, "stop: a stop string is empty");
   PAGODA_TRY_STATUS(check_tokens("stop_token_ids", request.stop_token_ids, vocab_size));

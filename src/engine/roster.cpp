@@ -69,7 +69,6 @@ void Roster::admit(int64_t now_ns) {
 void Roster::start(Sequence& sequence, int64_t now_ns) {
   sequence.state = SequenceState::running;
   sequence.kv = kv_.create();
-  sequence.num_computed = 0;
   running_.push_back(&sequence);
   places_taken_ += places(sequence);
   if (sequence.request.first_scheduled_ns < 0) sequence.request.first_scheduled_ns = now_ns;
@@ -104,10 +103,12 @@ void Roster::fork_followers(Sequence& leader, int64_t now_ns) {
 
 void Roster::finish(Sequence& sequence) {
   if (sequence.state == SequenceState::finished) return;
+  // The leader's place counts those of its followers.
+  const bool place_is_settled =
+      sequence.state != SequenceState::follower || sequence.request.leader().state == SequenceState::finished;
+  PAGODA_CHECK(place_is_settled, "follower {} ends before its leader", sequence.id);
   if (sequence.state == SequenceState::running) stop(sequence);
   if (sequence.state == SequenceState::waiting) std::erase(waiting_, &sequence);
-  if (sequence.state == SequenceState::follower && sequence.request.leader().state == SequenceState::running)
-    --places_taken_;
   sequence.state = SequenceState::finished;
   policy_.on_finish(sequence.id);
   --sequence.request.num_unfinished;

@@ -1,7 +1,7 @@
 // All unfinished requests, and which of their sequences wait and which run.
 //
-// Invariant: the running sequences and the followers of those that have not forked yet take at most max_sequences
-// places; each has a place, a block table or both to come.
+// Invariant: the running sequences and the followers of those that have not forked yet take at most
+// max_sequences places; each has a place, a block table or both to come.
 #pragma once
 
 #include <cstdint>
@@ -30,14 +30,14 @@ class Roster {
   std::span<Sequence* const> running() const { return running_; }
   std::span<Sequence* const> waiting() const { return waiting_; }
 
-  // Ranks all sequences and lets waiting ones run, in order, while there are places and the pages that those running
-  // will need for what they know so far stay free. The first may always run if nothing else does.
+  // Ranks all sequences and lets waiting ones run, in order, while there are places and the pages that those
+  // running will need for what they know so far stay free. The first may always run if nothing else does.
   void admit(int64_t now_ns);
   // A running sequence gives up its pages and waits; what it knows will be computed again.
   void preempt(Sequence& sequence);
   // Followers of a leader that has just computed the prompt get block tables of their own and run.
   void fork_followers(Sequence& leader, int64_t now_ns);
-  // Gives up place and pages; its state becomes finished.
+  // Gives up place and pages; its state becomes finished. Followers end after their leader.
   void finish(Sequence& sequence);
 
  private:

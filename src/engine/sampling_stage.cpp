@@ -22,7 +22,8 @@ std::span<const SampledToken> SamplingStage::run(std::span<const RowJob> jobs, s
     for (size_t row = begin; row < end; ++row)
       for (int32_t job = rows[row].job_begin; job < rows[row].job_end; ++job) {
         const auto index = static_cast<size_t>(job);
-        run_job(jobs[index], index, logits.subspan(row * width, width), samplers_[static_cast<size_t>(worker)]);
+        run_job(jobs[index], index, logits.subspan(row * width, width),
+                samplers_[static_cast<size_t>(worker)]);
       }
   });
   return std::span(results_).first(jobs.size());

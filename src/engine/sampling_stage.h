@@ -1,4 +1,5 @@
-// Rows of logits -> tokens, on all threads: rows are independent, so the outcome does not depend on who takes which.
+// Rows of logits -> tokens, on all threads: rows are independent, so the outcome does not depend on who takes
+// which.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,9 @@ class SamplingStage {
   void run_job(const RowJob& job, size_t job_index, std::span<float> row, Sampler& sampler);
 
   int64_t vocab_size_;
-  std::vector<Sampler> samplers_;            // one per thread
-  std::vector<SampledToken> results_;        // one per job
-  std::vector<TokenLogprob> top_logprobs_;   // [job][kMaxLogprobs]
+  std::vector<Sampler> samplers_;           // one per thread
+  std::vector<SampledToken> results_;       // one per job
+  std::vector<TokenLogprob> top_logprobs_;  // [job][kMaxLogprobs]
 };
 
 }  // namespace pagoda

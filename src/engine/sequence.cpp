@@ -10,7 +10,9 @@ namespace pagoda {
 Sequence::Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer)
     : request(owner), index(index_in_request), output(tokenizer, owner.request, owner.rules) {}
 
-int64_t Sequence::num_known() const { return request.num_prompt() + output.num_tokens(); }
+int64_t Sequence::num_known() const {
+  return request.num_prompt() + output.num_tokens();
+}
 
 int32_t Sequence::token(int64_t position) const {
   const auto& prompt = request.request.prompt;
@@ -31,7 +33,8 @@ PromptScores::PromptScores(const Request& request) : wanted(request.want_prompt_
   if (!wanted) return;
   num_rows = static_cast<int64_t>(request.prompt.size()) - 1;
   events.resize(static_cast<size_t>(num_rows));
-  top_logprobs.resize(static_cast<size_t>(num_rows) * static_cast<size_t>(std::max(request.sampling.num_logprobs, 0)));
+  top_logprobs.resize(static_cast<size_t>(num_rows) *
+                      static_cast<size_t>(std::max(request.sampling.num_logprobs, 0)));
 }
 
 void PromptScores::set(int64_t row, const SampledToken& scored, int32_t num_logprobs) {

@@ -1,5 +1,5 @@
-// The running state of a request and of its sequences. Built on the thread that submits, then owned by the engine
-// thread.
+// The running state of a request and of its sequences. Built on the thread that submits, then owned by the
+// engine thread.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ enum class SequenceState {
   finished,
 };
 
-// A sequence has no phase: num_known tokens are known, num_computed of them are in the cache, and when they meet the
-// next one is sampled. Decoding is having one to compute.
+// A sequence has no phase: num_known tokens are known, num_computed of them are in the cache, and when they
+// meet the next one is sampled. Decoding is having one to compute.
 struct Sequence {
   Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer);
 
@@ -64,8 +64,8 @@ struct PromptScores {
 };
 
 struct RequestState {
-  RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules, const Tokenizer& tokenizer,
-               int64_t now_ns);
+  RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules,
+               const Tokenizer& tokenizer, int64_t now_ns);
   // Once, in order of arrival.
   void set_id(RequestId request_id, uint64_t default_seed);
 

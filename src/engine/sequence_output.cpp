@@ -15,7 +15,8 @@ SequenceOutput::SequenceOutput(const Tokenizer& tokenizer, const Request& reques
       rules_(&rules),
       detokenizer_(tokenizer, request.skip_special_tokens ? Detokenizer::SpecialText::hide
                                                           : Detokenizer::SpecialText::show),
-      matcher_(request.stop, request.include_stop_in_output ? StopMatcher::Match::show : StopMatcher::Match::hide) {
+      matcher_(request.stop,
+               request.include_stop_in_output ? StopMatcher::Match::show : StopMatcher::Match::hide) {
   tokens_.reserve(static_cast<size_t>(rules.max_tokens));
   text_.reserve(kTextReserve);
   scratch_.reserve(kTextReserve);

@@ -8,18 +8,21 @@ namespace pagoda {
 namespace {
 
 // Bucket edges as vLLM has them, so that its dashboards fit.
-constexpr double kFirstTokenSeconds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25,  0.5,   0.75,
-                                                1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
+constexpr double kFirstTokenSeconds[] = {0.001, 0.005, 0.01, 0.02,  0.04,  0.06,  0.08, 0.1,
+                                         0.25,  0.5,   0.75, 1.0,   2.5,   5.0,   7.5,  10.0,
+                                         20.0,  40.0,  80.0, 160.0, 640.0, 2560.0};
 constexpr double kTokenSeconds[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,  0.3,  0.4, 0.5,
-                                           0.75, 1.0,   2.5,  5.0,   7.5, 10.0, 20.0, 40.0, 80.0};
+                                    0.75, 1.0,   2.5,  5.0,   7.5, 10.0, 20.0, 40.0, 80.0};
 constexpr double kRequestSeconds[] = {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
-                                             30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
+                                      30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
 constexpr double kIterationTokens[] = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 constexpr double kSequencesPerRequest[] = {1, 2, 5, 10, 20};
 
 constexpr double kRecent = 1.0 / 16;  // weight of the newest completion in the moving average
 
-double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
+double seconds(int64_t ns) {
+  return static_cast<double>(ns) * 1e-9;
+}
 
 // 1, 2, 5, 10, 20, 50, … up to max.
 std::vector<double> token_count_bounds(int64_t max) {
@@ -46,13 +49,15 @@ void HistogramData::observe(double value) {
 }
 
 RequestTimings timings_of(const RequestState& request) {
-  RequestTimings timings{.num_prompt_tokens = request.num_prompt(), .num_preemptions = request.num_preemptions};
+  RequestTimings timings{.num_prompt_tokens = request.num_prompt(),
+                         .num_preemptions = request.num_preemptions};
   if (request.first_scheduled_ns >= 0) timings.queued_ns = request.first_scheduled_ns - request.arrival_ns;
   if (request.first_token_ns >= 0) {
     timings.prefill_ns = request.first_token_ns - request.first_scheduled_ns;
     timings.decode_ns = request.last_token_ns - request.first_token_ns;
   }
-  for (const auto& sequence : request.sequences) timings.num_generated_tokens += sequence->output.num_tokens();
+  for (const auto& sequence : request.sequences)
+    timings.num_generated_tokens += sequence->output.num_tokens();
   return timings;
 }
 
@@ -61,8 +66,8 @@ StatsBoard::StatsBoard(const EngineConfig& config, int64_t now_ns) : last_comple
   stats_.time_to_first_token = histogram(kFirstTokenSeconds);
   stats_.inter_token_latency = histogram(kTokenSeconds);
   stats_.request_time_per_output_token = histogram(kTokenSeconds);
-  for (HistogramData* latency : {&stats_.e2e_latency, &stats_.queue_time, &stats_.prefill_time, &stats_.decode_time,
-                                 &stats_.inference_time})
+  for (HistogramData* latency : {&stats_.e2e_latency, &stats_.queue_time, &stats_.prefill_time,
+                                 &stats_.decode_time, &stats_.inference_time})
     *latency = histogram(kRequestSeconds);
   for (HistogramData* tokens :
        {&stats_.request_prompt_tokens, &stats_.request_generation_tokens, &stats_.request_max_tokens})
@@ -121,10 +126,18 @@ void StatsBoard::record_token(const Sequence& sequence, int64_t now_ns) {
 void StatsBoard::record_sequence_end(const Sequence& sequence) {
   std::lock_guard lock(mutex_);
   switch (*sequence.output.finish_reason()) {
-    case FinishReason::stop: ++stats_.finished_stop; break;
-    case FinishReason::length: ++stats_.finished_length; break;
-    case FinishReason::cancelled: ++stats_.finished_abort; break;
-    case FinishReason::error: ++stats_.finished_error; break;
+    case FinishReason::stop:
+      ++stats_.finished_stop;
+      break;
+    case FinishReason::length:
+      ++stats_.finished_length;
+      break;
+    case FinishReason::cancelled:
+      ++stats_.finished_abort;
+      break;
+    case FinishReason::error:
+      ++stats_.finished_error;
+      break;
   }
   const int64_t num_tokens = sequence.output.num_tokens();
   if (num_tokens > 1)
@@ -136,8 +149,9 @@ void StatsBoard::record_request_end(const RequestState& request, int64_t now_ns)
   const RequestTimings timings = timings_of(request);
   std::lock_guard lock(mutex_);
   const double since_last = seconds(now_ns - last_completion_ns_);
-  seconds_per_request_ =
-      seconds_per_request_ == 0 ? since_last : seconds_per_request_ + kRecent * (since_last - seconds_per_request_);
+  seconds_per_request_ = seconds_per_request_ == 0
+                             ? since_last
+                             : seconds_per_request_ + kRecent * (since_last - seconds_per_request_);
   last_completion_ns_ = now_ns;
   if (!request.status) return;
   stats_.e2e_latency.observe(seconds(now_ns - request.arrival_ns));

@@ -1,5 +1,5 @@
-// Where the engine thread writes its numbers and any thread reads them. The lock is held for a copy or a few additions,
-// never for a step.
+// Where the engine thread writes its numbers and any thread reads them. The lock is held for a copy or a few
+// additions, never for a step.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct StepRecord {
   int64_t num_running = 0;
   int64_t num_waiting = 0;
   int64_t kv_pages_used = 0;
-  int64_t num_tokens = 0;       // computed, prompts and generation; 0: nothing was computed
+  int64_t num_tokens = 0;  // computed, prompts and generation; 0: nothing was computed
   int64_t num_preemptions = 0;
 };
 

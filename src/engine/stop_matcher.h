@@ -19,9 +19,9 @@ class StopMatcher {
 
   StopMatcher(std::span<const std::string> stops, Match match) : stops_(stops), match_(match) {}
 
-  // Appends to `out` what can no longer be part of a stop string. Returns the index of the stop string whose last
-  // character comes first in the stream (the longest of several that end there); nothing follows it. The outcome does
-  // not depend on how the stream is cut.
+  // Appends to `out` what can no longer be part of a stop string. Returns the index of the stop string whose
+  // last character comes first in the stream (the longest of several that end there); nothing follows it. The
+  // outcome does not depend on how the stream is cut.
   std::optional<size_t> push(std::string_view text, std::string& out);
   // At the end of the stream: lets through what is held back.
   void finish(std::string& out);

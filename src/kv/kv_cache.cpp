@@ -76,12 +76,13 @@ bool KvCache::reserve(KvHandle handle, int64_t new_length) {
 
 void KvCache::commit(KvHandle handle, int64_t new_length) {
   Table& target = table(handle);
-  PAGODA_CHECK(new_length >= target.length && pages_for(new_length) <= static_cast<int64_t>(target.pages.size()),
-               "{} -> {} tokens in {} pages", target.length, new_length, target.pages.size());
+  PAGODA_CHECK(
+      new_length >= target.length && pages_for(new_length) <= static_cast<int64_t>(target.pages.size()),
+      "{} -> {} tokens in {} pages", target.length, new_length, target.pages.size());
   if (new_length == target.length) return;
   for (int64_t page = target.length / kPageTokens; page < pages_for(new_length); ++page)
-    PAGODA_CHECK(allocator_.ref_count(target.pages[static_cast<size_t>(page)]) == 1, "page {} of handle {} is shared",
-                 page, handle);
+    PAGODA_CHECK(allocator_.ref_count(target.pages[static_cast<size_t>(page)]) == 1,
+                 "page {} of handle {} is shared", page, handle);
   target.length = new_length;
 }
 
@@ -106,9 +107,13 @@ KvHandle KvCache::fork(KvHandle handle) {
   return child;
 }
 
-int64_t KvCache::length(KvHandle handle) const { return table(handle).length; }
+int64_t KvCache::length(KvHandle handle) const {
+  return table(handle).length;
+}
 
-std::span<const PageId> KvCache::page_table(KvHandle handle) const { return table(handle).pages; }
+std::span<const PageId> KvCache::page_table(KvHandle handle) const {
+  return table(handle).pages;
+}
 
 int64_t KvCache::live_tokens() const {
   std::vector<int64_t> filled(static_cast<size_t>(num_pages()), 0);
@@ -129,17 +134,19 @@ void KvCache::check_invariants() const {
   for (size_t handle = 0; handle < tables_.size(); ++handle) {
     const Table& held = tables_[handle];
     num_in_use += held.in_use ? 1 : 0;
-    PAGODA_CHECK(held.in_use || (held.pages.empty() && held.length == 0), "free table {} holds pages", handle);
-    PAGODA_CHECK(pages_for(held.length) <= static_cast<int64_t>(held.pages.size()), "table {}: {} tokens in {} pages",
-                 handle, held.length, held.pages.size());
+    PAGODA_CHECK(held.in_use || (held.pages.empty() && held.length == 0), "free table {} holds pages",
+                 handle);
+    PAGODA_CHECK(pages_for(held.length) <= static_cast<int64_t>(held.pages.size()),
+                 "table {}: {} tokens in {} pages", handle, held.length, held.pages.size());
     for (const PageId page : held.pages) ++holders[static_cast<size_t>(page)];
   }
   PAGODA_CHECK(num_in_use + free_tables_.size() == tables_.size(), "{} in use, {} free of {}", num_in_use,
                free_tables_.size(), tables_.size());
   int32_t num_free = 0;
   for (PageId page = 0; page < num_pages(); ++page) {
-    PAGODA_CHECK(holders[static_cast<size_t>(page)] == allocator_.ref_count(page), "page {}: {} holders, count {}",
-                 page, holders[static_cast<size_t>(page)], allocator_.ref_count(page));
+    PAGODA_CHECK(holders[static_cast<size_t>(page)] == allocator_.ref_count(page),
+                 "page {}: {} holders, count {}", page, holders[static_cast<size_t>(page)],
+                 allocator_.ref_count(page));
     num_free += allocator_.ref_count(page) == 0 ? 1 : 0;
   }
   PAGODA_CHECK(num_free == num_free_pages(), "{} pages without holder, {} in the free list", num_free,

@@ -18,12 +18,14 @@ std::optional<PageId> PageAllocator::allocate() {
 }
 
 void PageAllocator::retain(PageId page) {
-  PAGODA_CHECK(page >= 0 && page < num_pages() && ref_count(page) > 0, "page {} of {} is free", page, num_pages());
+  PAGODA_CHECK(page >= 0 && page < num_pages() && ref_count(page) > 0, "page {} of {} is free", page,
+               num_pages());
   ++ref_counts_[static_cast<size_t>(page)];
 }
 
 void PageAllocator::release(PageId page) {
-  PAGODA_CHECK(page >= 0 && page < num_pages() && ref_count(page) > 0, "page {} of {} is free", page, num_pages());
+  PAGODA_CHECK(page >= 0 && page < num_pages() && ref_count(page) > 0, "page {} of {} is free", page,
+               num_pages());
   if (--ref_counts_[static_cast<size_t>(page)] == 0) free_.push_back(page);
 }
 

@@ -1,4 +1,5 @@
-// Page ids with reference counts: which pages are free and how many holders each other one has. Knows no bytes.
+// Page ids with reference counts: which pages are free and how many holders each other one has. Knows no
+// bytes.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +10,14 @@
 
 namespace pagoda {
 
-// Not thread-safe: the engine thread owns it. All operations are O(1); nothing is allocated after construction.
+// Not thread-safe: the engine thread owns it. All operations are O(1); nothing is allocated after
+// construction.
 class PageAllocator {
  public:
   explicit PageAllocator(int32_t num_pages);
 
-  // A free page with one holder, or nothing when none is left. Lowest-numbered first at start, so that a fresh
-  // sequence lies in adjacent pages; later the one freed last.
+  // A free page with one holder, or nothing when none is left. Lowest-numbered first at start, so that a
+  // fresh sequence lies in adjacent pages; later the one freed last.
   std::optional<PageId> allocate();
   void retain(PageId page);   // one more holder of a page that is held
   void release(PageId page);  // one holder fewer; the last one frees it at once

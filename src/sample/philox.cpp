@@ -10,8 +10,12 @@ constexpr uint32_t kWeyl1 = 0xBB67AE85;
 constexpr int kRounds = 10;
 constexpr uint32_t kSeedStream = 0x5EED;  // apart from the streams that callers of uniform() use
 
-constexpr uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-constexpr uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+constexpr uint32_t low(uint64_t value) {
+  return static_cast<uint32_t>(value);
+}
+constexpr uint32_t high(uint64_t value) {
+  return static_cast<uint32_t>(value >> 32);
+}
 }  // namespace
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {

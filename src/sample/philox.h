@@ -1,5 +1,6 @@
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a counter-based generator.
-// Any number of the stream is computed directly from (key, counter), so there is no state to save or share.
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a counter-based
+// generator. Any number of the stream is computed directly from (key, counter), so there is no state to save
+// or share.
 #pragma once
 
 #include <array>

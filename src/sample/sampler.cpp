@@ -20,8 +20,8 @@ constexpr size_t kBlock = 1024;
 // How many candidates top_p asks for at first; it asks for the next number when they hold too little.
 constexpr size_t kCandidateSteps[] = {256, 4096};
 
-// Whether a value is NaN or +infinity; -infinity is fine (a masked token). Integer arithmetic in fixed blocks, which
-// compilers vectorise.
+// Whether a value is NaN or +infinity; -infinity is fine (a masked token). Integer arithmetic in fixed
+// blocks, which compilers vectorise.
 bool holds_invalid(std::span<const float> values) {
   constexpr uint32_t kInfinityBits = 0x7f800000;
   constexpr uint32_t kNegativeInfinityBits = 0xff800000;
@@ -39,10 +39,13 @@ bool holds_invalid(std::span<const float> values) {
 }
 
 bool has_penalty(const SamplingParams& params) {
-  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
+  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
+         params.frequency_penalty != 0.0f;
 }
 
-double weight(float value, float max) { return std::exp(static_cast<double>(value) - static_cast<double>(max)); }
+double weight(float value, float max) {
+  return std::exp(static_cast<double>(value) - static_cast<double>(max));
+}
 
 // The first of `candidates` at which the running sum of weights exceeds random * total of these weights.
 int32_t draw(std::span<const TokenLogprob> candidates, float max, double random) {
@@ -57,7 +60,8 @@ int32_t draw(std::span<const TokenLogprob> candidates, float max, double random)
 }
 
 // The shortest prefix that holds at least `mass`, or nothing if all of them hold less.
-std::span<const TokenLogprob> prefix_with_mass(std::span<const TokenLogprob> candidates, float max, double mass) {
+std::span<const TokenLogprob> prefix_with_mass(std::span<const TokenLogprob> candidates, float max,
+                                               double mass) {
   double sum = 0.0;
   for (size_t i = 0; i < candidates.size(); ++i) {
     sum += weight(candidates[i].logprob, max);
@@ -83,8 +87,10 @@ size_t Sampler::scratch_bytes(int64_t vocab_size) {
   return static_cast<size_t>(vocab_size) * per_token + kMaxLogitBiases * sizeof(TokenLogprob);
 }
 
-SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& params, const SamplingState& state) {
-  PAGODA_CHECK(logits.size() == scaled_.size(), "{} logits for a vocabulary of {}", logits.size(), scaled_.size());
+SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& params,
+                             const SamplingState& state) {
+  PAGODA_CHECK(logits.size() == scaled_.size(), "{} logits for a vocabulary of {}", logits.size(),
+               scaled_.size());
   if (holds_invalid(logits)) return {.token = -1};
   const auto n = static_cast<int64_t>(logits.size());
   SampledToken sampled;
@@ -129,14 +135,16 @@ void Sampler::restore(std::span<float> logits) {
   changed_.clear();
 }
 
-void Sampler::ban_and_bias(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> banned) {
+void Sampler::ban_and_bias(std::span<float> logits, const SamplingParams& params,
+                           std::span<const int32_t> banned) {
   for (const auto& [token, bias] : params.logit_bias)
     change(logits, token, logits[static_cast<size_t>(token)] + bias);
   for (const int32_t token : banned) change(logits, token, -kInfinity);
 }
 
 void Sampler::penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state) {
-  // Pass 1 counts the output and visits each of its tokens once; pass 2 visits what only the prompt has, marking it.
+  // Pass 1 counts the output and visits each of its tokens once; pass 2 visits what only the prompt has,
+  // marking it.
   for (const int32_t token : state.output) ++counts_[static_cast<size_t>(token)];
   const auto repeat = [&](float logit) {
     return logit > 0.0f ? logit / params.repetition_penalty : logit * params.repetition_penalty;
@@ -145,7 +153,8 @@ void Sampler::penalise(std::span<float> logits, const SamplingParams& params, co
     int32_t& count = counts_[static_cast<size_t>(token)];
     if (count <= 0) continue;
     const float logit = repeat(logits[static_cast<size_t>(token)]);
-    change(logits, token, logit - params.presence_penalty - params.frequency_penalty * static_cast<float>(count));
+    change(logits, token,
+           logit - params.presence_penalty - params.frequency_penalty * static_cast<float>(count));
     count = -1;
   }
   if (params.repetition_penalty != 1.0f) {

@@ -1,5 +1,6 @@
-// From a row of logits to a token. Random numbers come from (seed, position) through a counter-based generator
-// (Philox4x32-10, Salmon et al., SC 2011), hence do not depend on batch mates, chunking or restarts.
+// From a row of logits to a token. Random numbers come from (seed, position) through a counter-based
+// generator (Philox4x32-10, Salmon et al., SC 2011), hence do not depend on batch mates, chunking or
+// restarts.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ class Sampler {
   // Memory that one sampler takes.
   static size_t scratch_bytes(int64_t vocab_size);
 
-  // logits: [vocab_size], changed during the call and restored at its end. Order: logprobs, logit_bias, penalties,
-  // temperature, top_k, top_p (of what top_k left), min_p, draw.
+  // logits: [vocab_size], changed during the call and restored at its end. Order: logprobs, logit_bias,
+  // penalties, temperature, top_k, top_p (of what top_k left), min_p, draw.
   SampledToken sample(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
   // Logprob of a given token (of a prompt), and the best ones, as sample() would report them.
   SampledToken score(std::span<const float> logits, int32_t token, int32_t num_logprobs);
@@ -52,7 +53,8 @@ class Sampler {
   int32_t draw_from_best(std::span<const float> scaled, const SamplingParams& params, double random);
   // The sum of exp(value - max), and of each block of kBlock values.
   double weigh_blocks(std::span<const float> scaled, float max);
-  std::span<const TokenLogprob> best_logprobs(std::span<const float> logits, float log_total, int32_t num_logprobs);
+  std::span<const TokenLogprob> best_logprobs(std::span<const float> logits, float log_total,
+                                              int32_t num_logprobs);
 
   const Kernels* kernels_;
   TopSelector selector_;

@@ -22,9 +22,10 @@ struct SamplingParams {
   float repetition_penalty = 1.0f;  // > 0; over prompt and output
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
-  std::vector<std::pair<int32_t, float>> logit_bias;  // token id (at most kMaxLogitBiases), bias in [-100, 100]
-  std::optional<uint64_t> seed;     // none: the engine chooses one
-  int32_t num_logprobs = -1;        // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
+  std::vector<std::pair<int32_t, float>>
+      logit_bias;                // token id (at most kMaxLogitBiases), bias in [-100, 100]
+  std::optional<uint64_t> seed;  // none: the engine chooses one
+  int32_t num_logprobs = -1;     // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
 };
 
 // invalid_argument naming the parameter, if one is out of its range.

@@ -6,7 +6,8 @@ namespace pagoda {
 
 struct TokenLogprob {
   int32_t token = 0;
-  float logprob = 0.0f;  // natural logarithm, of the unmodified distribution (before penalties and temperature)
+  float logprob =
+      0.0f;  // natural logarithm, of the unmodified distribution (before penalties and temperature)
 };
 
 }  // namespace pagoda

@@ -9,8 +9,9 @@ namespace pagoda {
 std::span<const TokenLogprob> TopSelector::select(std::span<const float> values, size_t n, float floor) {
   n = std::min(n, values.size());
   if (n == 0) return {};
-  // Candidates collect in the buffer; each time it holds `limit` of them, all but the n best are dropped and the worst
-  // one kept becomes the threshold. Ids ascend, so a later value must exceed it: an equal one would lose the tie.
+  // Candidates collect in the buffer; each time it holds `limit` of them, all but the n best are dropped and
+  // the worst one kept becomes the threshold. Ids ascend, so a later value must exceed it: an equal one would
+  // lose the tie.
   const size_t limit = std::min(std::max<size_t>(2 * n, 256), buffer_.size());
   float threshold = std::max(std::nextafter(floor, -std::numeric_limits<float>::infinity()),
                              -std::numeric_limits<float>::infinity());
@@ -19,7 +20,8 @@ std::span<const TokenLogprob> TopSelector::select(std::span<const float> values,
   for (size_t i = 0; i < values.size(); ++i) {
     if (!(values[i] > threshold)) continue;
     if (size == limit) {
-      std::nth_element(begin, begin + static_cast<int64_t>(n - 1), begin + static_cast<int64_t>(size), comes_before);
+      std::nth_element(begin, begin + static_cast<int64_t>(n - 1), begin + static_cast<int64_t>(size),
+                       comes_before);
       threshold = std::max(threshold, buffer_[n - 1].logprob);
       size = n;
       if (!(values[i] > threshold)) continue;
@@ -28,7 +30,8 @@ std::span<const TokenLogprob> TopSelector::select(std::span<const float> values,
   }
   const size_t kept = std::min(n, size);
   if (size > kept)
-    std::nth_element(begin, begin + static_cast<int64_t>(kept - 1), begin + static_cast<int64_t>(size), comes_before);
+    std::nth_element(begin, begin + static_cast<int64_t>(kept - 1), begin + static_cast<int64_t>(size),
+                     comes_before);
   std::sort(begin, begin + static_cast<int64_t>(kept), comes_before);
   return {buffer_.data(), kept};
 }

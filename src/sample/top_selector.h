@@ -19,8 +19,8 @@ class TopSelector {
  public:
   explicit TopSelector(int64_t vocab_size) : buffer_(static_cast<size_t>(vocab_size)) {}
 
-  // The min(n, size) first values >= floor in order (TokenLogprob::logprob holds the value); valid until the next
-  // call. -infinity is never among them.
+  // The min(n, size) first values >= floor in order (TokenLogprob::logprob holds the value); valid until the
+  // next call. -infinity is never among them.
   std::span<const TokenLogprob> select(std::span<const float> values, size_t n, float floor);
 
  private:

@@ -1,5 +1,5 @@
-// Which sequence goes first. A policy only ranks: admission, page counting, preemption and abort are written once, in
-// the engine. Plain numbers in, plain numbers out; time comes in as an argument.
+// Which sequence goes first. A policy only ranks: admission, page counting, preemption and abort are written
+// once, in the engine. Plain numbers in, plain numbers out; time comes in as an argument.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +17,14 @@ using SequenceId = uint64_t;  // ascending in order of arrival
 struct ScheduledSequence {
   SequenceId id = 0;
   int64_t arrival_ns = 0;
-  int32_t priority = 0;           // the client's; lower goes first, as in vLLM
+  int32_t priority = 0;  // the client's; lower goes first, as in vLLM
   int64_t num_prompt_tokens = 0;
   int64_t num_computed_tokens = 0;  // in the cache
   int64_t num_generated_tokens = 0;
 };
 
-// Sequences are served in ascending order of rank, ties by id. The last of the running ones is preempted first.
+// Sequences are served in ascending order of rank, ties by id. The last of the running ones is preempted
+// first.
 class SchedulerPolicy {
  public:
   virtual ~SchedulerPolicy() = default;

@@ -26,7 +26,9 @@ class BatchPlanTest : public ::testing::Test {
     }
     return result;
   }
-  Sequence* decoding(int64_t length) { return &make_({.num_prompt = length, .num_output = 1, .num_computed = length}); }
+  Sequence* decoding(int64_t length) {
+    return &make_({.num_prompt = length, .num_output = 1, .num_computed = length});
+  }
   Sequence* prompt(int64_t length, int64_t computed = 0) {
     return &make_({.num_prompt = length, .num_computed = computed});
   }
@@ -86,7 +88,9 @@ TEST_F(BatchPlanTest, RowsOfLogitsBoundChunksOfScoredPrompts) {
 
 TEST_F(BatchPlanTest, PropertiesHoldForRandomSequences) {
   std::mt19937 random(5);
-  const auto below = [&](int64_t bound) { return static_cast<int64_t>(random() % static_cast<uint64_t>(bound)); };
+  const auto below = [&](int64_t bound) {
+    return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+  };
   for (int round = 0; round < 2000; ++round) {
     const auto count = static_cast<int32_t>(1 + below(8));
     std::vector<Sequence*> ranked;
@@ -96,7 +100,9 @@ TEST_F(BatchPlanTest, PropertiesHoldForRandomSequences) {
       } else {
         const int64_t length = 1 + below(60);
         const int64_t computed = below(length);
-        ranked.push_back(&make_({.num_prompt = length, .num_computed = computed, .want_prompt_logprobs = below(3) == 0,
+        ranked.push_back(&make_({.num_prompt = length,
+                                 .num_computed = computed,
+                                 .want_prompt_logprobs = below(3) == 0,
                                  .num_scored = std::min(computed, length - 1)}));
       }
     }

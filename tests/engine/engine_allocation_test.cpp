@@ -57,7 +57,8 @@ TEST(EngineAllocation, SteadyStepsAllocateNothing) {
   }
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(harness.engine->step());
   sinks.push_back(std::make_shared<CountingSink>());
-  ASSERT_TRUE(harness.engine->submit({.prompt = std::vector<int32_t>(900, 6), .max_tokens = 50}, sinks.back()));
+  ASSERT_TRUE(
+      harness.engine->submit({.prompt = std::vector<int32_t>(900, 6), .max_tokens = 50}, sinks.back()));
   ASSERT_TRUE(harness.engine->step());
   const int64_t before = testing::num_allocations();
   const int64_t tokens_before = sinks[0]->num_tokens;

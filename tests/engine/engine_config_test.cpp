@@ -88,14 +88,15 @@ TEST_F(EngineConfigTest, ThePoolHasABoundOfItsOwn) {
 TEST_F(EngineConfigTest, ContextIsLoweredToThePoolUnlessAskedFor) {
   const uint64_t page = model_.info().kv_shape.page_bytes();
   EXPECT_EQ(resolved({.max_sequences = 10, .max_kv_bytes = 20 * page}).max_context, 20 * kPageTokens);
-  expect_error({.max_context = 1000, .max_sequences = 10, .max_kv_bytes = 20 * page}, ErrorCode::out_of_memory,
-               "320 tokens");
+  expect_error({.max_context = 1000, .max_sequences = 10, .max_kv_bytes = 20 * page},
+               ErrorCode::out_of_memory, "320 tokens");
 }
 
 TEST_F(EngineConfigTest, ManySequencesWidenTheBatch) {
   EXPECT_EQ(resolved({.max_sequences = 400}).max_batch_tokens, 400);
   EXPECT_EQ(resolved({.max_batch_tokens = 16}).max_sequences, 16);
-  expect_error({.max_batch_tokens = 16, .max_sequences = 17}, ErrorCode::invalid_argument, "--max-sequences 17");
+  expect_error({.max_batch_tokens = 16, .max_sequences = 17}, ErrorCode::invalid_argument,
+               "--max-sequences 17");
 }
 
 TEST_F(EngineConfigTest, WhatDoesNotFitIsRefusedWithTheSizes) {

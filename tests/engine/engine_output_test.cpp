@@ -69,7 +69,8 @@ TEST(EngineOutput, ThreadsDoNotMatter) {
   for (uint64_t seed = 1; seed <= 8; ++seed) requests.push_back(make_request(long_prompt(20), 30, seed));
   for (const Request& request : requests) sinks.push_back(harness.submit(request));
   harness.run();
-  for (size_t i = 0; i < requests.size(); ++i) expect_output(sinks[i]->outputs[0], harness.expected(requests[i]));
+  for (size_t i = 0; i < requests.size(); ++i)
+    expect_output(sinks[i]->outputs[0], harness.expected(requests[i]));
 }
 
 TEST(EngineOutput, EndTokenStopsAndIsNotShown) {

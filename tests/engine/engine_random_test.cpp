@@ -1,4 +1,5 @@
-// Random arrivals, cancellations, forks and preemptions in tiny pools: every request must give what it gives alone.
+// Random arrivals, cancellations, forks and preemptions in tiny pools: every request must give what it gives
+// alone.
 #include <random>
 
 #include <fmt/format.h>
@@ -44,7 +45,9 @@ class RandomRun {
   uint64_t num_preemptions() const { return harness_.engine->stats().num_preemptions; }
 
  private:
-  int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_); }
+  int64_t between(int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random_);
+  }
   bool chance(int percent) { return between(0, 99) < percent; }
   int32_t any_token() { return static_cast<int32_t>(between(0, EngineHarness::kVocabSize - 1)); }
 
@@ -111,7 +114,8 @@ class RandomRun {
     for (Live& live : live_)
       for (size_t i = 0; i < live.num_tokens.size(); ++i) {
         const RecordingSink::Output& output = live.sink->outputs[i];
-        if (live.num_tokens[i] > 0 && !output.finish && output.tokens.size() == live.num_tokens[i]) live.paused = true;
+        if (live.num_tokens[i] > 0 && !output.finish && output.tokens.size() == live.num_tokens[i])
+          live.paused = true;
         live.num_tokens[i] = output.tokens.size();
       }
   }

@@ -202,10 +202,12 @@ TEST(EngineScheduling, OverloadIsRefused) {
 
 TEST(EngineScheduling, BadRequestsAreRefusedAtTheDoor) {
   EngineHarness harness;
-  const auto refused = harness.engine->submit(make_request(300, 3), std::make_shared<testing::RecordingSink>());
+  const auto refused =
+      harness.engine->submit(make_request(300, 3), std::make_shared<testing::RecordingSink>());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
-  EXPECT_THAT(refused.error().message, ::testing::AllOf(::testing::HasSubstr("300"), ::testing::HasSubstr("256")));
+  EXPECT_THAT(refused.error().message,
+              ::testing::AllOf(::testing::HasSubstr("300"), ::testing::HasSubstr("256")));
   EXPECT_FALSE(harness.engine->step());
 }
 
@@ -222,7 +224,8 @@ TEST(EngineScheduling, DrainFinishesWhatRuns) {
 
 TEST(EngineScheduling, DrainCancelsAfterTheDeadline) {
   EngineHarness* running = nullptr;
-  EngineHarness harness(small_config(), {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(1000); }});
+  EngineHarness harness(small_config(),
+                        {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(1000); }});
   running = &harness;
   const auto sink = harness.submit(make_request(5, 200));
   harness.engine->drain(10'000);
@@ -250,7 +253,8 @@ TEST(EngineScheduling, DestructionCancels) {
 
 TEST(EngineScheduling, TimesComeFromTheClock) {
   EngineHarness* running = nullptr;
-  EngineHarness harness(small_config(), {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(1000); }});
+  EngineHarness harness(small_config(),
+                        {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(1000); }});
   running = &harness;
   const auto sink = harness.submit(make_request(40, 5));
   harness.clock->advance_ns(500);

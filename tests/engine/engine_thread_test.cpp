@@ -133,8 +133,8 @@ TEST(EngineThread, DrainLetsRequestsFinishAndThenRefuses) {
 
 TEST(EngineThread, DrainCancelsWhatDoesNotFinishInTime) {
   EngineHarness harness(small_config(), {.on_forward = [](const ForwardBatch&) {
-                                           std::this_thread::sleep_for(std::chrono::milliseconds(5));
-                                         }});
+                          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+                        }});
   harness.engine->start();
   const auto sink = harness.submit(make_request(5, 200, 1));
   harness.engine->drain(1'000'000);

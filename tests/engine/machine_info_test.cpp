@@ -14,7 +14,9 @@ namespace fs = std::filesystem;
 // A folder that stands for the root of a machine.
 class MachineInfoTest : public ::testing::Test {
  protected:
-  MachineInfoTest() { write("proc/meminfo", "MemTotal: 9000 kB\nMemFree: 100 kB\nMemAvailable:   8000 kB\n"); }
+  MachineInfoTest() {
+    write("proc/meminfo", "MemTotal: 9000 kB\nMemFree: 100 kB\nMemAvailable:   8000 kB\n");
+  }
   ~MachineInfoTest() override { fs::remove_all(root_); }
   void write(const fs::path& path, const std::string& text) {
     fs::create_directories((root_ / path).parent_path());
@@ -71,7 +73,9 @@ TEST_F(MachineInfoTest, QuotaOfCores) {
   }
 }
 
-TEST_F(MachineInfoTest, ThisMachineHasMemory) { EXPECT_GT(inspect_machine().available_memory, 0u); }
+TEST_F(MachineInfoTest, ThisMachineHasMemory) {
+  EXPECT_GT(inspect_machine().available_memory, 0u);
+}
 
 }  // namespace
 }  // namespace pagoda

@@ -22,7 +22,8 @@ class PlacerTest : public ::testing::Test {
   void place(const std::vector<int32_t>& num_tokens) {
     plan_.items.clear();
     for (size_t i = 0; i < num_tokens.size(); ++i)
-      if (num_tokens[i] > 0) plan_.items.push_back({sequences_[i], sequences_[i]->num_computed, num_tokens[i]});
+      if (num_tokens[i] > 0)
+        plan_.items.push_back({sequences_[i], sequences_[i]->num_computed, num_tokens[i]});
     place_batch(plan_, roster_, kv_, exhausted_);
     for (const PlanItem& item : plan_.items) {
       kv_.commit(item.sequence->kv, item.end_position());
@@ -67,6 +68,13 @@ TEST_F(PlacerTest, AdmitsNoMoreSequencesThanPlaces) {
   roster_.erase(sequences_[0]->request.id);
   roster_.admit(0);
   EXPECT_THAT(roster_.running(), ElementsAre(sequences_[1]));
+}
+
+TEST_F(PlacerTest, FollowersNeedPagesOfTheirOwnAfterThePrompt) {
+  add(15, 3);  // one page for the prompt, and two copies of it
+  add(31);
+  roster_.admit(0);
+  EXPECT_THAT(roster_.running(), ElementsAre(sequences_[0]));
 }
 
 TEST_F(PlacerTest, TheFirstMayAlwaysRun) {

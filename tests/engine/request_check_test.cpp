@@ -21,7 +21,8 @@ class RequestCheckTest : public ::testing::Test {
 
 TEST_F(RequestCheckTest, AcceptsTheLargestThatFit) {
   EXPECT_TRUE(check_request({.prompt = {1}}, config_, 50));
-  EXPECT_TRUE(check_request({.prompt = std::vector<int32_t>(99, 49), .num_sequences = 4, .max_tokens = 1 << 30}, config_, 50));
+  EXPECT_TRUE(check_request(
+      {.prompt = std::vector<int32_t>(99, 49), .num_sequences = 4, .max_tokens = 1 << 30}, config_, 50));
   EXPECT_TRUE(check_request({.prompt = std::vector<int32_t>(100, 0), .max_tokens = 0}, config_, 50));
 }
 

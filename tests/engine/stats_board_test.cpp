@@ -38,7 +38,8 @@ TEST_F(StatsBoardTest, BucketEdgesAreThoseOfVllm) {
   EXPECT_EQ(stats.inter_token_latency.bounds.back(), 80);
   EXPECT_EQ(stats.e2e_latency.bounds.front(), 0.3);
   EXPECT_EQ(stats.e2e_latency.bounds.back(), 7680);
-  EXPECT_EQ(stats.request_prompt_tokens.bounds, (std::vector<double>{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}));
+  EXPECT_EQ(stats.request_prompt_tokens.bounds,
+            (std::vector<double>{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}));
   for (const HistogramData* histogram : {&stats.time_to_first_token, &stats.e2e_latency, &stats.request_n,
                                          &stats.iteration_tokens, &stats.request_max_tokens}) {
     EXPECT_EQ(histogram->counts.size(), histogram->bounds.size() + 1);
@@ -97,7 +98,8 @@ TEST_F(StatsBoardTest, RetryAfterFollowsTheRateOfCompletion) {
 }
 
 TEST_F(StatsBoardTest, GaugesAndSteps) {
-  board_.record_step({.num_running = 2, .num_waiting = 3, .kv_pages_used = 4, .num_tokens = 10, .num_preemptions = 1});
+  board_.record_step(
+      {.num_running = 2, .num_waiting = 3, .kv_pages_used = 4, .num_tokens = 10, .num_preemptions = 1});
   board_.record_step({.num_running = 1, .num_waiting = 0, .kv_pages_used = 2});
   board_.record_rejection();
   const EngineStats stats = board_.snapshot();

@@ -26,7 +26,9 @@ Outcome run(const std::vector<std::string>& stops, const std::vector<std::string
   return outcome;
 }
 
-TEST(StopMatcher, LetsTextThroughWithoutStops) { EXPECT_EQ(run({}, {"ab", "c"}), (Outcome{"abc", std::nullopt})); }
+TEST(StopMatcher, LetsTextThroughWithoutStops) {
+  EXPECT_EQ(run({}, {"ab", "c"}), (Outcome{"abc", std::nullopt}));
+}
 
 TEST(StopMatcher, FindsStopsAcrossPieces) {
   EXPECT_EQ(run({"STOP"}, {"go ST", "O", "P more"}), (Outcome{"go ", 0}));

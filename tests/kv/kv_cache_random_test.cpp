@@ -1,5 +1,5 @@
-// Random operations on a KvCache and on a model of it that is easy to believe: a table is a list of values, a page is
-// a shared pointer, and a page with two holders is replaced before it is written.
+// Random operations on a KvCache and on a model of it that is easy to believe: a table is a list of values, a
+// page is a shared pointer, and a page with two holders is replaced before it is written.
 #include <algorithm>
 #include <memory>
 #include <random>
@@ -110,8 +110,10 @@ class RandomKvCache {
   void check_contents(const ModelTable& table) {
     ASSERT_EQ(cache_.length(table.handle), std::ssize(table.values));
     for (int64_t position = 0; position < std::ssize(table.values); ++position) {
-      ASSERT_EQ(cell(table, position, 0), table.values[static_cast<size_t>(position)]) << "position " << position;
-      ASSERT_EQ(cell(table, position, 1), -table.values[static_cast<size_t>(position)]) << "position " << position;
+      ASSERT_EQ(cell(table, position, 0), table.values[static_cast<size_t>(position)])
+          << "position " << position;
+      ASSERT_EQ(cell(table, position, 1), -table.values[static_cast<size_t>(position)])
+          << "position " << position;
     }
   }
 

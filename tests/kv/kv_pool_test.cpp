@@ -41,12 +41,14 @@ TEST(KvPool, CopyPageCopiesAllLayersAndNothingElse) {
     for (PageId page = 0; page < 4; ++page) {
       const auto expected = static_cast<std::byte>(10 * layer + (page == 3 ? 1 : page));
       const std::byte* bytes = pool->layer(layer).k_plane(page, 0);
-      for (size_t i = 0; i < page_bytes; ++i) ASSERT_EQ(bytes[i], expected) << layer << " " << page << " " << i;
+      for (size_t i = 0; i < page_bytes; ++i)
+        ASSERT_EQ(bytes[i], expected) << layer << " " << page << " " << i;
     }
 }
 
 TEST(KvPool, RefusesWhatTheSystemCannotMap) {
-  constexpr KvShape huge = {.num_layers = 1 << 20, .num_kv_heads = 1 << 10, .head_dim = 1 << 10, .dtype = DType::f32};
+  constexpr KvShape huge = {
+      .num_layers = 1 << 20, .num_kv_heads = 1 << 10, .head_dim = 1 << 10, .dtype = DType::f32};
   const auto pool = KvPool::create(huge, 1 << 20);
   ASSERT_FALSE(pool);
   EXPECT_EQ(pool.error().code, ErrorCode::out_of_memory);

@@ -52,9 +52,10 @@ inline std::vector<Candidate> distribution(const std::vector<float>& logits, con
   const auto normalise = [&] {
     double total = 0;
     for (auto& c : candidates) {
-      c.probability = params.temperature == 0.0f
-                          ? 1.0
-                          : std::exp((c.logit - candidates.front().logit) / static_cast<double>(params.temperature));
+      c.probability =
+          params.temperature == 0.0f
+              ? 1.0
+              : std::exp((c.logit - candidates.front().logit) / static_cast<double>(params.temperature));
       total += c.probability;
     }
     for (auto& c : candidates) c.probability /= total;

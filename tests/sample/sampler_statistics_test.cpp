@@ -1,4 +1,5 @@
-// Whether drawn tokens have the frequencies that the reference's distribution says: chi-square with fixed seeds.
+// Whether drawn tokens have the frequencies that the reference's distribution says: chi-square with fixed
+// seeds.
 #include <cmath>
 #include <map>
 
@@ -13,8 +14,8 @@ namespace {
 
 constexpr int kDraws = 8000;
 
-// Cells that expect few draws are put together. The bound is exceeded with probability of about 0.0001 (Wilson-Hilferty
-// with z = 3.7).
+// Cells that expect few draws are put together. The bound is exceeded with probability of about 0.0001
+// (Wilson-Hilferty with z = 3.7).
 void expect_fits(const std::vector<testing::Candidate>& reference, const std::map<int32_t, int>& counts) {
   double statistic = 0;
   int num_cells = 0;
@@ -64,7 +65,9 @@ TEST(SamplerStatistics, FrequenciesFitTheDistribution) {
     SCOPED_TRACE(fmt::format("variant {}", variant));
     std::map<int32_t, int> counts;
     for (int64_t position = 0; position < kDraws; ++position)
-      ++counts[sampler.sample(logits, variants[variant], {.output = output, .seed = variant + 1, .position = position})
+      ++counts[sampler
+                   .sample(logits, variants[variant],
+                           {.output = output, .seed = variant + 1, .position = position})
                    .token];
     expect_fits(testing::distribution(logits, variants[variant], {.output = output}), counts);
   }

@@ -27,11 +27,13 @@ std::vector<float> random_logits(size_t size, uint32_t seed) {
 
 class SamplerTest : public ::testing::Test {
  protected:
-  SampledToken sample(std::vector<float> logits, const SamplingParams& params, const SamplingState& state = {}) {
+  SampledToken sample(std::vector<float> logits, const SamplingParams& params,
+                      const SamplingState& state = {}) {
     sampler_ = std::make_unique<Sampler>(kernels_, static_cast<int64_t>(logits.size()));
     const std::vector<float> before = logits;
     const SampledToken sampled = sampler_->sample(logits, params, state);
-    EXPECT_EQ(0, std::memcmp(before.data(), logits.data(), before.size() * sizeof(float))) << "logits are restored";
+    EXPECT_EQ(0, std::memcmp(before.data(), logits.data(), before.size() * sizeof(float)))
+        << "logits are restored";
     return sampled;
   }
   const Kernels kernels_ = testing::plain_kernels();
@@ -44,8 +46,8 @@ TEST_F(SamplerTest, GreedyTakesTheGreatestAndTheFirstAmongEquals) {
   EXPECT_EQ(sample({1, 3, 3}, {.temperature = 1e-6f}).token, 1);
 }
 
-// Walks the reference's cumulative distribution: the sampler must choose the token at the same random number, save
-// where that lies within rounding of a border.
+// Walks the reference's cumulative distribution: the sampler must choose the token at the same random number,
+// save where that lies within rounding of a border.
 TEST_F(SamplerTest, DrawsFromTheReferenceDistribution) {
   const std::vector<int32_t> prompt = {3, 5, 5, 9};
   const std::vector<int32_t> output = {5, 7, 7, 7, 11};
@@ -92,7 +94,8 @@ TEST_F(SamplerTest, WithoutFiltersWalksTheVocabularyInOrder) {
   for (const int32_t token : allowed) logits[static_cast<size_t>(token)] = 1.0f;
   for (int64_t position = 0; position < 200; ++position) {
     const float random = uniform(5, static_cast<uint64_t>(position), 0);
-    EXPECT_EQ(sample(logits, {}, {.seed = 5, .position = position}).token, allowed[static_cast<int>(random * 4)]);
+    EXPECT_EQ(sample(logits, {}, {.seed = 5, .position = position}).token,
+              allowed[static_cast<int>(random * 4)]);
   }
 }
 
@@ -150,8 +153,9 @@ TEST_F(SamplerTest, PenaltiesFollowTheirDefinitions) {
   expect_logit(1, {.temperature = 0, .repetition_penalty = 2.0f}, -8.0f);
   expect_logit(2, {.temperature = 0, .presence_penalty = 1.5f}, 2.5f);
   expect_logit(2, {.temperature = 0, .frequency_penalty = 1.5f}, 1.0f);
-  expect_logit(3, {.temperature = 0, .repetition_penalty = 2.0f, .presence_penalty = 0.5f, .frequency_penalty = 0.25f},
-               1.25f);
+  expect_logit(
+      3, {.temperature = 0, .repetition_penalty = 2.0f, .presence_penalty = 0.5f, .frequency_penalty = 0.25f},
+      1.25f);
   expect_logit(0, {.temperature = 0, .presence_penalty = 2.0f, .frequency_penalty = 2.0f}, 4.0f);
 }
 
@@ -200,7 +204,8 @@ TEST_F(SamplerTest, ExtremeLogitsGiveATokenAllTheSame) {
   for (const float size : {1e30f, 1e38f})
     for (const SamplingParams& params :
          {SamplingParams{.temperature = 1e-4f}, SamplingParams{.temperature = 1e-4f, .top_p = 0.5f},
-          SamplingParams{.temperature = 1e-4f, .top_k = 2}, SamplingParams{.temperature = 1e-4f, .min_p = 0.1f}}) {
+          SamplingParams{.temperature = 1e-4f, .top_k = 2},
+          SamplingParams{.temperature = 1e-4f, .min_p = 0.1f}}) {
       const int32_t token = sample({-size, size, 0.0f, size}, params).token;
       EXPECT_TRUE(token >= 0 && token < 4);
     }

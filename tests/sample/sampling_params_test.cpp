@@ -14,7 +14,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 TEST(SamplingParams, DefaultsAndLimitsAreValid) {
   EXPECT_TRUE(validate({}, 100));
   EXPECT_TRUE(validate({.temperature = 0.0f, .top_k = -1, .top_p = 1e-6f, .min_p = 1.0f}, 100));
-  EXPECT_TRUE(validate({.presence_penalty = -2.0f, .frequency_penalty = 2.0f, .num_logprobs = kMaxLogprobs}, 100));
+  EXPECT_TRUE(
+      validate({.presence_penalty = -2.0f, .frequency_penalty = 2.0f, .num_logprobs = kMaxLogprobs}, 100));
   EXPECT_TRUE(validate({.logit_bias = {{0, -100.0f}, {99, 100.0f}}}, 100));
 }
 

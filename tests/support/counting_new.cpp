@@ -19,19 +19,43 @@ void* allocate(std::size_t num_bytes, std::size_t alignment) {
 
 }  // namespace
 
-int64_t pagoda::testing::num_allocations() { return num_calls.load(std::memory_order_relaxed); }
+int64_t pagoda::testing::num_allocations() {
+  return num_calls.load(std::memory_order_relaxed);
+}
 
-void* operator new(std::size_t num_bytes) { return allocate(num_bytes, alignof(std::max_align_t)); }
+void* operator new(std::size_t num_bytes) {
+  return allocate(num_bytes, alignof(std::max_align_t));
+}
 void* operator new(std::size_t num_bytes, std::align_val_t alignment) {
   return allocate(num_bytes, static_cast<std::size_t>(alignment));
 }
-void* operator new[](std::size_t num_bytes) { return operator new(num_bytes); }
-void* operator new[](std::size_t num_bytes, std::align_val_t alignment) { return operator new(num_bytes, alignment); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void* operator new[](std::size_t num_bytes) {
+  return operator new(num_bytes);
+}
+void* operator new[](std::size_t num_bytes, std::align_val_t alignment) {
+  return operator new(num_bytes, alignment);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}

@@ -1,5 +1,5 @@
-// Counts the calls of operator new. Link counting_new.cpp into a test binary of its own: it replaces the operators for
-// all of it.
+// Counts the calls of operator new. Link counting_new.cpp into a test binary of its own: it replaces the
+// operators for all of it.
 #pragma once
 
 #include <cstdint>

@@ -39,7 +39,8 @@ class EngineHarness {
  public:
   static constexpr int64_t kVocabSize = 64;
 
-  explicit EngineHarness(EngineConfig config = small_config(), FakeModel::Options options = {}) : oracle_(options) {
+  explicit EngineHarness(EngineConfig config = small_config(), FakeModel::Options options = {})
+      : oracle_(options) {
     options.vocab_size = kVocabSize;
     Engine::Parts parts{.model = std::make_unique<FakeModel>(options),
                         .tokenizer = std::make_shared<FakeTokenizer>(tokenizer_),
@@ -92,11 +93,12 @@ class EngineHarness {
     while (std::ssize(output.tokens) < max_tokens) {
       std::vector<float> logits = oracle_.logits_of(context);
       const bool too_early = std::ssize(output.tokens) < request.min_tokens;
-      const SamplingState state{.prompt = request.prompt,
-                                .output = output.tokens,
-                                .banned = too_early ? std::span<const int32_t>(ends) : std::span<const int32_t>(),
-                                .seed = seed,
-                                .position = std::ssize(context)};
+      const SamplingState state{
+          .prompt = request.prompt,
+          .output = output.tokens,
+          .banned = too_early ? std::span<const int32_t>(ends) : std::span<const int32_t>(),
+          .seed = seed,
+          .position = std::ssize(context)};
       const int32_t token = sampler.sample(logits, request.sampling, state).token;
       output.tokens.push_back(token);
       context.push_back(token);
@@ -117,7 +119,8 @@ class EngineHarness {
   RequestId last_id = 0;
 
  private:
-  std::string decode(const Request& request, const std::vector<int32_t>& tokens, size_t num_hidden, int finish) const {
+  std::string decode(const Request& request, const std::vector<int32_t>& tokens, size_t num_hidden,
+                     int finish) const {
     Detokenizer detokenizer(tokenizer_, request.skip_special_tokens ? Detokenizer::SpecialText::hide
                                                                     : Detokenizer::SpecialText::show);
     std::string text;

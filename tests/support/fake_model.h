@@ -1,5 +1,5 @@
-// A model without weights whose logits are a hash of the whole context, read back through the page tables from the KV
-// pool: any mistake in paging, chunking, forking or recomputing changes what comes out.
+// A model without weights whose logits are a hash of the whole context, read back through the page tables
+// from the KV pool: any mistake in paging, chunking, forking or recomputing changes what comes out.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ class FakeModel final : public Model {
   struct Options {
     int64_t vocab_size = 64;
     int64_t max_context = 4096;
-    float spread = 8.0f;           // logits lie in [0, spread)
-    int32_t poison_token = -1;     // after this token the logits are NaN
+    float spread = 8.0f;                                  // logits lie in [0, spread)
+    int32_t poison_token = -1;                            // after this token the logits are NaN
     std::function<void(const ForwardBatch&)> on_forward;  // called first in every forward pass
   };
 
@@ -33,9 +33,12 @@ class FakeModel final : public Model {
   }
 
   const ModelInfo& info() const override { return info_; }
-  size_t workspace_bytes(const BatchLimits& limits) const override { return static_cast<size_t>(limits.max_tokens) * 64; }
+  size_t workspace_bytes(const BatchLimits& limits) const override {
+    return static_cast<size_t>(limits.max_tokens) * 64;
+  }
 
-  void forward(const ForwardBatch& batch, ForwardContext& context, std::span<float> logits) noexcept override {
+  void forward(const ForwardBatch& batch, ForwardContext& context,
+               std::span<float> logits) noexcept override {
     if (options_.on_forward) options_.on_forward(batch);
     size_t next_row = 0;
     for (const SequenceSlice& slice : batch.sequences) {
@@ -46,7 +49,8 @@ class FakeModel final : public Model {
         write(context.kv, slice, position, batch.token_ids[static_cast<size_t>(token)]);
         if (next_row == batch.logits_rows.size() || batch.logits_rows[next_row] != token) continue;
         fill(hash(context.kv, slice, position), batch.token_ids[static_cast<size_t>(token)],
-             logits.subspan(next_row * static_cast<size_t>(options_.vocab_size), static_cast<size_t>(options_.vocab_size)));
+             logits.subspan(next_row * static_cast<size_t>(options_.vocab_size),
+                            static_cast<size_t>(options_.vocab_size)));
         ++next_row;
       }
     }

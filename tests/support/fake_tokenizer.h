@@ -13,12 +13,13 @@ namespace pagoda::testing {
 
 class FakeTokenizer final : public Tokenizer {
  public:
-  // texts[i] is the text of token i; it may be a part of a character. `specials`, `bos` and `eos` are ids; -1: none.
+  // texts[i] is the text of token i; it may be a part of a character. `specials`, `bos` and `eos` are ids;
+  // -1: none.
   FakeTokenizer(std::vector<std::string> texts, std::vector<TokenId> specials, TokenId bos, TokenId eos)
       : texts_(std::move(texts)), specials_(std::move(specials)), bos_(bos), eos_(eos) {}
 
-  // Token 0 is the special "<eos>", 1 the special "<bos>", 2 and 3 are the two bytes of "é", and the rest are letters
-  // and, from the 27th on, letters followed by a space.
+  // Token 0 is the special "<eos>", 1 the special "<bos>", 2 and 3 are the two bytes of "é", and the rest are
+  // letters and, from the 27th on, letters followed by a space.
   static FakeTokenizer letters(int64_t vocab_size) {
     std::vector<std::string> texts = {"<eos>", "<bos>", "\xc3", "\xa9"};
     for (int64_t id = 4; id < vocab_size; ++id) {
@@ -37,7 +38,8 @@ class FakeTokenizer final : public Tokenizer {
       TokenId best = -1;
       for (TokenId id = 0; id < static_cast<TokenId>(texts_.size()); ++id) {
         const std::string& piece = texts_[static_cast<size_t>(id)];
-        if (piece.empty() || !text.starts_with(piece) || (is_special(id) && specials == Specials::as_text)) continue;
+        if (piece.empty() || !text.starts_with(piece) || (is_special(id) && specials == Specials::as_text))
+          continue;
         if (best < 0 || piece.size() > texts_[static_cast<size_t>(best)].size()) best = id;
       }
       if (best < 0) return fail(ErrorCode::invalid_argument, "no token begins '{}'", text);

@@ -1,5 +1,5 @@
-// The reductions that sampling needs, written for reading: tests of the engine and the sampler run without the ISA
-// bodies, which have tests of their own.
+// The reductions that sampling needs, written for reading: tests of the engine and the sampler run without
+// the ISA bodies, which have tests of their own.
 #pragma once
 
 #include <algorithm>

@@ -53,7 +53,8 @@ class RecordingSink final : public RequestSink {
   }
   void on_done(const RequestTimings& request_timings, const Status& request_status) override {
     EXPECT_FALSE(done) << "a second end";
-    for (const Output& output : outputs) EXPECT_TRUE(output.finish) << "the end before the finish of all sequences";
+    for (const Output& output : outputs)
+      EXPECT_TRUE(output.finish) << "the end before the finish of all sequences";
     timings = request_timings;
     status = request_status;
     done.store(true, std::memory_order_release);

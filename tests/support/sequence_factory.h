@@ -28,7 +28,8 @@ class SequenceFactory {
                     .num_sequences = numbers.num_sequences,
                     .max_tokens = numbers.max_tokens,
                     .want_prompt_logprobs = numbers.want_prompt_logprobs};
-    auto state = std::make_unique<RequestState>(std::move(request), std::make_shared<RecordingSink>(numbers.num_sequences),
+    auto state = std::make_unique<RequestState>(std::move(request),
+                                                std::make_shared<RecordingSink>(numbers.num_sequences),
                                                 EndRules{.max_tokens = numbers.max_tokens}, tokenizer_, 0);
     state->set_id(++last_id_, 0);
     Sequence& leader = state->leader();
