@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "model/bits.h"
-#include "model/model_runner.h"
+#include "model/model_folder.h"
 
 namespace pagoda::testing {
 namespace {

@@ -3,56 +3,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <memory>
 #include <numeric>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
-#include <unistd.h>
-
-#include "base/cpu_info.h"
 #include "base/thread_pool.h"
-#include "io/model_file.h"
 #include "kernels/kernels.h"
 #include "kv/kv_pool.h"
-#include "model/golden.h"
-#include "model/load_model.h"
+#include "model/model_folder.h"
 
 namespace pagoda::testing {
-
-template <class T>
-T value_of(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().message);
-  return std::move(*result);
-}
-
-inline std::string model_folder(const std::string& name) { return std::string(PAGODA_TEST_DATA) + "/models/" + name; }
-
-// A copy of a model's folder with another configuration, removed at the end.
-class FolderWithConfig {
- public:
-  FolderWithConfig(const std::string& folder, const std::string& config_text);
-  // With a file of the folder as its config.json.
-  static FolderWithConfig from_file(const std::string& folder, const std::string& config_name);
-  FolderWithConfig(const FolderWithConfig&) = delete;
-  ~FolderWithConfig() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-inline std::unique_ptr<Model> load(const std::string& path, Isa isa, ThreadPool& pool,
-                                   KvType kv_type = KvType::automatic) {
-  const auto file = value_of(ModelFile::open(path));
-  LoadOptions options;
-  options.kv_type = kv_type;
-  return value_of(load_model(*file, kernels_for(isa), pool, options));
-}
 
 enum class PageOrder { ascending, shuffled };
 
@@ -161,20 +121,6 @@ class ModelRunner {
   std::vector<PageId> page_ids_;
   std::vector<int64_t> lengths_;
 };
-
-inline FolderWithConfig::FolderWithConfig(const std::string& folder, const std::string& config_text) {
-  namespace fs = std::filesystem;
-  std::string name = (fs::temp_directory_path() / "pagoda_model_XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder for the test");
-  path_ = name;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors") fs::create_symlink(entry.path(), fs::path(path_) / entry.path().filename());
-  std::ofstream(path_ + "/config.json") << config_text;
-}
-
-inline FolderWithConfig FolderWithConfig::from_file(const std::string& folder, const std::string& config_name) {
-  return FolderWithConfig(folder, read_whole_file(folder + "/" + config_name));
-}
 
 // The index of the greatest of the last row's logits.
 inline int32_t greedy(std::span<const float> logits, int64_t vocab_size) {
