@@ -29,9 +29,10 @@ TEST_P(ForwardAllocationTest, AllocatesNothing) {
   const std::vector<SequenceSlice> slices = {{0, kTokens / 2, 0, std::span(pages).first(2)},
                                              {kTokens / 2, kTokens / 2, 0, std::span(pages).last(2)}};
   std::vector<float> logits(static_cast<size_t>(kTokens * model->info().vocab_size));
+  const Kernels& kernels = kernels_for(best_isa());
   const auto forward = [&] {
     workspace.reset();
-    ForwardContext context = {pool, kernels_for(best_isa()), kv, workspace};
+    ForwardContext context = {pool, kernels, kv, workspace};
     model->forward({ids, positions, slices, rows}, context, logits);
   };
   forward();
