@@ -46,7 +46,9 @@ inline std::vector<Candidate> distribution(const std::vector<float>& logits, con
   for (size_t token = 0; token < changed.size(); ++token)
     if (changed[token] != -std::numeric_limits<double>::infinity())
       candidates.push_back({static_cast<int32_t>(token), changed[token], 0});
-  std::ranges::stable_sort(candidates, [](const auto& a, const auto& b) { return a.logit > b.logit; });
+  std::ranges::sort(candidates, [](const auto& a, const auto& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  });
   if (params.temperature == 0.0f) candidates.resize(1);
   if (params.top_k > 0) candidates.resize(std::min(candidates.size(), static_cast<size_t>(params.top_k)));
   const auto normalise = [&] {

@@ -16,7 +16,9 @@ std::vector<TokenLogprob> reference(const std::vector<float>& values, size_t n, 
   std::vector<TokenLogprob> all;
   for (size_t i = 0; i < values.size(); ++i)
     if (values[i] >= floor && values[i] != -kInfinity) all.push_back({static_cast<int32_t>(i), values[i]});
-  std::ranges::stable_sort(all, [](const auto& a, const auto& b) { return a.logprob > b.logprob; });
+  std::ranges::sort(all, [](const auto& a, const auto& b) {
+    return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
+  });
   all.resize(std::min(n, all.size()));
   return all;
 }
