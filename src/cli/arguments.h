@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "engine/engine_config.h"
+#include "server/server_options.h"
 
 namespace pagoda {
 
@@ -32,6 +33,13 @@ struct SamplingArguments {
   std::optional<float> min_p;
   std::optional<float> repetition_penalty;
   std::optional<uint64_t> seed;
+};
+
+struct ServeArguments {
+  ModelArguments model;
+  EngineOptions engine;  // beside those of `model`
+  ServerOptions server;
+  std::string api_key_file;
 };
 
 struct RunArguments {
@@ -110,6 +118,7 @@ struct EvalPerplexityArguments {
   bool json = false;
 };
 
+Status execute(const ServeArguments& arguments);
 Status execute(const RunArguments& arguments);
 Status execute(const ChatArguments& arguments);
 Status execute(const InspectArguments& arguments);
@@ -120,7 +129,7 @@ Status execute(const EvalTokenizeArguments& arguments);
 Status execute(const EvalTemplateArguments& arguments);
 Status execute(const EvalPerplexityArguments& arguments);
 
-using Command = std::variant<RunArguments, ChatArguments, InspectArguments, BenchArguments,
+using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
                              EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
                              EvalTemplateArguments, EvalPerplexityArguments>;
 

@@ -7,7 +7,6 @@
 #include "cli/byte_size.h"
 #include "cli/json.h"
 #include "cli/terminal.h"
-#include "engine/engine_config.h"
 
 namespace pagoda {
 
@@ -61,7 +60,7 @@ Result<Bench> prepare_bench(const ModelArguments& arguments) {
   PAGODA_TRY(bench.loaded, load_for_evaluation(arguments));
   bench.peak = peak_for(*bench.loaded.file);
   PAGODA_TRY(bench.limits, measure_machine_limits(bench.loaded.kernels->isa, *bench.loaded.pool,
-                                                  inspect_machine().available_memory));
+                                                  bench.loaded.machine.available_memory));
   return bench;
 }
 
@@ -79,7 +78,7 @@ void add_common_members(const Bench& bench, boost::json::object& object) {
   object["isa"] = std::string(to_string(bench.loaded.kernels->isa));
   object["threads"] = bench.loaded.pool->num_threads();
   object["kv_type"] = std::string(to_string(info.kv_shape.dtype));
-  object["machine"] = {{"processor", bench.loaded.cpu.model_name},
+  object["machine"] = {{"processor", bench.loaded.machine.cpu.model_name},
                        {"read_gigabytes_per_second", bench.limits.read_bytes_per_second * 1e-9},
                        {"int8_gigaops_per_second", bench.limits.int8_ops_per_second * 1e-9},
                        {"f32_gigaops_per_second", bench.limits.f32_ops_per_second * 1e-9}};
@@ -108,7 +107,7 @@ boost::json::object to_object(const Bench& bench, const Measurement& measurement
 void print_heading(const Bench& bench) {
   const ModelInfo& info = bench.loaded.model->info();
   print_line(fmt::format("{}: {} kernels, {} threads, reads {:.1f} GB/s, int8 {:.0f} and f32 {:.0f} GOP/s",
-                         bench.loaded.cpu.model_name, to_string(bench.loaded.kernels->isa),
+                         bench.loaded.machine.cpu.model_name, to_string(bench.loaded.kernels->isa),
                          bench.loaded.pool->num_threads(), bench.limits.read_bytes_per_second * 1e-9,
                          bench.limits.int8_ops_per_second * 1e-9, bench.limits.f32_ops_per_second * 1e-9));
   print_line(fmt::format("{}: {}, {} of weights, {} read for each token", bench.loaded.file->path(),

@@ -1,5 +1,7 @@
 #include "cli/command_line.h"
 
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -9,6 +11,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/byte_size.h"
+#include "cli/help_formatter.h"
+#include "cli/terminal.h"
 #include "cli/token_ids.h"
 
 namespace pagoda {
@@ -30,10 +34,11 @@ constexpr const char* kFooter =
 
 // Text -> value where the text needs more than a number; what the parser says becomes a usage error.
 template <class T>
-std::function<void(const std::string&)> into(T& target, Result<T> (*parse)(std::string_view)) {
-  return [&target, parse](const std::string& text) {
+std::function<void(const std::string&)> into(T& target, Result<T> (*parse)(std::string_view),
+                                             const char* option) {
+  return [&target, parse, option](const std::string& text) {
     Result<T> value = parse(text);
-    if (!value) throw CLI::ValidationError(value.error().message);
+    if (!value) throw CLI::ValidationError(option, value.error().message);
     target = std::move(*value);
   };
 }
@@ -75,13 +80,13 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
       ->type_name("N")
       ->check(CLI::Range(1, 1024))
       ->group(kGroup);
-  app.add_option_function<std::string>("--memory", into(model.memory_bytes, parse_byte_size),
+  app.add_option_function<std::string>("--memory", into(model.memory_bytes, parse_byte_size, "--memory"),
                                        "Bound on weights, KV cache and scratch together, as 8GiB or 500MB "
                                        "(default: 80 % of what is available)")
       ->type_name("SIZE")
       ->group(kGroup);
   app.add_option_function<std::string>(
-         "--kv-type", into(model.kv_type, parse_kv_type),
+         "--kv-type", into(model.kv_type, parse_kv_type, "--kv-type"),
          "Element type of the KV cache: auto, f32 or bf16 (auto: f32 for models with "
          "floating-point weights, else bf16)")
       ->type_name("TYPE")
@@ -92,7 +97,7 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
       ->type_name("N")
       ->check(CLI::PositiveNumber)
       ->group(kGroup);
-  app.add_option_function<std::string>("--log-level", into(model.log_level, parse_log_level),
+  app.add_option_function<std::string>("--log-level", into(model.log_level, parse_log_level, "--log-level"),
                                        "debug, info, warning, error or off, on standard error")
       ->type_name("LEVEL")
       ->default_str(default_log_level)
@@ -146,15 +151,105 @@ void add_chunk(CLI::App& app, int32_t& chunk) {
 }
 
 void add_ids(CLI::App& app, std::vector<int32_t>& ids, std::string& ids_file) {
-  auto* group = app.add_option_group("Token ids", "exactly one of these");
-  group->add_option_function<std::string>("--ids", into(ids, parse_ids), "Token ids, as 1,2,3")
-      ->type_name("IDS");
-  group
-      ->add_option("--ids-file", ids_file,
-                   "A .npy file (int32 or int64), or text with ids between spaces, commas or "
-                   "line ends")
-      ->type_name("FILE");
-  group->require_option(1);
+  CLI::Option* given =
+      app.add_option_function<std::string>("--ids", into(ids, parse_ids, "--ids"), "Token ids, as 1,2,3")
+          ->type_name("IDS");
+  app.add_option(
+         "--ids-file", ids_file,
+         "Instead: a .npy file (int32 or int64), or text with ids between spaces, commas or line ends")
+      ->type_name("FILE")
+      ->excludes(given);
+  app.parse_complete_callback([&ids, &ids_file] {
+    if (ids.empty() && ids_file.empty()) throw CLI::RequiredError("--ids or --ids-file");
+  });
+}
+
+// How many requests share a step; the rest of the engine's options.
+void add_batch_options(CLI::App& app, EngineOptions& engine) {
+  const auto count = [&](const char* name, int32_t& target, const char* description) {
+    app.add_option(name, target, description)->type_name("N")->check(CLI::PositiveNumber)->group("Engine");
+  };
+  count("--max-sequences", engine.max_sequences, "Sequences computed at once (default: 64)");
+  count("--max-batch-tokens", engine.max_batch_tokens,
+        "Tokens in one step, decodes and chunks of prompts together (default: 256)");
+  count("--prefill-chunk", engine.prefill_chunk,
+        "Most tokens of one prompt in one step (default: as --max-batch-tokens)");
+  count("--max-queued", engine.max_queued_requests,
+        "Requests that may wait; more are answered with 429 (default: 256)");
+  app.add_option_function<std::string>("--max-kv", into(engine.max_kv_bytes, parse_byte_size, "--max-kv"),
+                                       "Bound on the KV cache alone (default: what --memory leaves)")
+      ->type_name("SIZE")
+      ->group("Engine");
+  app.add_option("--policy", engine.policy, "Which waiting request comes first: fcfs (default: fcfs)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"fcfs"}))
+      ->group("Engine");
+  app.add_option("--seed", engine.seed, "Where the random numbers of requests without a seed begin")
+      ->type_name("S")
+      ->capture_default_str()
+      ->group("Engine");
+}
+
+void add_seconds(CLI::App& app, const char* name, std::chrono::milliseconds& target,
+                 const char* description) {
+  app.add_option_function<double>(
+         name,
+         [&target](double seconds) { target = std::chrono::milliseconds(std::llround(seconds * 1000)); },
+         description)
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 1e6))
+      ->default_str(fmt::format("{}", static_cast<double>(target.count()) / 1000))
+      ->group("HTTP");
+}
+
+void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key_file) {
+  constexpr const char* kGroup = "HTTP";
+  app.add_option("--host", server.http.host, "Address to listen on; 0.0.0.0 for all of them")
+      ->type_name("ADDRESS")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("-p,--port", server.http.port, "Port; 0 takes a free one and prints it")
+      ->type_name("PORT")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--served-model-name", server.model_names,
+                 "Name that requests use; may be given several times (default: the model file's name)")
+      ->type_name("NAME")
+      ->take_all()
+      ->expected(1)
+      ->group(kGroup);
+  app.add_option("--api-key", server.api_keys,
+                 "Key that clients must send; may be given several times (default: none)")
+      ->type_name("KEY")
+      ->take_all()
+      ->expected(1)
+      ->group(kGroup);
+  app.add_option("--api-key-file", api_key_file,
+                 "File with such keys, one a line; keeps them out of the process list")
+      ->type_name("FILE")
+      ->group(kGroup);
+  app.add_option_function<std::string>("--body-limit",
+                                       into(server.http.body_limit, parse_byte_size, "--body-limit"),
+                                       "Largest body of a request")
+      ->type_name("SIZE")
+      ->default_str("16MiB")
+      ->group(kGroup);
+  app.add_option("--workers", server.num_workers, "Threads that parse, render and tokenise")
+      ->type_name("N")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str()
+      ->group(kGroup);
+  add_seconds(app, "--drain-timeout", server.drain_timeout,
+              "How long running requests may go on after SIGTERM");
+  add_seconds(app, "--idle-timeout", server.http.idle_timeout, "Between two requests of a connection");
+  add_seconds(app, "--header-timeout", server.http.header_timeout, "For a client to send its headers");
+  add_seconds(app, "--body-timeout", server.http.body_timeout, "For a client to send its body");
+  add_seconds(app, "--write-timeout", server.http.write_timeout, "For a client that reads nothing");
+  app.add_flag_callback(
+         "--no-request-log", [&server] { server.request_log = ServerOptions::RequestLog::off; },
+         "Do not log requests")
+      ->group(kGroup);
 }
 
 // The subcommands, and what each leaves in `command` when it was the chosen one.
@@ -166,7 +261,8 @@ class Parser {
     app_.set_version_flag("--version", "pagoda " PAGODA_VERSION);
     app_.require_subcommand(1);
     app_.footer(kFooter);
-    app_.get_formatter()->column_width(34);
+    app_.formatter(std::make_shared<HelpFormatter>());
+    add_serve();
     add_run();
     add_chat();
     add_inspect();
@@ -179,13 +275,33 @@ class Parser {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       // Success means that help or the version was asked for.
-      const int code = app_.exit(error);
-      return std::unexpected(code == 0 ? kExitOk : kExitUsage);
+      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+        app_.exit(error);
+        return std::unexpected(kExitOk);
+      }
+      print_usage_error(error);
+      return std::unexpected(kExitUsage);
     }
-    return std::move(make_)();
+    return make_();
   }
 
  private:
+  void print_usage_error(const CLI::ParseError& error) const {
+    const CLI::App* app = &app_;
+    std::string name = "pagoda";
+    while (!app->get_subcommands().empty()) {
+      app = app->get_subcommands().front();
+      name += " " + app->get_name();
+    }
+    const std::vector<std::string> unknown = app->remaining();
+    const bool wants_command = !app->get_subcommands([](const CLI::App*) { return true; }).empty();
+    const std::string reason = wants_command && !unknown.empty()
+                                   ? fmt::format("'{}' is no command of {}", unknown.front(), name)
+                                   : error.what();
+    fmt::print(stderr, "pagoda: {} {}\nRun '{} --help' for what can be given.\n", red("error:", Stream::err),
+               reason, name);
+  }
+
   // A subcommand whose arguments become the Command.
   template <class Arguments>
   CLI::App& add(CLI::App& parent, const char* name, const char* description,
@@ -194,6 +310,19 @@ class Parser {
     app.footer(std::string("Examples:\n") + examples);
     app.callback([this, arguments] { make_ = [arguments] { return Command(std::move(*arguments)); }; });
     return app;
+  }
+
+  void add_serve() {
+    auto arguments = std::make_shared<ServeArguments>();
+    arguments->server.http.port = 8000;
+    CLI::App& app =
+        add(app_, "serve", "Serve the model over an OpenAI-compatible HTTP API", arguments,
+            "  pagoda serve --model smollm2-135m\n"
+            "  pagoda serve --model model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
+            "  pagoda serve --model model.gguf --memory 8GiB --max-sequences 32 --max-context 8192");
+    add_model_options(app, arguments->model, "info");
+    add_batch_options(app, arguments->engine);
+    add_http_options(app, arguments->server, arguments->api_key_file);
   }
 
   void add_run() {
@@ -272,7 +401,7 @@ class Parser {
     add_model_options(app, arguments->model, "warning");
     app.add_option("--tokens", arguments->tokens,
                    "Tokens of one measurement; several numbers measure several times")
-        ->type_name("N,…")
+        ->type_name("N,N")
         ->delimiter(',')
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
@@ -283,7 +412,7 @@ class Parser {
     if (kind == BenchKind::batch) {
       arguments->sequences = {1, 2, 4, 8, 16};
       app.add_option("--sequences", arguments->sequences, "Sequences decoded together; likewise")
-          ->type_name("B,…")
+          ->type_name("B,B")
           ->delimiter(',')
           ->check(CLI::Range(1, 4096))
           ->capture_default_str();

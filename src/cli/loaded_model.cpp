@@ -1,8 +1,7 @@
 #include "cli/loaded_model.h"
 
-#include <cstdlib>
-
 #include "cli/model_path.h"
+#include "cli/session.h"
 #include "cli/terminal.h"
 #include "model/load_model.h"
 
@@ -16,16 +15,15 @@ Result<std::unique_ptr<ModelFile>> open_model(const std::string& model) {
 Result<LoadedModel> load_for_evaluation(const ModelArguments& arguments) {
   init_logging(arguments.log_level.value_or(LogLevel::warning));
   LoadedModel loaded;
-  loaded.cpu = detect_cpu();
-  const char* forced = std::getenv("PAGODA_ISA");
-  PAGODA_TRY(const Isa isa, choose_isa(loaded.cpu, forced == nullptr ? "" : forced));
+  loaded.machine = inspect_machine();
+  PAGODA_TRY(const Isa isa, choose_isa(loaded.machine.cpu, forced_isa()));
+  PAGODA_TRY(const Resources resources, resolve_resources(engine_options(arguments), loaded.machine));
   loaded.kernels = &kernels_for(isa);
   PAGODA_TRY(loaded.file, open_model(arguments.model));
-  loaded.pool =
-      std::make_unique<ThreadPool>(arguments.num_threads > 0 ? arguments.num_threads : loaded.cpu.num_cores);
+  loaded.pool = std::make_unique<ThreadPool>(resources.num_threads);
   LoadOptions options;
   options.kv_type = arguments.kv_type;
-  if (arguments.memory_bytes > 0) options.max_weight_bytes = arguments.memory_bytes;
+  options.max_weight_bytes = resources.memory_bytes;
   Progress progress("loading");
   options.progress = &Progress::callback;
   options.progress_context = &progress;

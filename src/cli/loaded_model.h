@@ -3,7 +3,6 @@
 
 #include <memory>
 
-#include "base/cpu_info.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "cli/arguments.h"
@@ -14,7 +13,7 @@
 namespace pagoda {
 
 struct LoadedModel {
-  CpuInfo cpu;
+  MachineInfo machine;  // before the model was loaded
   std::unique_ptr<ModelFile> file;
   std::unique_ptr<ThreadPool> pool;
   const Kernels* kernels = nullptr;
