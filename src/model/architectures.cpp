@@ -21,7 +21,9 @@ constexpr std::array kArchitectures = {
 
 }  // namespace
 
-std::span<const Architecture> known_architectures() { return kArchitectures; }
+std::span<const Architecture> known_architectures() {
+  return kArchitectures;
+}
 
 Result<const Architecture*> find_architecture(const ConfigReader& config) {
   std::vector<std::string_view> known;
@@ -31,8 +33,8 @@ Result<const Architecture*> find_architecture(const ConfigReader& config) {
     if (name == config.architecture()) return &architecture;
     known.push_back(name);
   }
-  return fail(ErrorCode::unsupported, "{}: the architecture '{}' is not supported; known are {}", config.file().path(),
-              config.architecture(), fmt::join(known, ", "));
+  return fail(ErrorCode::unsupported, "{}: the architecture '{}' is not supported; known are {}",
+              config.file().path(), config.architecture(), fmt::join(known, ", "));
 }
 
 }  // namespace pagoda

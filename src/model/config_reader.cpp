@@ -53,7 +53,8 @@ Result<ConfigReader> ConfigReader::open(const ModelFile& file) {
   PAGODA_TRY(const std::string text, file.read_side_file("config.json"));
   json::error_code error;
   json::value value = json::parse(text, error);
-  if (error) return fail(ErrorCode::corrupt, "{}: config.json is no valid JSON ({})", file.path(), error.message());
+  if (error)
+    return fail(ErrorCode::corrupt, "{}: config.json is no valid JSON ({})", file.path(), error.message());
   if (!value.is_object()) return fail(ErrorCode::corrupt, "{}: config.json is no JSON object", file.path());
   impl->root = std::move(value.get_object());
   const json::value* type = impl->find("model_type");
@@ -63,9 +64,15 @@ Result<ConfigReader> ConfigReader::open(const ModelFile& file) {
   return ConfigReader(std::move(impl));
 }
 
-bool ConfigReader::is_gguf() const { return impl_->file->format() == ModelFormat::gguf; }
-const ModelFile& ConfigReader::file() const { return *impl_->file; }
-const std::string& ConfigReader::architecture() const { return impl_->architecture; }
+bool ConfigReader::is_gguf() const {
+  return impl_->file->format() == ModelFormat::gguf;
+}
+const ModelFile& ConfigReader::file() const {
+  return *impl_->file;
+}
+const std::string& ConfigReader::architecture() const {
+  return impl_->architecture;
+}
 
 bool ConfigReader::descend(std::string_view hf_member) {
   const json::value* value = impl_->find(hf_member);
@@ -84,7 +91,8 @@ std::string ConfigReader::name_of(ConfigKey key) const {
 }
 
 std::string ConfigReader::where() const {
-  return is_gguf() ? fmt::format("{}: ", impl_->file->path()) : fmt::format("{}/config.json: ", impl_->file->path());
+  return is_gguf() ? fmt::format("{}: ", impl_->file->path())
+                   : fmt::format("{}/config.json: ", impl_->file->path());
 }
 
 void ConfigReader::keep_error(Error error) {
@@ -124,7 +132,8 @@ int64_t ConfigReader::count_or(ConfigKey key, int64_t max, int64_t fallback) {
   if (!value) return fallback;
   if (*value >= 1.0 && *value <= static_cast<double>(max) && *value == std::floor(*value))
     return static_cast<int64_t>(*value);
-  reject(ErrorCode::corrupt, "'{}' is {}, but must be a whole number from 1 to {}", name_of(key), *value, max);
+  reject(ErrorCode::corrupt, "'{}' is {}, but must be a whole number from 1 to {}", name_of(key), *value,
+         max);
   return fallback;
 }
 
@@ -133,7 +142,9 @@ double ConfigReader::number(ConfigKey key) {
   return number_or(key, 1.0);
 }
 
-double ConfigReader::number_or(ConfigKey key, double fallback) { return find_number(key).value_or(fallback); }
+double ConfigReader::number_or(ConfigKey key, double fallback) {
+  return find_number(key).value_or(fallback);
+}
 
 bool ConfigReader::flag_or(ConfigKey key, bool fallback) {
   if (!has(key)) return fallback;

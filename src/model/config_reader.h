@@ -1,5 +1,5 @@
-// The configuration of a model, read by name from either format: config.json of a Hugging Face folder (as old and new
-// transformers write it) or the metadata of a GGUF file.
+// The configuration of a model, read by name from either format: config.json of a Hugging Face folder (as old
+// and new transformers write it) or the metadata of a GGUF file.
 #pragma once
 
 #include <cstdint>
@@ -17,15 +17,15 @@
 
 namespace pagoda {
 
-// The same value's names. hf: a path of member names joined by dots ("rope_parameters.rope_theta"); gguf: a key without
-// the architecture's prefix ("rope.freq_base"). Empty where a format has no such value.
+// The same value's names. hf: a path of member names joined by dots ("rope_parameters.rope_theta"); gguf: a
+// key without the architecture's prefix ("rope.freq_base"). Empty where a format has no such value.
 struct ConfigKey {
   std::string_view hf;
   std::string_view gguf;
 };
 
-// Getters never fail at once: the first error is kept, a harmless value is returned, and status() tells at the end.
-// So an architecture reads as a list of fields. A null member counts as absent.
+// Getters never fail at once: the first error is kept, a harmless value is returned, and status() tells at
+// the end. So an architecture reads as a list of fields. A null member counts as absent.
 class ConfigReader {
  public:
   // not_found without config.json or general.architecture, corrupt if it is no JSON object.

@@ -33,8 +33,8 @@ struct Decoder::Buffers {
   SegmentSplit split;
 };
 
-Decoder::Decoder(DecoderSpec spec, ModelInfo info, DecoderOuterWeights outer, std::unique_ptr<WeightStore> store,
-                 FormatSet activation_formats)
+Decoder::Decoder(DecoderSpec spec, ModelInfo info, DecoderOuterWeights outer,
+                 std::unique_ptr<WeightStore> store, FormatSet activation_formats)
     : spec_(std::move(spec)),
       info_(std::move(info)),
       outer_(outer),
@@ -42,7 +42,8 @@ Decoder::Decoder(DecoderSpec spec, ModelInfo info, DecoderOuterWeights outer, st
       activation_formats_(activation_formats) {
   for (const RopeSpec& rope : spec_.ropes) {
     std::span<const float> divisors;
-    if (outer_.rope_factors != nullptr) divisors = {outer_.rope_factors, static_cast<size_t>(rope.rotary_dim / 2)};
+    if (outer_.rope_factors != nullptr)
+      divisors = {outer_.rope_factors, static_cast<size_t>(rope.rotary_dim / 2)};
     ropes_.emplace_back(rope, divisors);
     rotary_half_ = std::max(rotary_half_, rope.rotary_dim / 2);
   }
@@ -52,8 +53,10 @@ template <class Source>
 Decoder::Buffers Decoder::take_buffers(Source& source, const Sizes& sizes) const {
   const auto tokens = static_cast<size_t>(sizes.num_tokens);
   const auto hidden = static_cast<size_t>(spec_.hidden_size);
-  const auto wide = static_cast<size_t>(std::max(attention_wide_floats(spec_.attention), ffn_wide_floats(spec_.ffn)));
-  const int64_t max_cols = std::max({spec_.hidden_size, spec_.attention.q_size(), spec_.ffn.intermediate_size});
+  const auto wide =
+      static_cast<size_t>(std::max(attention_wide_floats(spec_.attention), ffn_wide_floats(spec_.ffn)));
+  const int64_t max_cols =
+      std::max({spec_.hidden_size, spec_.attention.q_size(), spec_.ffn.intermediate_size});
   const auto num_items = static_cast<size_t>(
       max_attention_items(sizes.num_tokens, sizes.num_sequences, spec_.attention.num_kv_heads));
   Buffers buffers;
@@ -61,15 +64,16 @@ Decoder::Buffers Decoder::take_buffers(Source& source, const Sizes& sizes) const
   buffers.block_output = source.template take<float>(tokens * hidden);
   buffers.wide = source.template take<float>(tokens * wide);
   buffers.worker_rows = source.template take<float>(static_cast<size_t>(sizes.num_threads) * hidden);
-  buffers.angles = source.template take<float>(2 * ropes_.size() * tokens * static_cast<size_t>(rotary_half_));
+  buffers.angles =
+      source.template take<float>(2 * ropes_.size() * tokens * static_cast<size_t>(rotary_half_));
   buffers.activations = ActivationRows::take(source, activation_formats_, sizes.num_tokens, max_cols);
   buffers.sequences = source.template take<AttentionSequence>(static_cast<size_t>(sizes.num_sequences));
   buffers.pages = source.template take<PageId>(tokens);
   buffers.slots = source.template take<int32_t>(tokens);
   buffers.items = source.template take<AttentionItem>(num_items);
-  buffers.split = SegmentSplit::take(source, sizes.num_threads, sizes.max_context,
-                                     spec_.attention.num_heads / spec_.attention.num_kv_heads,
-                                     spec_.attention.head_dim);
+  buffers.split =
+      SegmentSplit::take(source, sizes.num_threads, sizes.max_context,
+                         spec_.attention.num_heads / spec_.attention.num_kv_heads, spec_.attention.head_dim);
   return buffers;
 }
 
@@ -82,14 +86,15 @@ size_t Decoder::workspace_bytes(const BatchLimits& limits) const {
 void Decoder::find_places(const ForwardBatch& batch, TokenPlaces& places) const {
   for (const SequenceSlice& slice : batch.sequences) {
     const int64_t end = slice.first_position + slice.num_tokens;
-    PAGODA_CHECK(static_cast<int64_t>(slice.page_table.size()) * kPageTokens >= end, "{} pages for {} positions",
-                 slice.page_table.size(), end);
+    PAGODA_CHECK(static_cast<int64_t>(slice.page_table.size()) * kPageTokens >= end,
+                 "{} pages for {} positions", slice.page_table.size(), end);
     places.add({slice.token_begin, slice.num_tokens, slice.first_position, slice.page_table.data()},
                spec_.attention.num_kv_heads);
   }
 }
 
-void Decoder::compute_angles(const ForwardBatch& batch, ForwardContext& context, const Buffers& buffers) const {
+void Decoder::compute_angles(const ForwardBatch& batch, ForwardContext& context,
+                             const Buffers& buffers) const {
   const size_t num_tokens = batch.token_ids.size();
   for (size_t r = 0; r < ropes_.size(); ++r) {
     const RopeFrequencies& rope = ropes_[r];
@@ -119,7 +124,8 @@ void keep_rows(Step& step, std::span<const int32_t> rows) {
 
 int64_t longest_context(const ForwardBatch& batch) {
   int64_t longest = 0;
-  for (const SequenceSlice& slice : batch.sequences) longest = std::max(longest, slice.first_position + slice.num_tokens);
+  for (const SequenceSlice& slice : batch.sequences)
+    longest = std::max(longest, slice.first_position + slice.num_tokens);
   return longest;
 }
 
@@ -141,8 +147,8 @@ void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buf
     const WeightStore::Lease weights = store_->acquire(index);
     store_->prefetch(index + 1);
     attention.window = layer.window;
-    run_gqa_attention(step, attention, weights->attention, places, angles_of(layer.rope), context.kv.layer(index),
-                      buffers.split);
+    run_gqa_attention(step, attention, weights->attention, places, angles_of(layer.rope),
+                      context.kv.layer(index), buffers.split);
     if (index + 1 == store_->num_layers()) keep_rows(step, batch.logits_rows);
     run_ffn(step, spec_.ffn, weights->ffn);
   }
@@ -165,14 +171,16 @@ void Decoder::compute_logits(ForwardContext& context, const Step& step, std::spa
 
 void Decoder::forward(const ForwardBatch& batch, ForwardContext& context, std::span<float> logits) noexcept {
   const auto num_tokens = static_cast<int64_t>(batch.token_ids.size());
-  PAGODA_CHECK(logits.size() >= batch.logits_rows.size() * static_cast<size_t>(spec_.vocab_size), "{} logits for {} rows",
-               logits.size(), batch.logits_rows.size());
+  PAGODA_CHECK(logits.size() >= batch.logits_rows.size() * static_cast<size_t>(spec_.vocab_size),
+               "{} logits for {} rows", logits.size(), batch.logits_rows.size());
   if (num_tokens == 0) return;
   Buffers buffers = take_buffers(context.workspace, {num_tokens, static_cast<int64_t>(batch.sequences.size()),
                                                      context.pool.num_threads(), longest_context(batch)});
-  Step step = {context.pool,         context.kernels, num_tokens,          spec_.hidden_size,  buffers.residual,
-               buffers.block_output, buffers.wide,    buffers.worker_rows, buffers.activations};
-  embed(step, spec_.embedding, outer_.token_embedding, outer_.position_embedding, batch.token_ids, batch.positions);
+  Step step = {context.pool,      context.kernels,     num_tokens,
+               spec_.hidden_size, buffers.residual,    buffers.block_output,
+               buffers.wide,      buffers.worker_rows, buffers.activations};
+  embed(step, spec_.embedding, outer_.token_embedding, outer_.position_embedding, batch.token_ids,
+        batch.positions);
   run_layers(batch, context, buffers, step);
   if (!batch.logits_rows.empty()) compute_logits(context, step, logits);
 }

@@ -1,4 +1,5 @@
-// A decoder-only transformer as values: everything in which the architectures differ, so that one layer loop runs all.
+// A decoder-only transformer as values: everything in which the architectures differ, so that one layer loop
+// runs all.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +24,13 @@ struct DecoderSpec {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t max_context = 0;
-  NormSpec norm;              // of all norms
-  AttentionSpec attention;    // its window is set layer by layer
+  NormSpec norm;            // of all norms
+  AttentionSpec attention;  // its window is set layer by layer
   FfnSpec ffn;
   EmbeddingSpec embedding;
   std::vector<RopeSpec> ropes;  // empty: learned positions
   std::vector<Layer> layers;
-  float final_softcap = 0.0f;   // of logits; 0: none
+  float final_softcap = 0.0f;  // of logits; 0: none
 };
 
 // The same tensor's names without ".weight" or ".bias"; empty where an architecture has none.

@@ -1,5 +1,6 @@
-// Gemma 3, its text part: norms before and after each block, norms of queries and keys, most layers with a sliding
-// window and a rope base of their own, scaled embeddings. Hugging Face files store norm weights minus 1.
+// Gemma 3, its text part: norms before and after each block, norms of queries and keys, most layers with a
+// sliding window and a rope base of their own, scaled embeddings. Hugging Face files store norm weights
+// minus 1.
 #include <array>
 #include <cmath>
 
@@ -10,7 +11,8 @@ namespace pagoda {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kPrefixes = {"model.", "language_model.model.", "model.language_model."};
+constexpr std::array<std::string_view, 3> kPrefixes = {"model.", "language_model.model.",
+                                                       "model.language_model."};
 
 constexpr DecoderTensorNames kNames = {
     .hf_prefixes = kPrefixes,
@@ -56,9 +58,11 @@ void read_ropes(ConfigReader& config, DecoderSpec& spec) {
 }
 
 void read_windows(ConfigReader& config, DecoderSpec& spec) {
-  const int64_t window = config.count_or({"sliding_window", "attention.sliding_window"}, kMaxContext, kWindow);
-  const int64_t pattern = config.count_or({"sliding_window_pattern", "attention.sliding_window_pattern"}, kMaxLayers,
-                                          config.count_or({"_sliding_window_pattern", ""}, kMaxLayers, kPattern));
+  const int64_t window =
+      config.count_or({"sliding_window", "attention.sliding_window"}, kMaxContext, kWindow);
+  const int64_t pattern =
+      config.count_or({"sliding_window_pattern", "attention.sliding_window_pattern"}, kMaxLayers,
+                      config.count_or({"_sliding_window_pattern", ""}, kMaxLayers, kPattern));
   const std::vector<std::string> types = config.texts({"layer_types", ""});
   if (!types.empty() && types.size() != spec.layers.size())
     return config.reject(ErrorCode::corrupt, "'layer_types' has {} entries for {} layers", types.size(),
@@ -88,7 +92,8 @@ void read_gemma3(ConfigReader& config, DecoderSpec& spec, WeightLayout& layout) 
   read_dimensions(config, {}, defaults, spec);
   read_norm(config, NormKind::rms, {"rms_norm_eps", "attention.layer_norm_rms_epsilon"}, spec);
   read_ffn(config, {"intermediate_size", "feed_forward_length"},
-           config.has({"hidden_activation", ""}) ? ConfigKey{"hidden_activation", ""} : ConfigKey{"hidden_act", ""},
+           config.has({"hidden_activation", ""}) ? ConfigKey{"hidden_activation", ""}
+                                                 : ConfigKey{"hidden_act", ""},
            Activation::Kind::gelu_tanh, spec);
   read_ropes(config, spec);
   read_windows(config, spec);

@@ -14,11 +14,11 @@ namespace {
 namespace json = boost::json;
 
 // Tokens that end a turn in known chat formats, whether or not a file's metadata says so.
-constexpr std::array<std::string_view, 7> kTurnEnds = {"<|im_end|>",    "<|eot_id|>", "<end_of_turn>", "<|endoftext|>",
-                                                       "<|end_of_text|>", "<|end|>",    "<|eom_id|>"};
-constexpr std::array<std::string_view, 3> kEndKeys = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                                                      "tokenizer.ggml.eom_token_id"};
-constexpr int64_t kControl = 3;      // tokenizer.ggml.token_type
+constexpr std::array<std::string_view, 7> kTurnEnds = {
+    "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|eom_id|>"};
+constexpr std::array<std::string_view, 3> kEndKeys = {
+    "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+constexpr int64_t kControl = 3;  // tokenizer.ggml.token_type
 constexpr int64_t kUserDefined = 4;
 
 void add_id(int64_t id, std::vector<int32_t>& ids) {
@@ -84,7 +84,8 @@ GenerationDefaults from_gguf(const ModelFile& file) {
   const auto* types = file.find_value<std::vector<int64_t>>("tokenizer.ggml.token_type");
   for (size_t id = 0; id < tokens->size(); ++id) {
     const std::string& token = (*tokens)[id];
-    if (token.empty() || token[0] != '<' || std::find(kTurnEnds.begin(), kTurnEnds.end(), token) == kTurnEnds.end())
+    if (token.empty() || token[0] != '<' ||
+        std::find(kTurnEnds.begin(), kTurnEnds.end(), token) == kTurnEnds.end())
       continue;
     const int64_t type = types != nullptr && id < types->size() ? (*types)[id] : kControl;
     if (type == kControl || type == kUserDefined) add_id(static_cast<int64_t>(id), defaults.end_ids);
@@ -102,7 +103,8 @@ Result<GenerationDefaults> load_generation_defaults(const ModelFile& file) {
     PAGODA_TRY(defaults, from_hugging_face(file));
   }
   std::sort(defaults.end_ids.begin(), defaults.end_ids.end());
-  defaults.end_ids.erase(std::unique(defaults.end_ids.begin(), defaults.end_ids.end()), defaults.end_ids.end());
+  defaults.end_ids.erase(std::unique(defaults.end_ids.begin(), defaults.end_ids.end()),
+                         defaults.end_ids.end());
   return defaults;
 }
 

@@ -19,9 +19,9 @@ struct GenerationDefaults {
   std::optional<double> repetition_penalty;
 };
 
-// Hugging Face folders: generation_config.json, where there is one, and config.json; values that are no valid settings
-// are ignored. GGUF files: the end ids of the metadata and the tokens that are known to end a turn. `corrupt` if a side
-// file is no JSON.
+// Hugging Face folders: generation_config.json, where there is one, and config.json; values that are no valid
+// settings are ignored. GGUF files: the end ids of the metadata and the tokens that are known to end a turn.
+// `corrupt` if a side file is no JSON.
 Result<GenerationDefaults> load_generation_defaults(const ModelFile& file);
 
 }  // namespace pagoda

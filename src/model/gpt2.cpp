@@ -1,5 +1,5 @@
-// GPT-2: LayerNorm, learned positions, q, k and v in one tensor, a plain GELU FFN, biases everywhere. Hugging Face files
-// store linear weights as [in_features, out_features].
+// GPT-2: LayerNorm, learned positions, q, k and v in one tensor, a plain GELU FFN, biases everywhere. Hugging
+// Face files store linear weights as [in_features, out_features].
 #include <array>
 
 #include "model/architectures.h"
@@ -49,7 +49,8 @@ void read_gpt2(ConfigReader& config, DecoderSpec& spec, WeightLayout& layout) {
   }
   if (!config.flag_or({"scale_attn_weights", ""}, true) ||
       config.flag_or({"scale_attn_by_inverse_layer_idx", ""}, false))
-    config.reject(ErrorCode::unsupported, "only attention scaled by the square root of the head size is supported");
+    config.reject(ErrorCode::unsupported,
+                  "only attention scaled by the square root of the head size is supported");
   layout.names = &kNames;
   layout.is_tied = config.flag_or({"tie_word_embeddings", ""}, true);
   layout.qkv_bias = Presence::yes;

@@ -11,7 +11,8 @@ namespace pagoda {
 void read_llama(ConfigReader& config, DecoderSpec& spec, WeightLayout& layout) {
   read_dimensions(config, {}, {}, spec);
   read_norm(config, NormKind::rms, {"rms_norm_eps", "attention.layer_norm_rms_epsilon"}, spec);
-  read_ffn(config, {"intermediate_size", "feed_forward_length"}, {"hidden_act", ""}, Activation::Kind::silu, spec);
+  read_ffn(config, {"intermediate_size", "feed_forward_length"}, {"hidden_act", ""}, Activation::Kind::silu,
+           spec);
   spec.ropes = {read_rope(config, spec)};
   const auto bias = [&](std::string_view flag) {
     if (config.is_gguf()) return Presence::if_stored;

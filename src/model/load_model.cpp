@@ -16,17 +16,18 @@ namespace {
 
 // Buffers that old files carry beside the weights, and the copy of a tied output projection.
 bool is_known_extra(std::string_view name) {
-  constexpr std::array<std::string_view, 4> kSuffixes = {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias",
-                                                         "lm_head.weight"};
-  return std::any_of(kSuffixes.begin(), kSuffixes.end(), [&](std::string_view end) { return name.ends_with(end); });
+  constexpr std::array<std::string_view, 4> kSuffixes = {"rotary_emb.inv_freq", ".attn.bias",
+                                                         ".attn.masked_bias", "lm_head.weight"};
+  return std::any_of(kSuffixes.begin(), kSuffixes.end(),
+                     [&](std::string_view end) { return name.ends_with(end); });
 }
 
 void warn_of_unused(const ModelFile& file, const WeightPlan& plan) {
   std::vector<std::string> unused = plan.unused_tensors();
   std::erase_if(unused, is_known_extra);
   if (unused.empty()) return;
-  PAGODA_WARN("{}: {} tensors are not used, such as '{}'; the results may be wrong", file.path(), unused.size(),
-              unused.front());
+  PAGODA_WARN("{}: {} tensors are not used, such as '{}'; the results may be wrong", file.path(),
+              unused.size(), unused.front());
 }
 
 // Sums over the linear layers.
@@ -39,16 +40,19 @@ struct LinearTotals {
   void add(const LinearWeight& linear) {
     if (!linear.exists()) return;
     const PackedWeight& matrix = linear.matrix;
-    packed_bytes += static_cast<uint64_t>(matrix.num_groups()) * packed_group_bytes(matrix.dtype, matrix.num_cols);
+    packed_bytes +=
+        static_cast<uint64_t>(matrix.num_groups()) * packed_group_bytes(matrix.dtype, matrix.num_cols);
     macs += static_cast<uint64_t>(matrix.num_rows) * static_cast<uint64_t>(matrix.num_cols);
     all_float = all_float && is_float(matrix.dtype);
     formats.add(linear);
   }
   void add(const DecoderLayerWeights& layer) {
     const AttentionWeights& attention = layer.attention;
-    for (const LinearWeight* linear : {&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj})
+    for (const LinearWeight* linear :
+         {&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj})
       add(*linear);
-    for (const LinearWeight* linear : {&layer.ffn.gate_proj, &layer.ffn.up_proj, &layer.ffn.down_proj}) add(*linear);
+    for (const LinearWeight* linear : {&layer.ffn.gate_proj, &layer.ffn.up_proj, &layer.ffn.down_proj})
+      add(*linear);
   }
 };
 
@@ -70,7 +74,8 @@ KvShape kv_shape(const DecoderSpec& spec, KvType type, bool all_float) {
 Status check_quantization(ConfigReader& config) {
   if (!config.is_gguf() && config.has({"quantization_config", ""}))
     return fail(ErrorCode::unsupported,
-                "{}: the weights are quantised in a Hugging Face format (quantization_config); use the original model "
+                "{}: the weights are quantised in a Hugging Face format (quantization_config); use the "
+                "original model "
                 "or a GGUF file",
                 config.file().path());
   return {};
@@ -98,7 +103,8 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}));
   DecoderOuterWeights outer = weights.outer;
   if (!outer.token_embedding.exists())
-    outer.token_embedding = {outer.head.matrix.dtype, spec.vocab_size, spec.hidden_size, nullptr, outer.head.matrix};
+    outer.token_embedding = {outer.head.matrix.dtype, spec.vocab_size, spec.hidden_size, nullptr,
+                             outer.head.matrix};
 
   LinearTotals totals;
   for (const DecoderLayerWeights& layer : weights.layers) totals.add(layer);

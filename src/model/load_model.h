@@ -12,20 +12,23 @@
 namespace pagoda {
 
 enum class KvType {
-  automatic,  // f32 where all linear weights are floating point (full precision asks for full precision), else bf16
+  automatic,  // f32 where all linear weights are floating point (full precision asks for full precision),
+              // else bf16
   f32,
   bf16,
 };
 
 struct LoadOptions {
   KvType kv_type = KvType::automatic;
-  uint64_t max_weight_bytes = UINT64_MAX;          // out_of_memory, naming both sizes, if the packed weights need more
+  uint64_t max_weight_bytes =
+      UINT64_MAX;  // out_of_memory, naming both sizes, if the packed weights need more
   void (*progress)(void* context, double fraction) = nullptr;  // 0 … 1 while weights are packed
   void* progress_context = nullptr;
 };
 
-// Reads the configuration, packs the weights on all threads of the pool and builds the model. An unknown architecture
-// is `unsupported` and names the known ones; a missing or misshapen tensor is `corrupt` and names it.
+// Reads the configuration, packs the weights on all threads of the pool and builds the model. An unknown
+// architecture is `unsupported` and names the known ones; a missing or misshapen tensor is `corrupt` and
+// names it.
 Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels& kernels, ThreadPool& pool,
                                           const LoadOptions& options);
 

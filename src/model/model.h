@@ -1,4 +1,5 @@
-// What the engine knows of a model: it turns a batch of tokens into rows of logits, reading and writing paged KV.
+// What the engine knows of a model: it turns a batch of tokens into rows of logits, reading and writing paged
+// KV.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +17,16 @@ namespace pagoda {
 struct SequenceSlice {
   int32_t token_begin = 0;
   int32_t num_tokens = 0;
-  int64_t first_position = 0;             // = tokens already in the cache
-  std::span<const PageId> page_table;     // covers first_position + num_tokens positions
+  int64_t first_position = 0;          // = tokens already in the cache
+  std::span<const PageId> page_table;  // covers first_position + num_tokens positions
 };
 
 // One step's work as flat arrays. There is no phase: a decode is one token, a prefill chunk several.
 struct ForwardBatch {
-  std::span<const int32_t> token_ids;      // [num_tokens], each in [0, vocab_size)
-  std::span<const int32_t> positions;      // [num_tokens]
+  std::span<const int32_t> token_ids;        // [num_tokens], each in [0, vocab_size)
+  std::span<const int32_t> positions;        // [num_tokens]
   std::span<const SequenceSlice> sequences;  // in order, covering all tokens
-  std::span<const int32_t> logits_rows;    // ascending indices of tokens whose logits are wanted; may be empty
+  std::span<const int32_t> logits_rows;  // ascending indices of tokens whose logits are wanted; may be empty
 };
 
 // Everything a forward pass may touch beside the batch and its own weights.
@@ -49,13 +50,13 @@ struct ModelInfo {
   std::string architecture;  // "llama", "qwen2", …
   std::string name;          // as the file calls it; may be empty
   int64_t vocab_size = 0;
-  int64_t max_context = 0;   // positions that the model was made for
+  int64_t max_context = 0;  // positions that the model was made for
   int64_t num_parameters = 0;
-  KvShape kv_shape;          // with the dtype chosen for the cache
-  uint64_t weight_bytes = 0;         // packed, in memory
-  uint64_t bytes_per_token = 0;      // weight bytes that one decoded token reads
-  uint64_t macs_per_token = 0;       // multiply-adds of the linear layers without the vocabulary projection
-  uint64_t head_macs = 0;            // multiply-adds of one row of the vocabulary projection
+  KvShape kv_shape;              // with the dtype chosen for the cache
+  uint64_t weight_bytes = 0;     // packed, in memory
+  uint64_t bytes_per_token = 0;  // weight bytes that one decoded token reads
+  uint64_t macs_per_token = 0;   // multiply-adds of the linear layers without the vocabulary projection
+  uint64_t head_macs = 0;        // multiply-adds of one row of the vocabulary projection
 };
 
 class Model {
@@ -65,7 +66,8 @@ class Model {
   virtual size_t workspace_bytes(const BatchLimits& limits) const = 0;
   // Appends K and V of all tokens to their pages and writes logits[i * vocab_size ...] for logits_rows[i].
   // A row's bits depend only on the tokens before it in its own sequence. Allocates nothing.
-  virtual void forward(const ForwardBatch& batch, ForwardContext& context, std::span<float> logits) noexcept = 0;
+  virtual void forward(const ForwardBatch& batch, ForwardContext& context,
+                       std::span<float> logits) noexcept = 0;
 };
 
 }  // namespace pagoda

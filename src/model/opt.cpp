@@ -39,9 +39,11 @@ void read_opt(ConfigReader& config, DecoderSpec& spec, WeightLayout& layout) {
   if (!config.flag_or({"do_layer_norm_before", ""}, true) ||
       config.flag_or({"_remove_final_layer_norm", ""}, false) ||
       !config.flag_or({"layer_norm_elementwise_affine", ""}, true))
-    config.reject(ErrorCode::unsupported, "only norms with weights before each block and at the end are supported");
+    config.reject(ErrorCode::unsupported,
+                  "only norms with weights before each block and at the end are supported");
   if (config.count_or({"word_embed_proj_dim", ""}, kMaxHiddenSize, spec.hidden_size) != spec.hidden_size)
-    config.reject(ErrorCode::unsupported, "embeddings of another size than the hidden state are not supported");
+    config.reject(ErrorCode::unsupported,
+                  "embeddings of another size than the hidden state are not supported");
   spec.embedding.position_offset = kPositionOffset;
   const Presence bias = config.flag_or({"enable_bias", ""}, true) ? Presence::yes : Presence::no;
   layout.names = &kNames;

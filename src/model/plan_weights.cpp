@@ -62,7 +62,8 @@ Status Planner::add_linear(TensorName name, const LinearShape& shape, Presence b
                          .num_cols = shape.num_cols,
                          .rows = shape.rows,
                          .storage = layout_.storage};
-  if (bias == Presence::no || (bias == Presence::if_stored && file_.find(source.bias) == nullptr)) source.bias.clear();
+  if (bias == Presence::no || (bias == Presence::if_stored && file_.find(source.bias) == nullptr))
+    source.bias.clear();
   return plan_.add_linear(source, target);
 }
 
@@ -102,8 +103,8 @@ Status Planner::plan_outer(DecoderOuterWeights& outer) {
                                      spec_.hidden_size, outer.position_embedding));
   }
   if (is_gguf() && !spec_.ropes.empty() && file_.find(kGgufRopeFactors) != nullptr)
-    PAGODA_TRY_STATUS(plan_.add_vector({std::string(kGgufRopeFactors), spec_.ropes[0].rotary_dim / 2, {}, 0.0f},
-                                       outer.rope_factors));
+    PAGODA_TRY_STATUS(plan_.add_vector(
+        {std::string(kGgufRopeFactors), spec_.ropes[0].rotary_dim / 2, {}, 0.0f}, outer.rope_factors));
   return add_norm(outer_name(names_.final_norm), spec_.hidden_size, outer.final_norm);
 }
 
@@ -123,7 +124,8 @@ Status Planner::plan_attention(AttentionWeights& attention) {
     PAGODA_TRY_STATUS(add_linear(names_.qkv_proj, part(q_size + kv_size, kv_size), bias, attention.v_proj));
   } else {
     RowSelection rotary;
-    if (layout_.has_paired_qk) rotary = {.head_dim = spec_.attention.head_dim, .rotary_dim = spec_.ropes[0].rotary_dim};
+    if (layout_.has_paired_qk)
+      rotary = {.head_dim = spec_.attention.head_dim, .rotary_dim = spec_.ropes[0].rotary_dim};
     PAGODA_TRY_STATUS(add_linear(names_.q_proj, {q_size, hidden_size, rotary}, bias, attention.q_proj));
     PAGODA_TRY_STATUS(add_linear(names_.k_proj, {kv_size, hidden_size, rotary}, bias, attention.k_proj));
     PAGODA_TRY_STATUS(add_linear(names_.v_proj, {kv_size, hidden_size}, bias, attention.v_proj));
@@ -153,12 +155,13 @@ Status Planner::plan_layer(size_t index, DecoderLayerWeights& layer) {
 
 }  // namespace
 
-Status plan_weights(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout, WeightPlan& plan,
-                    DecoderWeights& weights) {
+Status plan_weights(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout,
+                    WeightPlan& plan, DecoderWeights& weights) {
   Planner planner(file, spec, layout, plan);
   PAGODA_TRY_STATUS(planner.plan_outer(weights.outer));
   weights.layers.resize(spec.layers.size());
-  for (size_t i = 0; i < weights.layers.size(); ++i) PAGODA_TRY_STATUS(planner.plan_layer(i, weights.layers[i]));
+  for (size_t i = 0; i < weights.layers.size(); ++i)
+    PAGODA_TRY_STATUS(planner.plan_layer(i, weights.layers[i]));
   return {};
 }
 

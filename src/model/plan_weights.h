@@ -16,9 +16,9 @@ struct DecoderWeights {
   std::vector<DecoderLayerWeights> layers;
 };
 
-// `weights` is filled when the plan is loaded and must not move until then. A missing or misshapen tensor is `corrupt`
-// and named.
-Status plan_weights(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout, WeightPlan& plan,
-                    DecoderWeights& weights);
+// `weights` is filled when the plan is loaded and must not move until then. A missing or misshapen tensor is
+// `corrupt` and named.
+Status plan_weights(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout,
+                    WeightPlan& plan, DecoderWeights& weights);
 
 }  // namespace pagoda

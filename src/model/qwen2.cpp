@@ -26,7 +26,8 @@ void read_windows(ConfigReader& config, DecoderSpec& spec) {
 void read_qwen2(ConfigReader& config, DecoderSpec& spec, WeightLayout& layout) {
   read_dimensions(config, {}, {}, spec);
   read_norm(config, NormKind::rms, {"rms_norm_eps", "attention.layer_norm_rms_epsilon"}, spec);
-  read_ffn(config, {"intermediate_size", "feed_forward_length"}, {"hidden_act", ""}, Activation::Kind::silu, spec);
+  read_ffn(config, {"intermediate_size", "feed_forward_length"}, {"hidden_act", ""}, Activation::Kind::silu,
+           spec);
   spec.ropes = {read_rope(config, spec)};
   read_windows(config, spec);
   layout.names = &kLlamaNames;

@@ -9,7 +9,8 @@
 
 namespace pagoda {
 
-// Upper bounds of what a configuration may ask for. They only keep sizes from overflowing; tensors decide the rest.
+// Upper bounds of what a configuration may ask for. They only keep sizes from overflowing; tensors decide the
+// rest.
 inline constexpr int64_t kMaxVocabSize = int64_t{1} << 24;
 inline constexpr int64_t kMaxHiddenSize = int64_t{1} << 18;
 inline constexpr int64_t kMaxIntermediateSize = int64_t{1} << 20;
@@ -35,8 +36,8 @@ struct DimensionDefaults {
   int64_t max_context = 0;
 };
 
-// Vocabulary, hidden size, layers, heads, context and the attention's usual scale. GGUF: the vocabulary is as large as
-// the embedding.
+// Vocabulary, hidden size, layers, heads, context and the attention's usual scale. GGUF: the vocabulary is as
+// large as the embedding.
 void read_dimensions(ConfigReader& config, const DimensionKeys& keys, const DimensionDefaults& defaults,
                      DecoderSpec& spec);
 
@@ -47,8 +48,8 @@ void read_norm(ConfigReader& config, NormKind kind, ConfigKey eps, DecoderSpec& 
 void read_ffn(ConfigReader& config, ConfigKey intermediate_size, ConfigKey activation,
               Activation::Kind gguf_activation, DecoderSpec& spec);
 
-// Rotary embedding. hf_layer_type: the member of rope_parameters in files that hold one per kind of layer. Unknown
-// scalings are `unsupported`.
+// Rotary embedding. hf_layer_type: the member of rope_parameters in files that hold one per kind of layer.
+// Unknown scalings are `unsupported`.
 RopeSpec read_rope(ConfigReader& config, const DecoderSpec& spec, std::string_view hf_layer_type = "");
 
 }  // namespace pagoda

@@ -1,4 +1,5 @@
-// The input rows of linear layers, in each format that some layer reads: quantised once, shared by all that need it.
+// The input rows of linear layers, in each format that some layer reads: quantised once, shared by all that
+// need it.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace pagoda {
 
 class FormatSet {
  public:
-  static constexpr std::array kAll = {ActivationFormat::f32, ActivationFormat::q8_32, ActivationFormat::q8_256};
+  static constexpr std::array kAll = {ActivationFormat::f32, ActivationFormat::q8_32,
+                                      ActivationFormat::q8_256};
 
   void add(const LinearWeight& linear) {
     if (linear.exists()) mask_ |= bit(activation_format(linear.matrix.dtype));
@@ -36,10 +38,12 @@ class ActivationRows {
     ActivationRows rows;
     for (const ActivationFormat format : FormatSet::kAll) {
       if (!formats.has(format)) continue;
-      // Columns are whole blocks for some layers only, and padding does not grow steadily: take the next block's end.
+      // Columns are whole blocks for some layers only, and padding does not grow steadily: take the next
+      // block's end.
       const int64_t cols = (max_cols + 255) / 256 * 256;
       const size_t row_bytes = activation_row_bytes(format, cols) + 64;
-      rows.memory_[static_cast<size_t>(format)] = source.template take<std::byte>(static_cast<size_t>(max_rows) * row_bytes);
+      rows.memory_[static_cast<size_t>(format)] =
+          source.template take<std::byte>(static_cast<size_t>(max_rows) * row_bytes);
     }
     return rows;
   }
@@ -47,20 +51,22 @@ class ActivationRows {
   // Rows of the current input: activation_row_bytes(format, num_cols) apart.
   std::byte* data(ActivationFormat format) const { return memory_[static_cast<size_t>(format)].data(); }
 
-  // Writes row i, i in [0, num_rows), from produce(i, worker): a pointer to num_cols floats, which may be scratch of
-  // that worker and is read at once.
+  // Writes row i, i in [0, num_rows), from produce(i, worker): a pointer to num_cols floats, which may be
+  // scratch of that worker and is read at once.
   template <class Produce>
-  void quantize(ThreadPool& pool, const Kernels& kernels, FormatSet formats, int64_t num_rows, int64_t num_cols,
-                Produce&& produce) const {
-    pool.parallel_for(static_cast<size_t>(num_rows), row_grain(num_cols), [&](size_t begin, size_t end, int worker) {
-      for (size_t row = begin; row < end; ++row) {
-        const float* x = produce(static_cast<int64_t>(row), worker);
-        for (const ActivationFormat format : FormatSet::kAll) {
-          if (!formats.has(format)) continue;
-          kernels.linear.quantize(format, x, num_cols, data(format) + row * activation_row_bytes(format, num_cols));
-        }
-      }
-    });
+  void quantize(ThreadPool& pool, const Kernels& kernels, FormatSet formats, int64_t num_rows,
+                int64_t num_cols, Produce&& produce) const {
+    pool.parallel_for(
+        static_cast<size_t>(num_rows), row_grain(num_cols), [&](size_t begin, size_t end, int worker) {
+          for (size_t row = begin; row < end; ++row) {
+            const float* x = produce(static_cast<int64_t>(row), worker);
+            for (const ActivationFormat format : FormatSet::kAll) {
+              if (!formats.has(format)) continue;
+              kernels.linear.quantize(format, x, num_cols,
+                                      data(format) + row * activation_row_bytes(format, num_cols));
+            }
+          }
+        });
   }
 
   // Rows of elementwise work that are worth waking another thread for.

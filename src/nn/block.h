@@ -1,4 +1,5 @@
-// The two ends of a block (attention or FFN): from the residual stream to quantised, normalised rows and back.
+// The two ends of a block (attention or FFN): from the residual stream to quantised, normalised rows and
+// back.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +11,11 @@
 namespace pagoda {
 
 // Normalises the residual rows and quantises them for linear layers of these formats.
-void read_residual(const Step& step, const NormSpec& spec, const NormWeight& norm, FormatSet formats) noexcept;
+void read_residual(const Step& step, const NormSpec& spec, const NormWeight& norm,
+                   FormatSet formats) noexcept;
 
-// Multiplies the current activations by the block's last linear layer and adds the result, normalised first where
-// post_norm exists, to the residual stream.
+// Multiplies the current activations by the block's last linear layer and adds the result, normalised first
+// where post_norm exists, to the residual stream.
 void add_to_residual(const Step& step, const LinearWeight& last, const NormSpec& spec,
                      const NormWeight& post_norm) noexcept;
 

@@ -10,7 +10,8 @@ void embed(const Step& step, const EmbeddingSpec& spec, const RowTable& tokens, 
                            for (size_t t = begin; t < end; ++t) {
                              float* row = residual_row(step, static_cast<int64_t>(t));
                              tokens.read_row(token_ids[t], {row, size});
-                             if (spec.scale != 1.0f) step.kernels.ops.scale(row, spec.scale, step.hidden_size);
+                             if (spec.scale != 1.0f)
+                               step.kernels.ops.scale(row, spec.scale, step.hidden_size);
                              if (!positions.exists()) continue;
                              const std::span<float> position = worker_row(step, worker);
                              positions.read_row(token_positions[t] + spec.position_offset, position);

@@ -14,7 +14,8 @@ struct EmbeddingSpec {
   int64_t position_offset = 0;  // learned positions: row of position 0
 };
 
-// residual[t] = scale * tokens[token_ids[t]] + positions[positions[t] + offset], the latter where the table exists.
+// residual[t] = scale * tokens[token_ids[t]] + positions[positions[t] + offset], the latter where the table
+// exists.
 void embed(const Step& step, const EmbeddingSpec& spec, const RowTable& tokens, const RowTable& positions,
            std::span<const int32_t> token_ids, std::span<const int32_t> token_positions) noexcept;
 

@@ -15,7 +15,9 @@ struct FfnSpec {
 };
 
 // Floats of Step::wide that a token needs.
-inline int64_t ffn_wide_floats(const FfnSpec& spec) { return 2 * spec.intermediate_size; }
+inline int64_t ffn_wide_floats(const FfnSpec& spec) {
+  return 2 * spec.intermediate_size;
+}
 
 // Reads the residual stream and adds the block's output to it.
 void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights) noexcept;

@@ -65,7 +65,8 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
       const ActivationFormat format = activation_format(matrix.dtype);
       LinearArgs args;
       args.weight = matrix;
-      args.activations = input.data(format) + static_cast<size_t>(first_token) * activation_row_bytes(format, matrix.num_cols);
+      args.activations = input.data(format) +
+                         static_cast<size_t>(first_token) * activation_row_bytes(format, matrix.num_cols);
       args.num_tokens = std::min(cut.tokens_per_run, num_tokens - first_token);
       args.bias = call.weight->bias;
       args.out = call.out + first_token * call.out_stride;
@@ -79,7 +80,8 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
                     [&](size_t begin, size_t end, int) {
                       for (auto item = static_cast<int64_t>(begin); item < static_cast<int64_t>(end);) {
                         const int64_t run = item / cut.num_groups;
-                        const int64_t run_end = std::min((run + 1) * cut.num_groups, static_cast<int64_t>(end));
+                        const int64_t run_end =
+                            std::min((run + 1) * cut.num_groups, static_cast<int64_t>(end));
                         compute(run, item - run * cut.num_groups, run_end - run * cut.num_groups);
                         item = run_end;
                       }

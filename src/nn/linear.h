@@ -18,8 +18,9 @@ struct LinearCall {
   Store store = Store::overwrite;
 };
 
-// Computes all calls (at most 4) for num_tokens rows of `input`, which holds the formats that they need. Work is cut in
-// whole groups of rows and, where those are few and tokens many, in runs of tokens; neither changes a bit.
+// Computes all calls (at most 4) for num_tokens rows of `input`, which holds the formats that they need. Work
+// is cut in whole groups of rows and, where those are few and tokens many, in runs of tokens; neither changes
+// a bit.
 void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows& input, int64_t num_tokens,
                  std::span<const LinearCall> calls) noexcept;
 

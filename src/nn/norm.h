@@ -16,10 +16,12 @@ struct NormSpec {
 };
 
 // out may be x.
-inline void normalize(const Kernels& kernels, const NormSpec& spec, const NormWeight& norm, const float* x, int64_t n,
-                      float* out) {
-  if (spec.kind == NormKind::rms) kernels.ops.rms_norm(x, norm.weight, n, spec.eps, 0.0f, out);
-  else kernels.ops.layer_norm(x, norm.weight, norm.bias, n, spec.eps, out);
+inline void normalize(const Kernels& kernels, const NormSpec& spec, const NormWeight& norm, const float* x,
+                      int64_t n, float* out) {
+  if (spec.kind == NormKind::rms)
+    kernels.ops.rms_norm(x, norm.weight, n, spec.eps, 0.0f, out);
+  else
+    kernels.ops.layer_norm(x, norm.weight, norm.bias, n, spec.eps, out);
 }
 
 }  // namespace pagoda

@@ -27,7 +27,8 @@ double yarn_dimension(const RopeSpec& spec, double rotations) {
 
 double scale_yarn(const RopeSpec& spec, int64_t i, double frequency) {
   const double low = std::max(std::floor(yarn_dimension(spec, spec.beta_fast)), 0.0);
-  double high = std::min(std::ceil(yarn_dimension(spec, spec.beta_slow)), static_cast<double>(spec.rotary_dim - 1));
+  double high =
+      std::min(std::ceil(yarn_dimension(spec, spec.beta_slow)), static_cast<double>(spec.rotary_dim - 1));
   if (low == high) high += 0.001;
   const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
   return frequency / spec.factor * ramp + frequency * (1.0 - ramp);
@@ -39,19 +40,27 @@ RopeFrequencies::RopeFrequencies(const RopeSpec& spec, std::span<const float> di
   const int64_t half = spec.rotary_dim / 2;
   inverse_.resize(static_cast<size_t>(half));
   for (int64_t i = 0; i < half; ++i) {
-    double frequency = std::pow(spec.base, -2.0 * static_cast<double>(i) / static_cast<double>(spec.rotary_dim));
+    double frequency =
+        std::pow(spec.base, -2.0 * static_cast<double>(i) / static_cast<double>(spec.rotary_dim));
     switch (spec.scaling) {
-      case RopeSpec::Scaling::none: break;
-      case RopeSpec::Scaling::linear: frequency /= spec.factor; break;
-      case RopeSpec::Scaling::llama3: frequency = scale_llama3(spec, frequency); break;
-      case RopeSpec::Scaling::yarn: frequency = scale_yarn(spec, i, frequency); break;
+      case RopeSpec::Scaling::none:
+        break;
+      case RopeSpec::Scaling::linear:
+        frequency /= spec.factor;
+        break;
+      case RopeSpec::Scaling::llama3:
+        frequency = scale_llama3(spec, frequency);
+        break;
+      case RopeSpec::Scaling::yarn:
+        frequency = scale_yarn(spec, i, frequency);
+        break;
     }
     if (!divisors.empty()) frequency /= static_cast<double>(divisors[static_cast<size_t>(i)]);
     inverse_[static_cast<size_t>(i)] = static_cast<float>(frequency);
   }
   if (spec.scaling == RopeSpec::Scaling::yarn)
     magnitude_ = static_cast<float>(spec.attention_factor != 0.0 ? spec.attention_factor
-                                                                  : 0.1 * std::log(spec.factor) + 1.0);
+                                                                 : 0.1 * std::log(spec.factor) + 1.0);
 }
 
 void RopeFrequencies::angles(int32_t position, float* cos, float* sin) const noexcept {

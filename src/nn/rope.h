@@ -1,5 +1,5 @@
-// Rotary position embedding (RoFormer, https://arxiv.org/abs/2104.09864): the frequencies of a model and the cosines
-// and sines of a batch. Pairs are halves (i, i + rotary_dim / 2).
+// Rotary position embedding (RoFormer, https://arxiv.org/abs/2104.09864): the frequencies of a model and the
+// cosines and sines of a batch. Pairs are halves (i, i + rotary_dim / 2).
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ struct RopeSpec {
 // Immutable after construction.
 class RopeFrequencies {
  public:
-  // `divisors`: [rotary_dim / 2] or empty; what each frequency is divided by (GGUF stores llama3's scaling like this).
+  // `divisors`: [rotary_dim / 2] or empty; what each frequency is divided by (GGUF stores llama3's scaling
+  // like this).
   RopeFrequencies(const RopeSpec& spec, std::span<const float> divisors);
 
   int64_t rotary_dim() const { return 2 * static_cast<int64_t>(inverse_.size()); }

@@ -15,11 +15,12 @@ struct Step {
   const Kernels& kernels;
   int64_t num_tokens = 0;
   int64_t hidden_size = 0;
-  std::span<float> residual;      // [num_tokens][hidden_size], the residual stream
-  std::span<float> block_output;  // the same shape; only where a block's output is normalised before it is added
-  std::span<float> wide;          // results of the linear layers inside a block
-  std::span<float> worker_rows;   // [num_threads][hidden_size]
-  ActivationRows activations;     // the input of the next linear layers
+  std::span<float> residual;  // [num_tokens][hidden_size], the residual stream
+  std::span<float>
+      block_output;       // the same shape; only where a block's output is normalised before it is added
+  std::span<float> wide;  // results of the linear layers inside a block
+  std::span<float> worker_rows;  // [num_threads][hidden_size]
+  ActivationRows activations;    // the input of the next linear layers
 };
 
 inline std::span<float> worker_row(const Step& step, int worker) {
@@ -27,6 +28,8 @@ inline std::span<float> worker_row(const Step& step, int worker) {
   return step.worker_rows.subspan(static_cast<size_t>(worker) * size, size);
 }
 
-inline float* residual_row(const Step& step, int64_t token) { return step.residual.data() + token * step.hidden_size; }
+inline float* residual_row(const Step& step, int64_t token) {
+  return step.residual.data() + token * step.hidden_size;
+}
 
 }  // namespace pagoda

@@ -1,4 +1,5 @@
-// Scratch memory of a forward pass: one buffer, sized at start, handed out in order and taken back as a whole.
+// Scratch memory of a forward pass: one buffer, sized at start, handed out in order and taken back as a
+// whole.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,9 @@ namespace pagoda {
 class Workspace {
  public:
   static constexpr size_t kAlignment = 64;
-  static constexpr size_t aligned(size_t num_bytes) { return (num_bytes + kAlignment - 1) / kAlignment * kAlignment; }
+  static constexpr size_t aligned(size_t num_bytes) {
+    return (num_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
 
   static Result<Workspace> create(size_t num_bytes) {
     PAGODA_TRY(AlignedBuffer buffer, AlignedBuffer::allocate(num_bytes));
@@ -24,7 +27,8 @@ class Workspace {
   template <class T>
   std::span<T> take(size_t count) {
     const size_t num_bytes = aligned(count * sizeof(T));
-    PAGODA_CHECK(used_ + num_bytes <= buffer_.size(), "workspace: {} + {} of {}", used_, num_bytes, buffer_.size());
+    PAGODA_CHECK(used_ + num_bytes <= buffer_.size(), "workspace: {} + {} of {}", used_, num_bytes,
+                 buffer_.size());
     T* start = reinterpret_cast<T*>(buffer_.data() + used_);
     used_ += num_bytes;
     return {start, count};

@@ -1,5 +1,5 @@
-// The weights of a decoder-only transformer as typed structs. Nothing here owns memory: everything points into the
-// buffer that WeightPlan::load returns.
+// The weights of a decoder-only transformer as typed structs. Nothing here owns memory: everything points
+// into the buffer that WeightPlan::load returns.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ struct LinearWeight {
   bool exists() const { return matrix.data != nullptr; }
 };
 
-// A table whose rows are read one at a time (token and position embeddings). Either rows as stored in the file, or the
-// packed matrix of a tied output projection, so that tied embeddings are held once.
+// A table whose rows are read one at a time (token and position embeddings). Either rows as stored in the
+// file, or the packed matrix of a tied output projection, so that tied embeddings are held once.
 struct RowTable {
   DType dtype = DType::f32;
   int64_t num_rows = 0;
@@ -45,7 +45,7 @@ struct AttentionWeights {
   LinearWeight k_proj;
   LinearWeight v_proj;
   LinearWeight o_proj;
-  NormWeight q_norm;     // [head_dim], where queries and keys are normalised per head
+  NormWeight q_norm;  // [head_dim], where queries and keys are normalised per head
   NormWeight k_norm;
   NormWeight post_norm;  // of the output, before it joins the residual stream; may not exist
 };

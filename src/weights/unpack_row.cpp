@@ -25,7 +25,8 @@ uint32_t load_word(const uint8_t* quants, int vector, int row) {
   return word;
 }
 
-// The eight words of 4 unsigned quants that 32 k of a row are packed from; the inverse of the table in linear_layout.h.
+// The eight words of 4 unsigned quants that 32 k of a row are packed from; the inverse of the table in
+// linear_layout.h.
 void unpack_words(int bits, const uint8_t* quants, int row, uint32_t (&o)[8]) {
   const auto v = [=](int vector) { return load_word(quants, vector, row); };
   switch (bits) {
@@ -74,7 +75,8 @@ void unpack_block(const PackedFormat& format, const uint8_t* block, int row, flo
         continue;
       }
       const int sub = (run * 32 + i) / format.sub_length;
-      const float scaled = d * static_cast<float>(static_cast<int8_t>(block[at.scales + sub * kRows + row]) * q);
+      const float scaled =
+          d * static_cast<float>(static_cast<int8_t>(block[at.scales + sub * kRows + row]) * q);
       if (format.has_min == 0) {
         out[i] = scaled;
         continue;
@@ -102,10 +104,12 @@ void unpack_row(const PackedWeight& weight, int64_t row, std::span<float> out) {
   PAGODA_CHECK(row >= 0 && row < weight.num_rows && out.size() == static_cast<size_t>(weight.num_cols),
                "row {} of {}, {} columns", row, weight.num_rows, out.size());
   const size_t group_bytes = packed_group_bytes(weight.dtype, weight.num_cols);
-  const auto* group = reinterpret_cast<const uint8_t*>(weight.data) + static_cast<size_t>(row / kRows) * group_bytes;
+  const auto* group =
+      reinterpret_cast<const uint8_t*>(weight.data) + static_cast<size_t>(row / kRows) * group_bytes;
   const auto lane = static_cast<int>(row % kRows);
   if (is_float(weight.dtype)) {
-    for (int64_t k = 0; k < weight.num_cols; ++k) out[static_cast<size_t>(k)] = plain_value(weight.dtype, group, k * kRows + lane);
+    for (int64_t k = 0; k < weight.num_cols; ++k)
+      out[static_cast<size_t>(k)] = plain_value(weight.dtype, group, k * kRows + lane);
     return;
   }
   const PackedFormat format = packed_format(weight.dtype);

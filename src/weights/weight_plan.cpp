@@ -16,8 +16,8 @@ constexpr size_t kGroupsPerChunk = 4;
 Status check_dtype(const NamedTensor& tensor, int64_t num_cols) {
   const DTypeInfo& type = info(tensor.view.dtype);
   if (num_cols % type.block_len != 0)
-    return fail(ErrorCode::corrupt, "tensor '{}': rows of {} are no whole number of {} blocks ({})", tensor.name,
-                num_cols, type.name, type.block_len);
+    return fail(ErrorCode::corrupt, "tensor '{}': rows of {} are no whole number of {} blocks ({})",
+                tensor.name, num_cols, type.name, type.block_len);
   return {};
 }
 
@@ -29,8 +29,8 @@ bool is_vector(const Shape& shape, int64_t size) {
 }
 
 // Gathers columns [first, first + 16) of a matrix stored by columns as rows of `num_cols` elements.
-void gather_columns(const TensorView& view, std::span<const int64_t, 16> columns, int64_t num_cols, size_t bytes,
-                    std::byte* out) {
+void gather_columns(const TensorView& view, std::span<const int64_t, 16> columns, int64_t num_cols,
+                    size_t bytes, std::byte* out) {
   for (int64_t k = 0; k < num_cols; ++k) {
     const std::byte* row = view.row(k).data();
     for (size_t r = 0; r < 16; ++r) {
@@ -55,7 +55,8 @@ int64_t RowSelection::stored_row(int64_t row) const {
 Result<const NamedTensor*> WeightPlan::find(const std::string& name) {
   const NamedTensor* tensor = file_->find(name);
   if (tensor == nullptr)
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' is missing; the file is incomplete or of another architecture",
+    return fail(ErrorCode::corrupt,
+                "{}: tensor '{}' is missing; the file is incomplete or of another architecture",
                 file_->path(), name);
   if (std::find(used_.begin(), used_.end(), tensor) == used_.end()) {
     used_.push_back(tensor);
@@ -73,9 +74,11 @@ uint64_t WeightPlan::reserve(uint64_t num_bytes) {
 Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) {
   PAGODA_TRY(const NamedTensor* tensor, find(source.weight));
   const TensorView& view = tensor->view;
-  const int64_t stored_rows = source.rows.num_stored_rows != 0 ? source.rows.num_stored_rows : source.num_rows;
+  const int64_t stored_rows =
+      source.rows.num_stored_rows != 0 ? source.rows.num_stored_rows : source.num_rows;
   const bool by_columns = source.storage == MatrixStorage::columns;
-  const Shape expected = by_columns ? Shape{2, {source.num_cols, stored_rows}} : Shape{2, {stored_rows, source.num_cols}};
+  const Shape expected =
+      by_columns ? Shape{2, {source.num_cols, stored_rows}} : Shape{2, {stored_rows, source.num_cols}};
   if (view.shape != expected)
     return fail(ErrorCode::corrupt, "{}: tensor '{}' has the shape {}, but the configuration asks for {}",
                 file_->path(), tensor->name, view.shape.to_string(), expected.to_string());
@@ -86,7 +89,8 @@ Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) 
   const auto num_groups = static_cast<uint64_t>((source.num_rows + kRowsPerGroup - 1) / kRowsPerGroup);
   const uint64_t offset = reserve(num_groups * packed_group_bytes(view.dtype, source.num_cols));
   target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr};
-  matrices_.push_back({tensor, source.num_rows, source.num_cols, source.rows, source.storage, offset, &target});
+  matrices_.push_back(
+      {tensor, source.num_rows, source.num_cols, source.rows, source.storage, offset, &target});
   if (source.bias.empty()) return {};
   return add_vector({source.bias, source.num_rows, source.rows, 0.0f}, target.bias);
 }
@@ -131,7 +135,8 @@ void WeightPlan::pack_matrix(const Matrix& matrix, ThreadPool& pool, std::byte* 
   const size_t group_bytes = packed_group_bytes(view.dtype, matrix.num_cols);
   const auto num_groups = static_cast<size_t>((matrix.num_rows + kRowsPerGroup - 1) / kRowsPerGroup);
   const bool by_columns = matrix.storage == MatrixStorage::columns;
-  const size_t gathered_row_bytes = by_columns ? row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols)) : 0;
+  const size_t gathered_row_bytes =
+      by_columns ? row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols)) : 0;
   pool.parallel_for(num_groups, kGroupsPerChunk, [&](size_t begin, size_t end, int) {
     std::vector<std::byte> gathered(16 * gathered_row_bytes);
     for (size_t group = begin; group < end; ++group) {

@@ -1,5 +1,5 @@
-// From names in a model file to packed weights in memory: first every wanted tensor is named and checked, then memory
-// of the exact size is taken once and filled by all threads.
+// From names in a model file to packed weights in memory: first every wanted tensor is named and checked,
+// then memory of the exact size is taken once and filled by all threads.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ namespace pagoda {
 struct RowSelection {
   int64_t first_row = 0;
   int64_t num_stored_rows = 0;  // of the whole tensor; 0: as many as the weight has
-  // Heads of which the first `rotary_dim` rows are stored as neighbouring pairs (0, d/2, 1, d/2 + 1, …) and wanted as
-  // halves. 0: as stored.
+  // Heads of which the first `rotary_dim` rows are stored as neighbouring pairs (0, d/2, 1, d/2 + 1, …) and
+  // wanted as halves. 0: as stored.
   int64_t head_dim = 0;
   int64_t rotary_dim = 0;
 
@@ -53,8 +53,8 @@ struct PackProgress {
   void* context = nullptr;
 };
 
-// Targets are filled by load() and must stay where they are until then. A missing tensor or one of another shape is
-// `corrupt` and named.
+// Targets are filled by load() and must stay where they are until then. A missing tensor or one of another
+// shape is `corrupt` and named.
 class WeightPlan {
  public:
   explicit WeightPlan(const ModelFile& file) : file_(&file) {}

@@ -1,5 +1,5 @@
-// Access to the weights of a layer while it is computed. The layer loop asks for one layer after another and cannot
-// tell whether they all lie in memory or come and go.
+// Access to the weights of a layer while it is computed. The layer loop asks for one layer after another and
+// cannot tell whether they all lie in memory or come and go.
 #pragma once
 
 #include <utility>
@@ -34,7 +34,8 @@ class WeightStore {
 
   virtual ~WeightStore() = default;
   virtual int num_layers() const = 0;
-  // Waits until the layer is readable. Called by one thread, the leases of a step in ascending order of layers.
+  // Waits until the layer is readable. Called by one thread, the leases of a step in ascending order of
+  // layers.
   virtual Lease acquire(int layer) noexcept = 0;
   // A hint that acquire(layer) will follow soon. Out of range is nothing to do.
   virtual void prefetch(int layer) noexcept = 0;

@@ -14,7 +14,8 @@
 
 namespace pagoda::testing {
 
-inline void expect_same_bits(std::span<const float> got, std::span<const float> want, const std::string& what) {
+inline void expect_same_bits(std::span<const float> got, std::span<const float> want,
+                             const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
   for (size_t i = 0; i < got.size(); ++i) {
     if (std::bit_cast<uint32_t>(got[i]) == std::bit_cast<uint32_t>(want[i])) continue;
@@ -31,6 +32,8 @@ inline std::vector<int32_t> made_up_ids(size_t count, int64_t vocab_size, uint64
   return ids;
 }
 
-inline Isa best_isa() { return available_isas(detect_cpu()).back(); }
+inline Isa best_isa() {
+  return available_isas(detect_cpu()).back();
+}
 
 }  // namespace pagoda::testing

@@ -1,4 +1,5 @@
-// A forward pass takes all its memory from the workspace, which is as large as workspace_bytes says and no larger.
+// A forward pass takes all its memory from the workspace, which is as large as workspace_bytes says and no
+// larger.
 #include <gtest/gtest.h>
 
 #include "model/bits.h"
@@ -16,8 +17,8 @@ TEST_P(ForwardAllocationTest, AllocatesNothing) {
   ThreadPool pool(2);
   const auto model = load(model_folder(GetParam()), best_isa(), pool);
   KvPool kv = value_of(KvPool::create(model->info().kv_shape, 2 * kTokens / kPageTokens));
-  Workspace workspace =
-      value_of(Workspace::create(model->workspace_bytes({kTokens, kSequences, kTokens, kTokens, pool.num_threads()})));
+  Workspace workspace = value_of(
+      Workspace::create(model->workspace_bytes({kTokens, kSequences, kTokens, kTokens, pool.num_threads()})));
   const std::vector<int32_t> ids = made_up_ids(kTokens, model->info().vocab_size, 3);
   std::vector<int32_t> positions(kTokens);
   std::vector<int32_t> rows(kTokens);

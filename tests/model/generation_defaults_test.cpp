@@ -51,7 +51,8 @@ class WrittenDefaults : public ::testing::Test {
 };
 
 TEST_F(WrittenDefaults, SettingsOutOfRangeAreIgnored) {
-  const auto defaults = read(R"({"eos_token_id": [7, -1, "x", 99999999999, 7], "temperature": -1, "top_p": 1.5,
+  const auto defaults =
+      read(R"({"eos_token_id": [7, -1, "x", 99999999999, 7], "temperature": -1, "top_p": 1.5,
                                  "top_k": 2.5, "repetition_penalty": "high"})");
   ASSERT_TRUE(defaults.has_value());
   EXPECT_EQ(defaults->end_ids, (Ids{1, 7}));

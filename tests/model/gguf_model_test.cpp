@@ -1,5 +1,6 @@
-// GGUF files written here from Hugging Face models, with the names, orders and keys that converters use, give the very
-// same logits: rotary pairs of q and k, transposed and fused weights, norms with 1 added, tied and separate heads.
+// GGUF files written here from Hugging Face models, with the names, orders and keys that converters use, give
+// the very same logits: rotary pairs of q and k, transposed and fused weights, norms with 1 added, tied and
+// separate heads.
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -56,11 +57,14 @@ constexpr Renaming kGpt2Names[] = {
 
 std::string rename(std::string name, std::span<const Renaming> table) {
   for (const Renaming& entry : table)
-    if (const size_t at = name.find(entry.from); at != std::string::npos) name.replace(at, entry.from.size(), entry.to);
+    if (const size_t at = name.find(entry.from); at != std::string::npos)
+      name.replace(at, entry.from.size(), entry.to);
   return name;
 }
 
-std::vector<std::byte> bytes_of(const TensorView& view) { return {view.data.begin(), view.data.end()}; }
+std::vector<std::byte> bytes_of(const TensorView& view) {
+  return {view.data.begin(), view.data.end()};
+}
 
 // Halves (i, i + d/2) of each head become neighbours.
 std::vector<std::byte> paired_rows(const TensorView& view, int64_t num_heads) {
@@ -116,7 +120,8 @@ class GgufTest : public ::testing::Test {
     gguf_.add(architecture + ".feed_forward_length", number("intermediate_size"));
     gguf_.add(architecture + ".attention.head_count", number("num_attention_heads"));
     gguf_.add(architecture + ".attention.head_count_kv", number("num_key_value_heads"));
-    gguf_.add(architecture + ".attention.layer_norm_rms_epsilon", config.at("rms_norm_eps").to_number<float>());
+    gguf_.add(architecture + ".attention.layer_norm_rms_epsilon",
+              config.at("rms_norm_eps").to_number<float>());
     gguf_.add(architecture + ".rope.freq_base", config.at("rope_theta").to_number<float>());
     if (config.contains("head_dim")) {
       gguf_.add(architecture + ".attention.key_length", number("head_dim"));
@@ -197,7 +202,8 @@ TEST_F(GgufTest, Llama3RopeFactors) {
   const std::vector<float> want = logits_of(model_folder(model));
   ASSERT_EQ(got.size(), want.size());
   double worst = 0.0;
-  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+  for (size_t i = 0; i < got.size(); ++i)
+    worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
   EXPECT_LT(worst, logits_tolerance(model_folder(model)));
 }
 
@@ -213,11 +219,12 @@ TEST_F(GgufTest, Gemma3) {
   json::object config = config_of("gemma3");
   add_dimensions("gemma3", config);
   gguf_.add("gemma3.attention.sliding_window", config.at("sliding_window").to_number<uint32_t>());
-  gguf_.add("gemma3.attention.sliding_window_pattern", config.at("sliding_window_pattern").to_number<uint32_t>());
+  gguf_.add("gemma3.attention.sliding_window_pattern",
+            config.at("sliding_window_pattern").to_number<uint32_t>());
   add_tensors("gemma3", [&](const std::string& name, const TensorView& view) {
     const bool is_norm = name.find("norm") != std::string::npos;
-    gguf_.add_tensor(rename(rename(name, kLlamaNames), kGemmaNorms), is_norm ? DType::f32 : view.dtype, view.shape,
-                     is_norm ? with_one_added(view) : bytes_of(view));
+    gguf_.add_tensor(rename(rename(name, kLlamaNames), kGemmaNorms), is_norm ? DType::f32 : view.dtype,
+                     view.shape, is_norm ? with_one_added(view) : bytes_of(view));
   });
   // GGUF files imply that queries are scaled by the head's size.
   config["query_pre_attn_scalar"] = config.at("head_dim");
@@ -238,7 +245,8 @@ TEST_F(GgufTest, Gpt2) {
   add_tensors("gpt2", [&](const std::string& name, const TensorView& view) {
     const bool is_linear = name.find(".c_") != std::string::npos && view.shape.rank == 2;
     const Shape shape = is_linear ? Shape{2, {view.shape[1], view.shape[0]}} : view.shape;
-    gguf_.add_tensor(rename(name, kGpt2Names), view.dtype, shape, is_linear ? transposed(view) : bytes_of(view));
+    gguf_.add_tensor(rename(name, kGpt2Names), view.dtype, shape,
+                     is_linear ? transposed(view) : bytes_of(view));
   });
   expect_same_bits(logits_of_gguf(), logits_of(model_folder("gpt2")), "gpt2");
 }

@@ -1,4 +1,5 @@
-// Logits of every position against a reference implementation, for every architecture, configuration style and ISA.
+// Logits of every position against a reference implementation, for every architecture, configuration style
+// and ISA.
 #include <cmath>
 #include <cstdio>
 
@@ -28,7 +29,8 @@ double worst_difference(std::span<const float> got, std::span<const float> want)
   return worst;
 }
 
-double check_prompt(Model& model, ThreadPool& pool, Isa isa, const GoldenFile& golden, const std::string& prompt) {
+double check_prompt(Model& model, ThreadPool& pool, Isa isa, const GoldenFile& golden,
+                    const std::string& prompt) {
   const std::vector<int32_t> ids = golden.ints(prompt + ".ids");
   const std::vector<int32_t> greedy_ids = golden.ints(prompt + ".greedy_ids");
   ModelRunner runner(model, pool, {.isa = isa});
@@ -57,15 +59,15 @@ TEST_P(GoldenTest, LogitsAndGreedyContinuation) {
       EXPECT_LE(difference, tolerance) << "prompt " << prompt;
       if (!(difference <= worst)) worst = difference;
     }
-    std::printf("%-12s %-14s %-7s worst error of logits %.1e, tolerance %.1e\n", GetParam().model, GetParam().config,
-                std::string(to_string(isa)).c_str(), worst, tolerance);
+    std::printf("%-12s %-14s %-7s worst error of logits %.1e, tolerance %.1e\n", GetParam().model,
+                GetParam().config, std::string(to_string(isa)).c_str(), worst, tolerance);
   }
 }
 
 std::vector<GoldenCase> golden_cases() {
   std::vector<GoldenCase> cases;
-  for (const char* model : {"llama_gqa", "llama_tied", "llama_bias", "llama3_rope", "llama_relu", "mistral", "qwen2",
-                            "qwen2_yarn", "gemma3", "gpt2", "opt"})
+  for (const char* model : {"llama_gqa", "llama_tied", "llama_bias", "llama3_rope", "llama_relu", "mistral",
+                            "qwen2", "qwen2_yarn", "gemma3", "gpt2", "opt"})
     for (const char* config : {"config.json", "config.v5.json"}) cases.push_back({model, config});
   return cases;
 }

@@ -1,4 +1,5 @@
-// What must not change a bit of any logit: chunks, batch mates, threads, instruction sets, the order of pages.
+// What must not change a bit of any logit: chunks, batch mates, threads, instruction sets, the order of
+// pages.
 #include <gtest/gtest.h>
 
 #include "model/bits.h"
@@ -20,7 +21,8 @@ class IdentityTest : public ::testing::TestWithParam<const char*> {
     reference_ = run(*model_, one_thread_, {.isa = best_isa()}, ids_.size());
   }
 
-  std::vector<float> run(Model& model, ThreadPool& pool, const ModelRunner::Options& options, size_t chunk) const {
+  std::vector<float> run(Model& model, ThreadPool& pool, const ModelRunner::Options& options,
+                         size_t chunk) const {
     return ModelRunner(model, pool, options).run(ids_, chunk);
   }
 
@@ -33,12 +35,14 @@ class IdentityTest : public ::testing::TestWithParam<const char*> {
 
 TEST_P(IdentityTest, Chunks) {
   for (const size_t chunk : {1, 7, 16})
-    expect_same_bits(run(*model_, one_thread_, {.isa = best_isa()}, chunk), reference_, fmt::format("chunks of {}", chunk));
+    expect_same_bits(run(*model_, one_thread_, {.isa = best_isa()}, chunk), reference_,
+                     fmt::format("chunks of {}", chunk));
 }
 
 TEST_P(IdentityTest, Threads) {
   for (const size_t chunk : {size_t{1}, ids_.size()})
-    expect_same_bits(run(*model_, two_threads_, {.isa = best_isa()}, chunk), reference_, fmt::format("chunks of {}", chunk));
+    expect_same_bits(run(*model_, two_threads_, {.isa = best_isa()}, chunk), reference_,
+                     fmt::format("chunks of {}", chunk));
 }
 
 TEST_P(IdentityTest, PageOrder) {
@@ -48,7 +52,8 @@ TEST_P(IdentityTest, PageOrder) {
 
 TEST_P(IdentityTest, InstructionSets) {
   for (const Isa isa : available_isas(detect_cpu()))
-    expect_same_bits(run(*model_, two_threads_, {.isa = isa}, ids_.size()), reference_, std::string(to_string(isa)));
+    expect_same_bits(run(*model_, two_threads_, {.isa = isa}, ids_.size()), reference_,
+                     std::string(to_string(isa)));
 }
 
 // Steps in which one sequence prefills in chunks while its mates decode or prefill chunks of other sizes.
@@ -105,7 +110,8 @@ TEST(LogitsRows, AnySubset) {
   }
 }
 
-// Beyond one attention segment threads share a token's context; models with and without a window, both cache types.
+// Beyond one attention segment threads share a token's context; models with and without a window, both cache
+// types.
 class LongContextTest : public ::testing::TestWithParam<std::tuple<const char*, KvType>> {};
 
 TEST_P(LongContextTest, ThreadsAndChunks) {

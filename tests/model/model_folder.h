@@ -25,7 +25,9 @@ T value_of(Result<T> result) {
   return std::move(*result);
 }
 
-inline std::string model_folder(const std::string& name) { return std::string(PAGODA_TEST_DATA) + "/models/" + name; }
+inline std::string model_folder(const std::string& name) {
+  return std::string(PAGODA_TEST_DATA) + "/models/" + name;
+}
 
 // Removed at the end.
 class TempFolder {

@@ -1,4 +1,5 @@
-// Drives a model over the paged cache in every way that must not change a bit: chunks, batches, threads, page orders.
+// Drives a model over the paged cache in every way that must not change a bit: chunks, batches, threads, page
+// orders.
 #pragma once
 
 #include <algorithm>
@@ -79,7 +80,8 @@ class ModelRunner {
   std::vector<float> run(std::span<const int32_t> ids, size_t chunk, int32_t sequence = 0) {
     std::vector<float> logits;
     for (size_t begin = 0; begin < ids.size(); begin += chunk) {
-      const std::vector<float> part = step({{sequence, ids.subspan(begin, std::min(chunk, ids.size() - begin))}});
+      const std::vector<float> part =
+          step({{sequence, ids.subspan(begin, std::min(chunk, ids.size() - begin))}});
       logits.insert(logits.end(), part.begin(), part.end());
     }
     return logits;

@@ -1,5 +1,6 @@
-// Real models in GGUF files of the folder $PAGODA_MODELS against a reference that computes in f32 throughout. Ours
-// rounds activations to int8 and the cache to bf16: bounds as the reference itself loses in that arithmetic.
+// Real models in GGUF files of the folder $PAGODA_MODELS against a reference that computes in f32 throughout.
+// Ours rounds activations to int8 and the cache to bf16: bounds as the reference itself loses in that
+// arithmetic.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -74,7 +75,8 @@ TEST_P(RealModelTest, PerplexityAndLogProbabilities) {
     const size_t count = std::min<size_t>(kChunk, ids.size() - 1 - begin);
     const std::vector<float> logits = runner.step({{0, std::span(ids).subspan(begin, count)}});
     for (size_t i = 0; i < count; ++i) {
-      const double got = log_probability(std::span(logits).subspan(i * vocab_size, vocab_size), ids[begin + i + 1]);
+      const double got =
+          log_probability(std::span(logits).subspan(i * vocab_size, vocab_size), ids[begin + i + 1]);
       got_sum += got;
       want_sum += want[begin + i];
       difference += std::abs(got - want[begin + i]);
@@ -83,8 +85,8 @@ TEST_P(RealModelTest, PerplexityAndLogProbabilities) {
   const auto count = static_cast<double>(ids.size() - 1);
   const double got_perplexity = std::exp(-got_sum / count);
   const double want_perplexity = std::exp(-want_sum / count);
-  std::printf("%s: perplexity %.3f, reference %.3f; mean difference of log probabilities %.3f\n", GetParam().name,
-              got_perplexity, want_perplexity, difference / count);
+  std::printf("%s: perplexity %.3f, reference %.3f; mean difference of log probabilities %.3f\n",
+              GetParam().name, got_perplexity, want_perplexity, difference / count);
   EXPECT_LT(std::abs(got_perplexity / want_perplexity - 1.0), kMaxPerplexityChange);
   EXPECT_LT(difference / count, kMaxMeanDifference);
 }
@@ -118,7 +120,8 @@ TEST_P(RealModelTest, Identities) {
   ThreadPool one_thread(1);
   const std::vector<float> reference = ModelRunner(*model_, one_thread, options()).run(prompt, kTokens);
   for (const size_t chunk : {1, 7})
-    expect_same_bits(ModelRunner(*model_, pool_, options()).run(prompt, chunk), reference, fmt::format("chunks of {}", chunk));
+    expect_same_bits(ModelRunner(*model_, pool_, options()).run(prompt, chunk), reference,
+                     fmt::format("chunks of {}", chunk));
 
   ModelRunner::Options batch = options();
   batch.num_sequences = 3;

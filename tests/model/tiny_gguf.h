@@ -14,7 +14,9 @@ namespace pagoda::testing {
 
 class TinyGguf {
  public:
-  void add(std::string_view key, const std::string& value) { put_key(key, kString), put_string(metadata_, value); }
+  void add(std::string_view key, const std::string& value) {
+    put_key(key, kString), put_string(metadata_, value);
+  }
   void add(std::string_view key, uint32_t value) { put_key(key, kU32), put(metadata_, value); }
   void add(std::string_view key, float value) { put_key(key, kF32), put(metadata_, value); }
   void add(std::string_view key, const std::vector<std::string>& values) {
@@ -25,7 +27,8 @@ class TinyGguf {
     put_key(key, kArray), put(metadata_, uint32_t{kI32}), put(metadata_, uint64_t{values.size()});
     for (const int32_t value : values) put(metadata_, value);
   }
-  void add_tensor(std::string_view name, DType dtype, const Shape& shape, const std::vector<std::byte>& bytes) {
+  void add_tensor(std::string_view name, DType dtype, const Shape& shape,
+                  const std::vector<std::byte>& bytes) {
     put_string(tensors_, name);
     put(tensors_, static_cast<uint32_t>(shape.rank));
     for (int axis = shape.rank - 1; axis >= 0; --axis) put(tensors_, static_cast<uint64_t>(shape[axis]));

@@ -26,7 +26,8 @@ class MadeUpLinear {
     for (size_t group = 0; group < num_groups; ++group) {
       std::array<const std::byte*, 16> rows = {};
       for (size_t r = 0; r < 16; ++r)
-        if (group * 16 + r < static_cast<size_t>(num_rows)) rows[r] = stored.data() + (group * 16 + r) * stored_bytes;
+        if (group * 16 + r < static_cast<size_t>(num_rows))
+          rows[r] = stored.data() + (group * 16 + r) * stored_bytes;
       pack_group(dtype, rows, num_cols, packed_.data() + group * group_bytes);
     }
     weight_.matrix.data = packed_.data();

@@ -61,7 +61,8 @@ TEST(Rope, Llama3KeepsHighAndDividesLowFrequencies) {
 }
 
 TEST(Rope, YarnStretchesVectors) {
-  const RopeSpec spec = {.rotary_dim = 8, .scaling = RopeSpec::Scaling::yarn, .factor = 4.0, .original_max_context = 40.0};
+  const RopeSpec spec = {
+      .rotary_dim = 8, .scaling = RopeSpec::Scaling::yarn, .factor = 4.0, .original_max_context = 40.0};
   const Angles angles = angles_of(spec, 0);
   for (const float cos : angles.cos) EXPECT_NEAR(cos, 0.1 * std::log(4.0) + 1.0, 1e-6);
   RopeSpec given = spec;

@@ -82,8 +82,9 @@ void expect_same_bits(std::span<const float> got, std::span<const float> want) {
     ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(want[i])) << "element " << i;
 }
 
-constexpr DType kAllTypes[] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,
-                               DType::q8_0, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl};
+constexpr DType kAllTypes[] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0,  DType::q4_1,
+                               DType::q5_0, DType::q5_1, DType::q8_0, DType::q2_k,  DType::q3_k,
+                               DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl};
 
 class EveryType : public ::testing::TestWithParam<DType> {};
 
@@ -211,8 +212,8 @@ TEST_F(WeightPlanTest, NamesWhatIsMissingOrMisshapen) {
 TEST_F(WeightPlanTest, QuantisedColumnsAreRefused) {
   file_.add("w", DType::q8_0, {2, {32, 64}}, random_rows(DType::q8_0, 32, 64, 1));
   LinearWeight linear;
-  const Status status =
-      plan_.add_linear({.weight = "w", .num_rows = 64, .num_cols = 32, .storage = MatrixStorage::columns}, linear);
+  const Status status = plan_.add_linear(
+      {.weight = "w", .num_rows = 64, .num_cols = 32, .storage = MatrixStorage::columns}, linear);
   ASSERT_FALSE(status.has_value());
   EXPECT_EQ(status.error().code, ErrorCode::unsupported);
 }

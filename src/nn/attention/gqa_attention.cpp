@@ -9,7 +9,8 @@ namespace pagoda {
 
 namespace {
 
-// Rows of Step::wide: queries, keys and values of a token side by side; the attention's output behind all of them.
+// Rows of Step::wide: queries, keys and values of a token side by side; the attention's output behind all of
+// them.
 struct Rows {
   float* qkv;
   int64_t qkv_stride;
@@ -22,7 +23,8 @@ struct Rows {
   float* q(int64_t token) const { return qkv + token * qkv_stride; }
 };
 
-void project_qkv(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights, const Rows& rows) {
+void project_qkv(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
+                 const Rows& rows) {
   FormatSet formats;
   formats.add(weights.q_proj);
   formats.add(weights.k_proj);
@@ -36,7 +38,8 @@ void project_qkv(const Step& step, const AttentionSpec& spec, const AttentionWei
   run_linears(step.pool, step.kernels, step.activations, step.num_tokens, calls);
 }
 
-void normalize_heads(const Step& step, const AttentionSpec& spec, const NormWeight& norm, float* x, int num_heads) {
+void normalize_heads(const Step& step, const AttentionSpec& spec, const NormWeight& norm, float* x,
+                     int num_heads) {
   if (!norm.exists()) return;
   for (int head = 0; head < num_heads; ++head, x += spec.head_dim)
     normalize(step.kernels, spec.norm, norm, x, spec.head_dim, x);
@@ -44,7 +47,8 @@ void normalize_heads(const Step& step, const AttentionSpec& spec, const NormWeig
 
 // Norms and rotation of queries and keys; keys and values go to their pages.
 void append_tokens(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
-                   const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv, const Rows& rows) {
+                   const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
+                   const Rows& rows) {
   const OpKernels& ops = step.kernels.ops;
   const int64_t half = angles.rotary_dim / 2;
   step.pool.parallel_for(
@@ -101,12 +105,14 @@ class Attention {
 
   bool fill(SegmentSplit& split) const {
     split.clear();
-    if (step_.num_tokens * spec_.num_kv_heads > SegmentSplit::max_pieces(step_.pool.num_threads())) return false;
+    if (step_.num_tokens * spec_.num_kv_heads > SegmentSplit::max_pieces(step_.pool.num_threads()))
+      return false;
     for (size_t index = 0; index < places_.sequences().size(); ++index) {
       const AttentionArgs args = args_of(static_cast<int32_t>(index), 0);
       for (int32_t token = 0; token < args.num_tokens; ++token)
         for (int32_t head = 0; head < spec_.num_kv_heads; ++head)
-          if (!split.add({static_cast<int32_t>(index), token, head}, segments_of(args, token).count)) return false;
+          if (!split.add({static_cast<int32_t>(index), token, head}, segments_of(args, token).count))
+            return false;
     }
     return true;
   }
@@ -137,8 +143,9 @@ void run_gqa_attention(const Step& step, const AttentionSpec& spec, const Attent
   Attention(step, spec, places, kv, rows).run(split);
   FormatSet formats;
   formats.add(weights.o_proj);
-  step.activations.quantize(step.pool, step.kernels, formats, step.num_tokens, spec.q_size(),
-                            [&](int64_t token, int) -> const float* { return rows.out + token * spec.q_size(); });
+  step.activations.quantize(
+      step.pool, step.kernels, formats, step.num_tokens, spec.q_size(),
+      [&](int64_t token, int) -> const float* { return rows.out + token * spec.q_size(); });
   add_to_residual(step, weights.o_proj, spec.norm, weights.post_norm);
 }
 

@@ -32,9 +32,12 @@ struct RotaryAngles {
 };
 
 // Floats of Step::wide that a token needs.
-inline int64_t attention_wide_floats(const AttentionSpec& spec) { return 2 * spec.q_size() + 2 * spec.kv_size(); }
+inline int64_t attention_wide_floats(const AttentionSpec& spec) {
+  return 2 * spec.q_size() + 2 * spec.kv_size();
+}
 
-// Reads the residual stream, appends K and V to the layer's pages and adds the block's output to the residual stream.
+// Reads the residual stream, appends K and V to the layer's pages and adds the block's output to the residual
+// stream.
 void run_gqa_attention(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
                        const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
                        SegmentSplit& split) noexcept;

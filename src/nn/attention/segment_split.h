@@ -1,4 +1,5 @@
-// Attention of few tokens over long contexts: threads share the segments of each token instead of whole tokens.
+// Attention of few tokens over long contexts: threads share the segments of each token instead of whole
+// tokens.
 #pragma once
 
 #include <algorithm>
@@ -23,16 +24,18 @@ class SegmentSplit {
  public:
   // More pieces than this keep all threads busy without being split.
   static int64_t max_pieces(int num_threads) { return int64_t{4} * num_threads; }
-  // Room for tokens at positions below `context`, from a Workspace or WorkspaceSizer. q_per_kv: query heads that share
-  // a KV head.
+  // Room for tokens at positions below `context`, from a Workspace or WorkspaceSizer. q_per_kv: query heads
+  // that share a KV head.
   template <class Source>
-  static SegmentSplit take(Source& source, int num_threads, int64_t context, int64_t q_per_kv, int64_t head_dim) {
+  static SegmentSplit take(Source& source, int num_threads, int64_t context, int64_t q_per_kv,
+                           int64_t head_dim) {
     SegmentSplit split;
     const int64_t pieces = max_pieces(num_threads);
     const int64_t segments = (context + kSegmentTokens - 1) / kSegmentTokens;
     split.pieces_ = source.template take<SplitPiece>(static_cast<size_t>(pieces));
     if (num_threads > 1 && segments > 1)
-      split.partials_ = source.template take<float>(static_cast<size_t>(pieces * segments * q_per_kv * (head_dim + 2)));
+      split.partials_ =
+          source.template take<float>(static_cast<size_t>(pieces * segments * q_per_kv * (head_dim + 2)));
     return split;
   }
 
@@ -69,13 +72,14 @@ template <class ArgsOf>
 void SegmentSplit::run(ThreadPool& pool, const Kernels& kernels, ArgsOf&& args_of) const {
   pool.parallel_for(static_cast<size_t>(num_items_), 1, [&](size_t begin, size_t end, int) {
     for (auto item = static_cast<int64_t>(begin); item < static_cast<int64_t>(end); ++item) {
-      const auto after = std::upper_bound(pieces().begin(), pieces().end(), item, [](int64_t wanted, const SplitPiece& p) {
-        return wanted < p.first_item;
-      });
+      const auto after =
+          std::upper_bound(pieces().begin(), pieces().end(), item,
+                           [](int64_t wanted, const SplitPiece& p) { return wanted < p.first_item; });
       const SplitPiece& piece = *(after - 1);
       const AttentionArgs args = args_of(piece);
       const int64_t segment = segments_of(args, piece.token).first + item - piece.first_item;
-      kernels.ops.attention_segment(args, piece.token, segment, partials_.data() + item * partial_floats(args));
+      kernels.ops.attention_segment(args, piece.token, segment,
+                                    partials_.data() + item * partial_floats(args));
     }
   });
   pool.parallel_for(num_pieces_, 4, [&](size_t begin, size_t end, int) {
