@@ -19,8 +19,9 @@ namespace pagoda {
 class Operation {
  public:
   struct Progress {
-    std::optional<HttpResponse> response;  // once: the whole answer if `finished`, else the head of a stream
-    std::string bytes;                     // more of the stream's body
+    std::optional<HttpResponse> answer;       // the whole answer; the last progress
+    std::optional<HttpResponse> stream_head;  // once, before or with the first bytes
+    std::string bytes;                        // more of the stream's body
     bool finished = false;
   };
   virtual ~Operation() = default;

@@ -132,15 +132,15 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
   const StreamWriter stream(exchange);
   for (;;) {
     Operation::Progress progress = operation.poll();
-    if (progress.response && progress.finished) {
-      const Outcome outcome = co_await write_response(c, exchange, *progress.response);
+    if (progress.answer) {
+      const Outcome outcome = co_await write_response(c, exchange, *progress.answer);
       co_return outcome;
     }
     std::string out;
-    if (progress.response) {
-      exchange.status = progress.response->status;
+    if (progress.stream_head) {
+      exchange.status = progress.stream_head->status;
       if (stream.framing() == BodyFraming::at_close || c.hub->draining) exchange.after = AfterResponse::close;
-      out = response_head(*progress.response, exchange.id, stream.framing(), exchange.after, 0);
+      out = response_head(*progress.stream_head, exchange.id, stream.framing(), exchange.after, 0);
     }
     stream.append(out, progress.bytes);
     exchange.sent_bytes += progress.bytes.size();

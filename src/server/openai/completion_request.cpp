@@ -68,7 +68,7 @@ void read_prompt(Fields& fields, const ModelLimits& limits, std::vector<Prompt>&
 
 void read_best_of(Fields& fields, int32_t n) {
   std::optional<int64_t> best_of;
-  fields.integer("best_of", {.min = 1, .max = kMaxChoices}, best_of);
+  fields.integer("best_of", {.min = 1}, best_of);
   if (best_of && *best_of != n)
     fields.fail_with(
         unsupported_parameter("best_of", fmt::format("'best_of' must equal 'n' ({}): all choices are returned.", n)));
@@ -91,6 +91,7 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   Fields fields(*object);
   CompletionRequest request;
   GenerationRequest& generation = request.generation;
+  generation.default_max_tokens = 16;
   read_generation_fields(fields, limits, generation);
   fields.boolean("echo", request.echo);
   fields.integer("max_tokens", {.min = request.echo ? 0 : 1}, generation.max_tokens);
@@ -99,7 +100,6 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   refuse_unsupported(fields);
   read_prompt(fields, limits, request.prompts);
   if (fields.error()) return std::unexpected(*fields.error());
-  if (!generation.max_tokens) generation.max_tokens = 16;
   generation.engine.want_prompt_logprobs = request.echo && generation.engine.sampling.num_logprobs >= 0;
   return request;
 }

@@ -1,5 +1,6 @@
 #include "server/openai/generation_request.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -105,17 +106,40 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   fields.boolean("stream", out.stream);
   read_stream_options(fields, out);
   read_sampling(fields, limits, out.engine.sampling);
-  fields.integer("n", {.min = 1, .max = kMaxChoices}, out.engine.num_sequences);
+  fields.integer("n", {.min = 1, .max = limits.max_choices}, out.engine.num_sequences);
   fields.integer("min_tokens", {.min = 0}, out.engine.min_tokens);
   fields.integer("priority", {.min = -kMaxInt32, .max = kMaxInt32}, out.engine.priority);
   read_stop(fields, out.engine.stop);
-  fields.integers("stop_token_ids", {.min = 0, .max = limits.vocab_size - 1}, kMaxLogitBiases,
+  fields.integers("stop_token_ids", {.min = 0, .max = limits.vocab_size - 1}, kMaxStopTokens,
                   out.engine.stop_token_ids);
   fields.boolean("include_stop_str_in_output", out.engine.include_stop_in_output);
   fields.boolean("ignore_eos", out.engine.ignore_eos);
   fields.boolean("skip_special_tokens", out.engine.skip_special_tokens);
   std::string user;
   fields.string("user", user);
+}
+
+ApiResult<Request> make_engine_request(const GenerationRequest& generation, std::vector<int32_t> prompt,
+                                       const ModelLimits& limits, std::string_view prompt_param) {
+  const auto prompt_len = static_cast<int64_t>(prompt.size());
+  const int64_t room = limits.max_context - prompt_len;
+  if (prompt.empty())
+    return std::unexpected(bad_parameter(prompt_param, "invalid_value", "The prompt needs at least one token."));
+  const int64_t wanted = generation.max_tokens.value_or(generation.default_max_tokens);
+  if (room < 0 || (room == 0 && wanted > 0))
+    return std::unexpected(context_overflow(prompt_param, prompt_len, limits.max_context));
+  if (generation.max_tokens && wanted > room)
+    return std::unexpected(max_tokens_overflow(generation.max_tokens_param, wanted, prompt_len, limits.max_context));
+  const int64_t max_tokens = std::min(wanted, room);
+  if (generation.engine.min_tokens > max_tokens)
+    return std::unexpected(bad_parameter("min_tokens", "integer_above_max_value",
+                                         fmt::format("Invalid 'min_tokens': {} is more than the {} tokens that may be "
+                                                     "generated.",
+                                                     generation.engine.min_tokens, max_tokens)));
+  Request request = generation.engine;
+  request.prompt = std::move(prompt);
+  request.max_tokens = max_tokens;
+  return request;
 }
 
 }  // namespace pagoda

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <boost/json/object.hpp>
 
@@ -15,16 +18,19 @@ namespace pagoda {
 // Bounds that depend on the served model.
 struct ModelLimits {
   int64_t vocab_size = 0;
+  int64_t max_context = 0;
+  int64_t max_choices = 0;  // n
 };
 
 inline constexpr size_t kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopBytes = 1024;  // of one stop string
-inline constexpr int64_t kMaxChoices = 128;
+inline constexpr size_t kMaxStopTokens = 64;
 
 struct GenerationRequest {
   std::string model;  // empty: whatever is served
   Request engine;     // all but prompt, external_id and max_tokens
   std::optional<int64_t> max_tokens;
+  int64_t default_max_tokens = std::numeric_limits<int64_t>::max();  // cut to what fits
   std::string max_tokens_param = "max_tokens";  // the name the client used
   bool stream = false;
   bool include_usage = false;
@@ -32,5 +38,10 @@ struct GenerationRequest {
 
 // Reads the common fields; errors stay in `fields`.
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out);
+
+// The engine's request for one prompt. 400 if the prompt, or prompt and max_tokens, exceed the context; max_tokens that
+// the client did not give is cut to what fits. `prompt_param` is named in errors.
+ApiResult<Request> make_engine_request(const GenerationRequest& generation, std::vector<int32_t> prompt,
+                                       const ModelLimits& limits, std::string_view prompt_param);
 
 }  // namespace pagoda

@@ -1,0 +1,46 @@
+// What all endpoints share. Everything here may be used from any thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "server/api_keys.h"
+#include "server/id_source.h"
+#include "server/metrics.h"
+#include "server/served_model.h"
+#include "server/server_options.h"
+#include "server/worker_pool.h"
+
+namespace pagoda {
+
+// The model, once it is loaded.
+class ModelSlot {
+ public:
+  std::shared_ptr<const ServedModel> get() const {
+    std::lock_guard lock(mutex_);
+    return model_;
+  }
+  void set(std::shared_ptr<const ServedModel> model) {
+    std::lock_guard lock(mutex_);
+    model_ = std::move(model);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const ServedModel> model_;
+};
+
+struct AppContext {
+  explicit AppContext(ServerOptions o) : options(std::move(o)), keys(options.api_keys), workers(options.num_workers) {}
+
+  const ServerOptions options;
+  const ApiKeys keys;
+  IdSource ids;
+  HttpMetrics http_metrics;
+  ModelSlot model;
+  std::atomic<bool> draining{false};
+  WorkerPool workers;  // last: its tasks use what stands above
+};
+
+}  // namespace pagoda

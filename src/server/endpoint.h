@@ -1,0 +1,35 @@
+// One row per route; an endpoint is one function in a file of its own.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "server/app_context.h"
+#include "server/http/handler.h"
+
+namespace pagoda {
+
+struct Route {
+  std::string_view method;
+  std::string_view path;  // exact, or a prefix that ends with "/*"
+  enum class Access { open, key } access = Access::key;
+  enum class Needs { nothing, model } needs = Needs::model;
+  Answer (*endpoint)(AppContext&, HttpRequest) = nullptr;
+};
+
+// All routes of the server; the first that matches serves.
+std::span<const Route> all_routes();
+
+// ---- control, answered on the I/O thread ----
+Answer get_health(AppContext& context, HttpRequest request);   // 200 while the process lives
+Answer get_ready(AppContext& context, HttpRequest request);    // 503 while loading or draining
+Answer get_metrics(AppContext& context, HttpRequest request);
+Answer get_version(AppContext& context, HttpRequest request);
+
+// ---- the OpenAI API ----
+Answer list_models(AppContext& context, HttpRequest request);
+Answer get_model(AppContext& context, HttpRequest request);
+Answer post_chat_completions(AppContext& context, HttpRequest request);
+Answer post_completions(AppContext& context, HttpRequest request);
+
+}  // namespace pagoda

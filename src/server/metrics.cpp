@@ -1,0 +1,162 @@
+#include "server/metrics.h"
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace pagoda {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+// Collects families that all carry the same labels.
+class FamilyList {
+ public:
+  explicit FamilyList(std::vector<ClientMetric::Label> labels) : labels_(std::move(labels)) {}
+
+  void gauge(const char* name, const char* help, double value) {
+    ClientMetric metric = labelled();
+    metric.gauge.value = value;
+    add(name, help, MetricType::Gauge).metric.push_back(std::move(metric));
+  }
+  void counter(const char* name, const char* help, uint64_t value) {
+    ClientMetric metric = labelled();
+    metric.counter.value = static_cast<double>(value);
+    add(name, help, MetricType::Counter).metric.push_back(std::move(metric));
+  }
+  void histogram(const char* name, const char* help, const HistogramData& data) {
+    ClientMetric metric = labelled();
+    uint64_t cumulative = 0;
+    for (size_t i = 0; i < data.bounds.size() && i < data.counts.size(); ++i) {
+      cumulative += data.counts[i];
+      metric.histogram.bucket.push_back({cumulative, data.bounds[i]});
+    }
+    if (!data.counts.empty()) cumulative += data.counts.back();
+    metric.histogram.bucket.push_back({cumulative, std::numeric_limits<double>::infinity()});
+    metric.histogram.sample_count = cumulative;
+    metric.histogram.sample_sum = data.sum;
+    add(name, help, MetricType::Histogram).metric.push_back(std::move(metric));
+  }
+  MetricFamily& add(const char* name, const char* help, MetricType type) {
+    families_.push_back({.name = name, .help = help, .type = type, .metric = {}});
+    return families_.back();
+  }
+  ClientMetric labelled() const {
+    ClientMetric metric;
+    metric.label = labels_;
+    return metric;
+  }
+  std::string text() const { return prometheus::TextSerializer{}.Serialize(families_); }
+
+ private:
+  std::vector<ClientMetric::Label> labels_;
+  std::vector<MetricFamily> families_;
+};
+
+void add_gauges(FamilyList& list, const EngineStats& stats, const EngineConfig& config) {
+  list.gauge("vllm:num_requests_running", "Sequences in execution.", static_cast<double>(stats.num_running));
+  list.gauge("vllm:num_requests_waiting", "Requests waiting to be processed.", static_cast<double>(stats.num_waiting));
+  list.gauge("vllm:kv_cache_usage_perc", "KV cache usage; 1 means 100 percent.", stats.kv_usage);
+  MetricFamily& info = list.add("vllm:cache_config_info", "Size of the KV cache.", MetricType::Gauge);
+  ClientMetric metric = list.labelled();
+  metric.label.push_back({"block_size", fmt::format("{}", kPageTokens)});
+  metric.label.push_back({"num_cpu_blocks", fmt::format("{}", config.num_pages)});
+  metric.gauge.value = 1;
+  info.metric.push_back(std::move(metric));
+}
+
+void add_finished(FamilyList& list, const EngineStats& stats) {
+  MetricFamily& family =
+      list.add("vllm:request_success_total", "Finished requests by reason.", MetricType::Counter);
+  const std::pair<const char*, uint64_t> reasons[] = {{"stop", stats.finished_stop},
+                                                      {"length", stats.finished_length},
+                                                      {"abort", stats.finished_abort},
+                                                      {"error", stats.finished_error}};
+  for (const auto& [reason, count] : reasons) {
+    ClientMetric metric = list.labelled();
+    metric.label.push_back({"finished_reason", reason});
+    metric.counter.value = static_cast<double>(count);
+    family.metric.push_back(std::move(metric));
+  }
+}
+
+void add_counters(FamilyList& list, const EngineStats& stats) {
+  list.counter("vllm:num_preemptions_total", "Preemptions.", stats.num_preemptions);
+  list.counter("vllm:prompt_tokens_total", "Prefill tokens processed.", stats.prompt_tokens);
+  list.counter("vllm:prompt_tokens_cached_total", "Prompt tokens found in the cache.", stats.prompt_tokens_cached);
+  list.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the cache.", stats.prompt_tokens);
+  list.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.", stats.prompt_tokens_cached);
+  list.counter("vllm:generation_tokens_total", "Tokens generated.", stats.generation_tokens);
+  list.counter("vllm:admission_rejections_total", "Requests refused because the queue was full.",
+               stats.admission_rejections);
+  list.counter("pagoda:engine_steps_total", "Steps of the engine.", stats.num_steps);
+}
+
+void add_histograms(FamilyList& list, const EngineStats& stats) {
+  list.histogram("vllm:time_to_first_token_seconds", "Time to first token.", stats.time_to_first_token);
+  list.histogram("vllm:inter_token_latency_seconds", "Time between tokens.", stats.inter_token_latency);
+  list.histogram("vllm:request_time_per_output_token_seconds", "Mean time per output token of a request.",
+                 stats.request_time_per_output_token);
+  list.histogram("vllm:e2e_request_latency_seconds", "Time from arrival to end.", stats.e2e_latency);
+  list.histogram("vllm:request_queue_time_seconds", "Time spent waiting.", stats.queue_time);
+  list.histogram("vllm:request_inference_time_seconds", "Time from first scheduled to last token.",
+                 stats.inference_time);
+  list.histogram("vllm:request_prefill_time_seconds", "Time from first scheduled to first token.", stats.prefill_time);
+  list.histogram("vllm:request_decode_time_seconds", "Time from first to last token.", stats.decode_time);
+  list.histogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", stats.request_prompt_tokens);
+  list.histogram("vllm:request_generation_tokens", "Generated tokens of a request.", stats.request_generation_tokens);
+  list.histogram("vllm:request_params_max_tokens", "The max_tokens parameter.", stats.request_max_tokens);
+  list.histogram("vllm:request_params_n", "The n parameter.", stats.request_n);
+  list.histogram("vllm:iteration_tokens_total", "Tokens computed in one step.", stats.iteration_tokens);
+}
+
+}  // namespace
+
+struct HttpMetrics::Families {
+  prometheus::Registry registry;
+  prometheus::Family<prometheus::Counter>* requests = nullptr;
+  prometheus::Family<prometheus::Histogram>* durations = nullptr;
+};
+
+HttpMetrics::HttpMetrics() : families_(std::make_unique<Families>()) {
+  families_->requests = &prometheus::BuildCounter()
+                             .Name("http_requests_total")
+                             .Help("Answered HTTP requests by handler, method and class of status.")
+                             .Register(families_->registry);
+  families_->durations = &prometheus::BuildHistogram()
+                              .Name("http_request_duration_seconds")
+                              .Help("Time from a request's first byte to its answer's last.")
+                              .Register(families_->registry);
+}
+
+HttpMetrics::~HttpMetrics() = default;
+
+void HttpMetrics::count(std::string_view handler, std::string_view method, int status, double seconds) {
+  static const prometheus::Histogram::BucketBoundaries kSeconds = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300};
+  const std::string route(handler);
+  const std::string verb(method);
+  families_->requests->Add({{"handler", route}, {"method", verb}, {"status", fmt::format("{}xx", status / 100)}})
+      .Increment();
+  families_->durations->Add({{"handler", route}, {"method", verb}}, kSeconds).Observe(seconds);
+}
+
+std::string HttpMetrics::text() const { return prometheus::TextSerializer{}.Serialize(families_->registry.Collect()); }
+
+std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config, std::string_view model_name) {
+  FamilyList list({{"engine", "0"}, {"model_name", std::string(model_name)}});
+  add_gauges(list, stats, config);
+  add_finished(list, stats);
+  add_counters(list, stats);
+  add_histograms(list, stats);
+  return list.text();
+}
+
+}  // namespace pagoda

@@ -1,0 +1,162 @@
+#include "server/openai/completion_presenter.h"
+
+#include <boost/json.hpp>
+
+#include "server/openai/token_text.h"
+
+namespace pagoda {
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kObject = "text_completion";
+
+// Numbering and offsets, the same for both forms.
+class CompletionPresenter : public Presenter {
+ public:
+  CompletionPresenter(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo)
+      : info_(std::move(info)),
+        echo_(std::move(echo)),
+        offsets_(num_prompts * static_cast<size_t>(info_.num_choices)) {}
+
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+
+ protected:
+  size_t num_choices() const { return offsets_.size(); }
+  size_t choice_index(size_t prompt, int32_t sequence) const {
+    return prompt * static_cast<size_t>(info_.num_choices) + static_cast<size_t>(sequence);
+  }
+  void append_prompt(size_t prompt, std::span<const ScoredToken> scored, int64_t& offset, CompletionLogprobs& out) {
+    const EchoedPrompt& echoed = echo_[prompt];
+    out.append_first(info_.tokenizer(), echoed.tokens.front(), offset);
+    if (echoed.starts_with_bos) offset = 0;
+    for (const ScoredToken& token : scored) out.append(info_.tokenizer(), token, offset);
+  }
+  void append_tokens(const SequenceNews& news, int64_t& offset, CompletionLogprobs& out) {
+    for (const ScoredToken& token : news.tokens) out.append(info_.tokenizer(), token, offset);
+  }
+
+  AnswerInfo info_;
+  std::vector<EchoedPrompt> echo_;
+  std::vector<int64_t> offsets_;  // per choice: characters so far
+  Usage usage_;
+};
+
+class CompletionAnswer final : public CompletionPresenter {
+ public:
+  CompletionAnswer(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo)
+      : CompletionPresenter(std::move(info), num_prompts, std::move(echo)), choices_(num_choices()) {}
+
+  bool streams() const override { return false; }
+  void fail(const ApiError&, std::string&) override {}
+
+  void begin(std::string&) override {
+    for (size_t i = 0; i < choices_.size() && !echo_.empty(); ++i)
+      choices_[i].text = echo_[i / static_cast<size_t>(info_.num_choices)].text;
+  }
+
+  void prompt_logprobs(size_t prompt, std::span<const ScoredToken> tokens, std::string&) override {
+    for (int32_t sequence = 0; sequence < info_.num_choices; ++sequence) {
+      const size_t index = choice_index(prompt, sequence);
+      append_prompt(prompt, tokens, offsets_[index], choices_[index].logprobs);
+    }
+  }
+
+  void update(size_t prompt, const SequenceNews& news, std::string&) override {
+    const size_t index = choice_index(prompt, news.index);
+    Choice& choice = choices_[index];
+    choice.text += news.text;
+    append_tokens(news, offsets_[index], choice.logprobs);
+    if (!news.finish) return;
+    choice.finish = finish_name(*news.finish);
+    choice.stop_reason = stop_reason(news);
+  }
+
+  void end(std::string& out) override {
+    json::array choices;
+    for (Choice& choice : choices_) {
+      json::value logprobs = nullptr;
+      if (info_.wants_logprobs) logprobs = choice.logprobs.take();
+      choices.push_back(json::object{{"index", choices.size()},
+                                     {"text", std::move(choice.text)},
+                                     {"logprobs", std::move(logprobs)},
+                                     {"finish_reason", choice.finish},
+                                     {"stop_reason", std::move(choice.stop_reason)}});
+    }
+    out += full_answer(info_, kObject, std::move(choices), usage_);
+  }
+
+ private:
+  struct Choice {
+    std::string text;
+    CompletionLogprobs logprobs;
+    std::string_view finish = "stop";
+    json::value stop_reason = nullptr;
+  };
+  std::vector<Choice> choices_;
+};
+
+class CompletionStream final : public CompletionPresenter {
+ public:
+  CompletionStream(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo)
+      : CompletionPresenter(std::move(info), num_prompts, std::move(echo)), writer_(info_, kObject) {}
+
+  bool streams() const override { return true; }
+  void end(std::string& out) override { writer_.end(out, usage_); }
+  void fail(const ApiError& error, std::string& out) override { ChunkWriter::error(out, error); }
+
+  // With logprobs, the echoed prompt waits for them.
+  void begin(std::string& out) override {
+    if (info_.wants_logprobs) return;
+    for (size_t i = 0; i < num_choices() && !echo_.empty(); ++i)
+      writer_.choice(out, choice(i, echo_[i / static_cast<size_t>(info_.num_choices)].text));
+  }
+
+  void prompt_logprobs(size_t prompt, std::span<const ScoredToken> tokens, std::string& out) override {
+    for (int32_t sequence = 0; sequence < info_.num_choices; ++sequence) {
+      const size_t index = choice_index(prompt, sequence);
+      CompletionLogprobs logprobs;
+      append_prompt(prompt, tokens, offsets_[index], logprobs);
+      json::object chunk = choice(index, echo_[prompt].text);
+      chunk["logprobs"] = logprobs.take();
+      writer_.choice(out, chunk);
+    }
+  }
+
+  void update(size_t prompt, const SequenceNews& news, std::string& out) override {
+    if (news.text.empty() && news.tokens.empty() && !news.finish) return;
+    const size_t index = choice_index(prompt, news.index);
+    json::object chunk = choice(index, news.text);
+    if (info_.wants_logprobs) {
+      CompletionLogprobs logprobs;
+      append_tokens(news, offsets_[index], logprobs);
+      chunk["logprobs"] = logprobs.take();
+    }
+    if (news.finish) {
+      chunk["finish_reason"] = finish_name(*news.finish);
+      chunk["stop_reason"] = stop_reason(news);
+    }
+    writer_.choice(out, chunk);
+  }
+
+ private:
+  static json::object choice(size_t index, std::string_view text) {
+    return {{"index", index}, {"text", text}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
+  }
+
+  ChunkWriter writer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Presenter> make_completion_answer(AnswerInfo info, size_t num_prompts,
+                                                  std::vector<EchoedPrompt> echo) {
+  return std::make_unique<CompletionAnswer>(std::move(info), num_prompts, std::move(echo));
+}
+
+std::unique_ptr<Presenter> make_completion_stream(AnswerInfo info, size_t num_prompts,
+                                                  std::vector<EchoedPrompt> echo) {
+  return std::make_unique<CompletionStream>(std::move(info), num_prompts, std::move(echo));
+}
+
+}  // namespace pagoda

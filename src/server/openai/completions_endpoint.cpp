@@ -1,0 +1,69 @@
+// POST /v1/completions.
+#include "server/endpoint.h"
+#include "server/openai/completion_presenter.h"
+#include "server/openai/completion_request.h"
+#include "server/openai/generation.h"
+
+namespace pagoda {
+namespace {
+
+struct EncodedPrompt {
+  std::vector<int32_t> tokens;
+  bool starts_with_bos = false;  // that the client did not write
+};
+
+ApiResult<EncodedPrompt> encode(const Tokenizer& tokenizer, const Prompt& prompt) {
+  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) return EncodedPrompt{*tokens};
+  Result<std::vector<TokenId>> ids = tokenizer.encode(std::get<std::string>(prompt), Specials::parse);
+  if (!ids) return std::unexpected(to_api_error(ids.error()));
+  EncodedPrompt encoded;
+  const TokenId bos = tokenizer.bos_id();
+  encoded.starts_with_bos = tokenizer.adds_bos() && bos >= 0 && (ids->empty() || ids->front() != bos);
+  if (encoded.starts_with_bos) encoded.tokens.push_back(bos);
+  encoded.tokens.insert(encoded.tokens.end(), ids->begin(), ids->end());
+  return encoded;
+}
+
+std::string text_of(const Tokenizer& tokenizer, const Prompt& prompt) {
+  if (const auto* text = std::get_if<std::string>(&prompt)) return *text;
+  std::string text;
+  Detokenizer detokenizer(tokenizer, Detokenizer::SpecialText::show);
+  for (const int32_t token : std::get<std::vector<int32_t>>(prompt)) detokenizer.push(token, text);
+  detokenizer.finish(text);
+  return text;
+}
+
+ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<const ServedModel> model,
+                                         const std::string& body) {
+  const ModelLimits limits = limits_of(*model);
+  const Tokenizer& tokenizer = model->engine->tokenizer();
+  ApiResult<CompletionRequest> request = parse_completion_request(body, limits);
+  if (!request) return std::unexpected(std::move(request).error());
+  GenerationRequest& generation = request->generation;
+  ApiResult<AnswerInfo> info = make_answer_info(context, model, generation, "cmpl");
+  if (!info) return std::unexpected(std::move(info).error());
+  generation.engine.external_id = info->id;
+
+  Generation result;
+  std::vector<EchoedPrompt> echo;
+  for (const Prompt& prompt : request->prompts) {
+    ApiResult<EncodedPrompt> encoded = encode(tokenizer, prompt);
+    if (!encoded) return std::unexpected(std::move(encoded).error());
+    if (request->echo) echo.push_back({text_of(tokenizer, prompt), encoded->tokens, encoded->starts_with_bos});
+    ApiResult<Request> engine_request = make_engine_request(generation, std::move(encoded->tokens), limits, "prompt");
+    if (!engine_request) return std::unexpected(std::move(engine_request).error());
+    result.requests.push_back(std::move(*engine_request));
+  }
+  const size_t num_prompts = result.requests.size();
+  result.presenter = generation.stream ? make_completion_stream(std::move(*info), num_prompts, std::move(echo))
+                                       : make_completion_answer(std::move(*info), num_prompts, std::move(echo));
+  return result;
+}
+
+}  // namespace
+
+Answer post_completions(AppContext& context, HttpRequest request) {
+  return start_generation(context, std::move(request), prepare_completion);
+}
+
+}  // namespace pagoda

@@ -1,0 +1,29 @@
+// What the engine said of a request, copied so that it can wait for the I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+
+namespace pagoda {
+
+struct ScoredToken {
+  int32_t token = 0;
+  float logprob = 0.0f;
+  std::vector<TokenLogprob> top_logprobs;
+};
+
+// News of one sequence. Tokens are kept only if logprobs were asked for, and without an end token that is not shown.
+struct SequenceNews {
+  int32_t index = 0;
+  std::vector<ScoredToken> tokens;
+  std::string text;
+  std::optional<FinishReason> finish;
+  std::string stop_match;
+  int32_t stop_token = -1;  // the one of stop_token_ids that ended it
+};
+
+}  // namespace pagoda

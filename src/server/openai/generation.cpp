@@ -1,0 +1,44 @@
+#include "server/openai/generation.h"
+
+#include <algorithm>
+#include <ctime>
+
+namespace pagoda {
+namespace {
+
+constexpr int64_t kMaxChoices = 128;  // as OpenAI has it
+
+}  // namespace
+
+ModelLimits limits_of(const ServedModel& model) {
+  const EngineConfig& config = model.engine->config();
+  return {.vocab_size = model.engine->model_info().vocab_size,
+          .max_context = config.max_context,
+          .max_choices = std::min<int64_t>(kMaxChoices, config.max_sequences)};
+}
+
+ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,
+                                       const GenerationRequest& request, std::string_view id_prefix) {
+  const std::string name = request.model.empty() ? model->names.front() : request.model;
+  if (std::ranges::find(model->names, name) == model->names.end()) return std::unexpected(model_not_found(name));
+  return AnswerInfo{.id = fmt::format("{}-{}", id_prefix, context.ids.next()),
+                    .created = static_cast<int64_t>(std::time(nullptr)),
+                    .model = name,
+                    .served = std::move(model),
+                    .num_choices = request.engine.num_sequences,
+                    .include_usage = request.include_usage,
+                    .wants_logprobs = request.engine.sampling.num_logprobs >= 0};
+}
+
+Answer start_generation(AppContext& context, HttpRequest request,
+                        ApiResult<Generation> (*prepare)(AppContext&, std::shared_ptr<const ServedModel>,
+                                                         const std::string& body)) {
+  std::shared_ptr<const ServedModel> model = context.model.get();
+  const auto body = std::make_shared<const std::string>(std::move(request.body));
+  GenerationOperation::Prepare bound = [&context, model, body, prepare] { return prepare(context, model, *body); };
+  std::shared_ptr<Operation> operation =
+      std::make_shared<GenerationOperation>(std::move(model), context.workers, std::move(bound));
+  return operation;
+}
+
+}  // namespace pagoda

@@ -1,0 +1,23 @@
+// What the generating endpoints share on their way from a parsed request to a Generation.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "server/app_context.h"
+#include "server/openai/answer_info.h"
+#include "server/openai/generation_operation.h"
+#include "server/openai/generation_request.h"
+
+namespace pagoda {
+
+ModelLimits limits_of(const ServedModel& model);
+// 404 if the request names a model that is not served.
+ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,
+                                       const GenerationRequest& request, std::string_view id_prefix);
+// An operation that runs `prepare` with the body on a worker.
+Answer start_generation(AppContext& context, HttpRequest request,
+                        ApiResult<Generation> (*prepare)(AppContext&, std::shared_ptr<const ServedModel>,
+                                                         const std::string& body));
+
+}  // namespace pagoda

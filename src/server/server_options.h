@@ -1,0 +1,21 @@
+// What `pagoda serve` can be told about its HTTP side.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "server/http/http_server.h"
+
+namespace pagoda {
+
+struct ServerOptions {
+  HttpOptions http;
+  std::vector<std::string> model_names;  // that requests may use; the first is shown. Empty: the model file's name
+  std::vector<std::string> api_keys;     // empty: everybody may; else needed for /v1/…
+  std::chrono::milliseconds drain_timeout{30'000};  // how long running requests may go on after a stop
+  int num_workers = 2;                   // threads that parse, render and tokenise
+  enum class RequestLog { on, off } request_log = RequestLog::on;
+};
+
+}  // namespace pagoda
