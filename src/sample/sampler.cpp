@@ -17,8 +17,8 @@ constexpr uint32_t kDrawStream = 0;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Values weighed together: a draw from the whole vocabulary looks into one block only.
 constexpr size_t kBlock = 1024;
-// How many candidates top_p asks for at first; it asks for the next number when they hold too little.
-constexpr size_t kCandidateSteps[] = {256, 4096};
+// Most distributions have their mass in so few tokens that sorting them is the fastest way.
+constexpr size_t kFewCandidates = 256;
 
 // Whether a value is NaN or +infinity; -infinity is fine (a masked token). Integer arithmetic in fixed
 // blocks, which compilers vectorise.
@@ -74,7 +74,8 @@ std::span<const TokenLogprob> prefix_with_mass(std::span<const TokenLogprob> can
 
 Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
     : kernels_(&kernels),
-      selector_(vocab_size),
+      selector_(std::make_unique<TopSelector>(vocab_size)),
+      ranked_draw_(*selector_),
       scaled_(static_cast<size_t>(vocab_size)),
       block_weights_((static_cast<size_t>(vocab_size) + kBlock - 1) / kBlock),
       best_(kMaxLogprobs),
@@ -84,7 +85,8 @@ Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
 
 size_t Sampler::scratch_bytes(int64_t vocab_size) {
   const size_t per_token = 2 * sizeof(TokenLogprob) + sizeof(float) + sizeof(int32_t);
-  return static_cast<size_t>(vocab_size) * per_token + kMaxLogitBiases * sizeof(TokenLogprob);
+  return static_cast<size_t>(vocab_size) * per_token + kMaxLogitBiases * sizeof(TokenLogprob) +
+         RankedDraw::kNumBuckets * sizeof(double);
 }
 
 SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& params,
@@ -207,7 +209,7 @@ int32_t Sampler::draw_from_best(std::span<const float> scaled, const SamplingPar
     return std::span(candidates.begin(), end);
   };
   if (params.top_k > 0) {
-    auto candidates = selector_.select(scaled, static_cast<size_t>(params.top_k), -kInfinity);
+    auto candidates = selector_->select(scaled, static_cast<size_t>(params.top_k), -kInfinity);
     if (params.top_p < 1.0f) {
       double total = 0.0;
       for (const TokenLogprob& candidate : candidates) total += weight(candidate.logprob, max);
@@ -216,22 +218,18 @@ int32_t Sampler::draw_from_best(std::span<const float> scaled, const SamplingPar
     }
     return draw(above_floor(candidates), max, random);
   }
-  if (params.top_p >= 1.0f) return draw(selector_.select(scaled, scaled.size(), min_p_floor), max, random);
-  const double mass = params.top_p * weigh_blocks(scaled, max);
-  for (const size_t n : kCandidateSteps) {
-    const auto candidates = selector_.select(scaled, n, min_p_floor);
-    const auto prefix = prefix_with_mass(candidates, max, mass);
-    if (!prefix.empty()) return draw(prefix, max, random);
-    if (candidates.size() < n) return draw(candidates, max, random);
-  }
-  const auto candidates = selector_.select(scaled, scaled.size(), min_p_floor);
-  const auto prefix = prefix_with_mass(candidates, max, mass);
-  return draw(prefix.empty() ? candidates : prefix, max, random);
+  RankedPrefix prefix{.max = max, .floor = min_p_floor};
+  if (params.top_p < 1.0f) prefix.mass = params.top_p * weigh_blocks(scaled, max);
+  const auto candidates = selector_->select(scaled, kFewCandidates, min_p_floor);
+  const auto few = prefix_with_mass(candidates, max, prefix.mass);
+  if (!few.empty()) return draw(few, max, random);
+  if (candidates.size() < kFewCandidates) return draw(candidates, max, random);
+  return ranked_draw_.draw(scaled, prefix, random);
 }
 
 std::span<const TokenLogprob> Sampler::best_logprobs(std::span<const float> logits, float log_total,
                                                      int32_t num_logprobs) {
-  const auto selected = selector_.select(logits, static_cast<size_t>(std::max(num_logprobs, 0)), -kInfinity);
+  const auto selected = selector_->select(logits, static_cast<size_t>(std::max(num_logprobs, 0)), -kInfinity);
   std::ranges::transform(selected, best_.begin(), [&](TokenLogprob candidate) {
     return TokenLogprob{candidate.token, candidate.logprob - log_total};
   });

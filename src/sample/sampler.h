@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "sample/ranked_draw.h"
 #include "sample/sampling_params.h"
 #include "sample/top_selector.h"
 
@@ -57,7 +59,8 @@ class Sampler {
                                               int32_t num_logprobs);
 
   const Kernels* kernels_;
-  TopSelector selector_;
+  std::unique_ptr<TopSelector> selector_;  // stays where it is when the sampler moves
+  RankedDraw ranked_draw_;
   std::vector<float> scaled_;          // [vocab_size]
   std::vector<double> block_weights_;  // [ceil(vocab_size / kBlock)]
   std::vector<TokenLogprob> best_;     // what best_logprobs returns

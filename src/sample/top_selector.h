@@ -1,6 +1,7 @@
 // The n greatest of a row of logits without sorting it: one pass with a rising threshold.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -22,6 +23,17 @@ class TopSelector {
   // The min(n, size) first values >= floor in order (TokenLogprob::logprob holds the value); valid until the
   // next call. -infinity is never among them.
   std::span<const TokenLogprob> select(std::span<const float> values, size_t n, float floor);
+
+  // All values that fulfil a condition, in order; valid until the next call.
+  template <class Condition>
+  std::span<const TokenLogprob> sorted_if(std::span<const float> values, Condition condition) {
+    size_t size = 0;
+    for (size_t i = 0; i < values.size(); ++i)
+      if (condition(values[i])) buffer_[size++] = {static_cast<int32_t>(i), values[i]};
+    const auto found = std::span(buffer_).first(size);
+    std::ranges::sort(found, comes_before);
+    return found;
+  }
 
  private:
   std::vector<TokenLogprob> buffer_;

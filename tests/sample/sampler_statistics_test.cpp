@@ -56,6 +56,7 @@ TEST(SamplerStatistics, FrequenciesFitTheDistribution) {
       {.top_k = 10},
       {.top_p = 0.5f},
       {.temperature = 1.5f, .top_p = 0.99f},
+      {.temperature = 9.0f, .top_p = 0.6f},
       {.min_p = 0.2f},
       {.temperature = 0.8f, .top_k = 100, .top_p = 0.9f, .min_p = 0.1f},
       {.top_k = 30, .repetition_penalty = 1.2f, .presence_penalty = 1.0f, .frequency_penalty = 0.5f},
