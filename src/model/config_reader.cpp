@@ -100,7 +100,8 @@ void ConfigReader::keep_error(Error error) {
 }
 
 Status ConfigReader::status() const {
-  if (impl_->error) return std::unexpected(*impl_->error);
+  const std::optional<Error>& error = impl_->error;
+  if (error) return std::unexpected(*error);
   return {};
 }
 
