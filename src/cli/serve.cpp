@@ -59,7 +59,8 @@ Status execute(const ServeArguments& arguments) {
     PAGODA_TRY(LoadedEngine loaded, load_with_progress(path, engine));
     for (const std::string& line : loaded.banner) print_line(line);
     loaded.engine->start();
-    return make_served_model(options.model_names, std::move(loaded.engine), std::move(loaded.chat_template));
+    return make_served_model(options.model_names, std::move(loaded.engine), std::move(loaded.chat_template),
+                             default_sampling(loaded.defaults));
   };
   return serve(options, load, [&](const ServedModel& model, uint16_t port) {
     print_welcome(model, base_url(options, port), !options.api_keys.empty());

@@ -14,7 +14,8 @@ ModelLimits limits_of(const ServedModel& model) {
   const EngineConfig& config = model.engine->config();
   return {.vocab_size = model.engine->model_info().vocab_size,
           .max_context = config.max_context,
-          .max_choices = std::min<int64_t>(kMaxChoices, config.max_sequences)};
+          .max_choices = std::min<int64_t>(kMaxChoices, config.max_sequences),
+          .default_sampling = model.default_sampling};
 }
 
 ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,

@@ -102,6 +102,7 @@ void read_stream_options(Fields& fields, GenerationRequest& out) {
 }  // namespace
 
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out) {
+  out.engine.sampling = limits.default_sampling;
   fields.string("model", out.model);
   fields.boolean("stream", out.stream);
   read_stream_options(fields, out);

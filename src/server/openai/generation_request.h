@@ -15,11 +15,12 @@
 
 namespace pagoda {
 
-// Bounds that depend on the served model.
+// What parsing needs to know of the served model.
 struct ModelLimits {
   int64_t vocab_size = 0;
   int64_t max_context = 0;
-  int64_t max_choices = 0;  // n
+  int64_t max_choices = 0;          // n
+  SamplingParams default_sampling;  // where a request does not say
 };
 
 inline constexpr size_t kMaxStopStrings = 16;
