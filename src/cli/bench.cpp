@@ -131,13 +131,13 @@ void print_row(const Bench& bench, const Measurement& measurement) {
 Status execute(const BenchArguments& arguments) {
   PAGODA_TRY(Bench bench, prepare_bench(arguments.model));
   if (arguments.kind == BenchKind::kv_cache) return run_kv_cache_bench(bench, arguments);
+  const int64_t longest = arguments.depth + *std::ranges::max_element(arguments.tokens);
+  const auto context = choose_context(arguments.model, bench.loaded.model->info(), longest);
+  if (!context) return std::unexpected(context.error());
   if (!arguments.json) print_heading(bench);
   for (const int32_t sequences : arguments.sequences) {
     for (const int64_t tokens : arguments.tokens) {
       const BenchCase bench_case = {arguments.kind, tokens, arguments.depth, sequences, arguments.chunk};
-      const auto context =
-          choose_context(arguments.model, bench.loaded.model->info(), tokens + arguments.depth);
-      if (!context) return std::unexpected(context.error());
       PAGODA_TRY(const Measurement measurement, measure(bench, bench_case, arguments.repeat));
       if (arguments.json)
         print_line(to_json(to_object(bench, measurement)));

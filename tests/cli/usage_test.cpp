@@ -40,7 +40,7 @@ TEST(Usage, EveryCommandExplainsItselfWithExamples) {
 
 TEST(Usage, HelpShowsDefaults) {
   const std::string help = run_program({"bench", "decode", "--help"}).out;
-  EXPECT_NE(help.find("[128]"), std::string::npos) << help;
+  EXPECT_NE(help.find("(default: 128)"), std::string::npos) << help;
   EXPECT_NE(help.find("80 %"), std::string::npos) << help;
   EXPECT_NE(help.find("auto"), std::string::npos) << help;
 }
