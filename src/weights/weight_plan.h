@@ -33,8 +33,8 @@ enum class MatrixStorage {
 };
 
 struct LinearSource {
-  std::string weight;
-  std::string bias;  // empty: none
+  std::string weight = {};
+  std::string bias = {};  // empty: none
   int64_t num_rows = 0;
   int64_t num_cols = 0;
   RowSelection rows;  // of weight and bias
