@@ -24,15 +24,18 @@ pub fn add_to(environment: &mut Environment) {
     environment.add_filter("center", center);
     environment.add_filter("trim", trim);
     environment.add_filter("string", string);
+    environment.add_filter("float", float);
     environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
     environment.add_filter("wordcount", wordcount);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
 }
 
-fn raise_exception(message: Value) -> Result<Value, Error> {
+fn raise_exception(state: &State, message: Value) -> Result<Value, Error> {
+    let message = python_str(state, &message)?;
     let error = Error::new(ErrorKind::InvalidOperation, "raised by the template");
-    Err(error.with_source(RaisedByTemplate(message.to_string())))
+    Err(error.with_source(RaisedByTemplate(message)))
 }
 
 /// Arguments by position or by name, as Python functions take them.
@@ -83,13 +86,12 @@ fn tojson(state: &State, value: &Value, args: Rest<ValueOrKwargs>) -> Result<Val
     args.finish()?;
     let item_separator = if indent.is_some() { "," } else { ", " };
     let [item_separator, key_separator] = separators.unwrap_or([item_separator.to_owned(), ": ".to_owned()]);
-    let text = dumps(value, &Style { ensure_ascii, indent, item_separator, key_separator, sort_keys })?;
-    state.consume_fuel((text.len() / 64) as u64)?;
+    let text = dumps(state, value, &Style { ensure_ascii, indent, item_separator, key_separator, sort_keys })?;
     Ok(text.into())
 }
 
 fn separator_texts(pair: &Value) -> Result<[String; 2], Error> {
-    let texts: Vec<String> = pair.try_iter()?.map(|text| text.to_string()).collect();
+    let texts: Vec<String> = pair.try_iter()?.take(3).map(|text| text.as_str().unwrap_or_default().to_owned()).collect();
     texts
         .try_into()
         .map_err(|_| Error::new(ErrorKind::InvalidOperation, "separators must be a pair of strings"))
@@ -128,8 +130,8 @@ fn truncate(text: String, args: Rest<ValueOrKwargs>) -> Result<String, Error> {
     Ok(cut.to_owned() + &end)
 }
 
-fn trim(value: &Value, chars: Option<String>) -> Result<String, Error> {
-    let text = python_str(value)?;
+fn trim(state: &State, value: &Value, chars: Option<String>) -> Result<String, Error> {
+    let text = python_str(state, value)?;
     Ok(match chars {
         Some(chars) => text.trim_matches(|c| chars.contains(c)).to_owned(),
         None => text.trim().to_owned(),
@@ -140,8 +142,7 @@ fn string(state: &State, value: &Value) -> Result<Value, Error> {
     if value.kind() == ValueKind::String {
         return Ok(value.clone());
     }
-    let text = python_str(value)?;
-    state.consume_fuel((text.len() / 64) as u64)?;
+    let text = python_str(state, value)?;
     Ok(text.into())
 }
 
@@ -152,6 +153,22 @@ fn is_iterable(value: &Value) -> bool {
         kind,
         ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable | ValueKind::Undefined
     )
+}
+
+/// To Python, whatever has a length and items: strings and dicts too.
+fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
+}
+
+fn float(value: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let mut args = Arguments::new(args)?;
+    let default = args.next("default")?.unwrap_or_else(|| Value::from(0.0));
+    args.finish()?;
+    let number = match value.as_str() {
+        Some(text) => text.trim().parse::<f64>().ok(),
+        None => f64::try_from(value.clone()).ok(),
+    };
+    Ok(number.map_or(default, Value::from))
 }
 
 fn center(state: &mut State, text: String, width: Option<i64>) -> Result<Value, Error> {

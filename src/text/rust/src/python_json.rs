@@ -1,7 +1,7 @@
 //! Python's json.dumps over template values, as Hugging Face's `tojson` filter calls it.
 
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Error, ErrorKind};
+use minijinja::{Error, ErrorKind, State};
 
 /// Values nest no deeper; deeper ones would overflow the stack.
 const MAX_DEPTH: usize = 256;
@@ -34,23 +34,35 @@ pub fn float_repr(number: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-pub fn dumps(value: &Value, style: &Style) -> Result<String, Error> {
+pub fn dumps(state: &State, value: &Value, style: &Style) -> Result<String, Error> {
     let mut out = String::new();
-    write_value(value, style, 0, &mut out)?;
+    write_value(state, value, style, 0, &mut out)?;
     Ok(out)
 }
 
-fn write_value(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_value(
+    state: &State,
+    value: &Value,
+    style: &Style,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(Error::new(ErrorKind::InvalidOperation, "the value is nested too deeply for JSON"));
     }
+    // A list that holds another twice, and so on, has far more items than the template took steps.
+    state.consume_fuel(1)?;
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
         ValueKind::Number => out.push_str(&number_text(value)),
-        ValueKind::String => write_string(value.as_str().unwrap_or_default(), style.ensure_ascii, out),
-        ValueKind::Seq | ValueKind::Iterable => write_list(value, style, depth, out)?,
-        ValueKind::Map => write_map(value, style, depth, out)?,
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default();
+            state.consume_fuel((text.len() / 64) as u64)?;
+            write_string(text, style.ensure_ascii, out);
+        }
+        ValueKind::Seq | ValueKind::Iterable => write_list(state, value, style, depth, out)?,
+        ValueKind::Map => write_map(state, value, style, depth, out)?,
         kind => {
             let message = format!("a value of type {kind} is not JSON serializable");
             return Err(Error::new(ErrorKind::InvalidOperation, message));
@@ -71,17 +83,29 @@ fn number_text(value: &Value) -> String {
     }
 }
 
-fn write_list(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_list(
+    state: &State,
+    value: &Value,
+    style: &Style,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     let mut separator = Separator::new('[', depth);
     for item in value.try_iter()? {
-        separator.before_item(style, out);
-        write_value(&item, style, depth + 1, out)?;
+        separator.before_item(state, style, out)?;
+        write_value(state, &item, style, depth + 1, out)?;
     }
     separator.close(']', style, out);
     Ok(())
 }
 
-fn write_map(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_map(
+    state: &State,
+    value: &Value,
+    style: &Style,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     let mut members = Vec::new();
     for key in value.try_iter()? {
         let item = value.get_item(&key)?;
@@ -92,10 +116,10 @@ fn write_map(value: &Value, style: &Style, depth: usize, out: &mut String) -> Re
     }
     let mut separator = Separator::new('{', depth);
     for (key, item) in &members {
-        separator.before_item(style, out);
+        separator.before_item(state, style, out)?;
         write_string(key, style.ensure_ascii, out);
         out.push_str(&style.key_separator);
-        write_value(item, style, depth + 1, out)?;
+        write_value(state, item, style, depth + 1, out)?;
     }
     separator.close('}', style, out);
     Ok(())
@@ -123,7 +147,8 @@ impl Separator {
         Separator { open, depth, any: false }
     }
 
-    fn before_item(&mut self, style: &Style, out: &mut String) {
+    fn before_item(&mut self, state: &State, style: &Style, out: &mut String) -> Result<(), Error> {
+        let len_before = out.len();
         if self.any {
             out.push_str(&style.item_separator);
         } else {
@@ -131,6 +156,7 @@ impl Separator {
         }
         self.any = true;
         new_line(style, self.depth + 1, out);
+        state.consume_fuel(((out.len() - len_before) / 64) as u64)
     }
 
     fn close(&self, close: char, style: &Style, out: &mut String) {

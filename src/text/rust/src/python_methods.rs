@@ -1,6 +1,6 @@
 //! Methods of Python's strings that minijinja-contrib lacks.
 
-use minijinja::value::{Value, from_args};
+use minijinja::value::{Tuple, Value, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
@@ -23,6 +23,9 @@ fn string_method(state: &State, text: &str, method: &str, args: &[Value]) -> Res
         "removesuffix" => {
             let (suffix,): (&str,) = from_args(args)?;
             Ok(text.strip_suffix(suffix).unwrap_or(text).into())
+        }
+        "format" if has_huge_number(text) => {
+            Err(Error::new(ErrorKind::InvalidOperation, "a width or precision is too large"))
         }
         "partition" | "rpartition" => partition(text, method, args),
         "rsplit" => rsplit(text, args),
@@ -56,6 +59,12 @@ fn string_method(state: &State, text: &str, method: &str, args: &[Value]) -> Res
     }
 }
 
+/// Whether a field of a format has a number of 5 digits or more, such as a width.
+fn has_huge_number(format: &str) -> bool {
+    let fields = format.split('{').skip(1).map(|part| part.split('}').next().unwrap_or_default());
+    fields.flat_map(|field| field.split(|c: char| !c.is_ascii_digit())).any(|digits| digits.len() > 4)
+}
+
 fn partition(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let (separator,): (&str,) = from_args(args)?;
     if separator.is_empty() {
@@ -65,7 +74,7 @@ fn partition(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         "partition" => text.split_once(separator).map_or([text, "", ""], |(left, right)| [left, separator, right]),
         _ => text.rsplit_once(separator).map_or(["", "", text], |(left, right)| [left, separator, right]),
     };
-    Ok(Value::from(parts.map(Value::from).to_vec()))
+    Ok(Value::from(Tuple::from(parts.map(Value::from))))
 }
 
 fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {

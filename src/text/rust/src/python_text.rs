@@ -1,18 +1,18 @@
 //! Python's str() and repr() of template values.
 
-use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
+use minijinja::{Error, State};
 
 use crate::python_json::float_repr;
 
 /// Values nest no deeper; what lies below is shown as "...".
 const MAX_DEPTH: usize = 256;
 
-pub fn python_str(value: &Value) -> Result<String, Error> {
+pub fn python_str(state: &State, value: &Value) -> Result<String, Error> {
     match value.kind() {
         ValueKind::Seq | ValueKind::Map => {
             let mut out = String::new();
-            write_repr(value, 0, &mut out)?;
+            write_repr(state, value, 0, &mut out)?;
             Ok(out)
         }
         ValueKind::Number if !value.is_integer() => Ok(float_repr(f64::try_from(value.clone())?)),
@@ -20,13 +20,19 @@ pub fn python_str(value: &Value) -> Result<String, Error> {
     }
 }
 
-fn write_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_repr(state: &State, value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         out.push_str("...");
         return Ok(());
     }
+    // A list that holds another twice, and so on, has far more items than the template took steps.
+    state.consume_fuel(1)?;
     match value.kind() {
-        ValueKind::String => write_string_repr(value.as_str().unwrap_or_default(), out),
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default();
+            state.consume_fuel((text.len() / 64) as u64)?;
+            write_string_repr(text, out);
+        }
         ValueKind::Undefined => out.push_str("Undefined"),
         ValueKind::Seq => {
             let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
@@ -36,7 +42,7 @@ fn write_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error
                 if count > 0 {
                     out.push_str(", ");
                 }
-                write_repr(&item, depth + 1, out)?;
+                write_repr(state, &item, depth + 1, out)?;
                 count += 1;
             }
             if value.is_tuple() && count == 1 {
@@ -50,13 +56,13 @@ fn write_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error
                 if index > 0 {
                     out.push_str(", ");
                 }
-                write_repr(&key, depth + 1, out)?;
+                write_repr(state, &key, depth + 1, out)?;
                 out.push_str(": ");
-                write_repr(&value.get_item(&key)?, depth + 1, out)?;
+                write_repr(state, &value.get_item(&key)?, depth + 1, out)?;
             }
             out.push('}');
         }
-        _ => out.push_str(&python_str(value)?),
+        _ => out.push_str(&python_str(state, value)?),
     }
     Ok(())
 }

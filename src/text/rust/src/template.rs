@@ -13,10 +13,17 @@ use crate::python_text::python_str;
 use crate::{python_methods, python_syntax};
 
 const NAME: &str = "chat template";
-/// Steps of one rendering: a chat of a thousand messages takes about a hundred thousand.
-const FUEL: u64 = 4_000_000;
+/// Steps of one rendering, and one for each 64 bytes that it makes: a chat of a thousand messages takes about 100,000.
+/// What minijinja does inside one step on values that share parts (a list that holds another twice, and so on) is not
+/// counted.
+const FUEL: u64 = 1_000_000;
 /// Calls of macros within macros. Each level takes some kilobytes of stack.
 const MAX_RECURSION: usize = 100;
+/// Real templates have up to some ten thousand bytes.
+const MAX_SOURCE_BYTES: usize = 256 << 10;
+/// Parsing recurses with the nesting of a template's expressions. Within the fuel a template can nest lists a few 100,000 deep, and dropping or comparing them recurses. Only touched
+/// pages take memory.
+const STACK_BYTES: usize = 512 << 20;
 
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -24,6 +31,13 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     pub fn compile(source: &str) -> Result<Self, Failure> {
+        if source.len() > MAX_SOURCE_BYTES {
+            return Err(Failure::invalid(format!("the chat template has {} bytes", source.len())));
+        }
+        on_large_stack(|| Self::compile_here(source))
+    }
+
+    fn compile_here(source: &str) -> Result<Self, Failure> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
@@ -46,12 +60,26 @@ impl ChatTemplate {
     }
 
     pub fn render(&self, context_json: &[u8]) -> Result<String, Failure> {
+        on_large_stack(|| self.render_here(context_json))
+    }
+
+    fn render_here(&self, context_json: &[u8]) -> Result<String, Failure> {
         let mut context: Json = serde_json::from_slice(context_json)
             .map_err(|error| Failure::invalid(format!("the template's context is no JSON: {error}")))?;
         complete(&mut context)?;
         let template = self.environment.get_template(NAME).map_err(|error| Failure::invalid(describe(&error)))?;
         template.render(Value::from(Serde(&context))).map_err(|error| Failure::invalid(describe(&error)))
     }
+}
+
+fn on_large_stack<T: Send>(body: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("template".to_owned()).stack_size(STACK_BYTES);
+        match builder.spawn_scoped(scope, body) {
+            Ok(thread) => thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)),
+            Err(error) => Err(Failure::invalid(format!("no thread for the chat template: {error}"))),
+        }
+    })
 }
 
 /// What transformers adds to the variables before it renders.
@@ -76,8 +104,7 @@ fn complete(context: &mut Json) -> Result<(), Failure> {
 fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
         ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
-            let text = python_str(value)?;
-            state.consume_fuel((text.len() / 64) as u64)?;
+            let text = python_str(state, value)?;
             out.write_str(&text).map_err(Error::from)
         }
         _ => escape_formatter(out, state, value),
