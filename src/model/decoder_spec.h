@@ -42,26 +42,26 @@ struct TensorName {
 };
 
 struct DecoderTensorNames {
-  std::span<const std::string_view> hf_prefixes;  // tried in this order
-  std::string_view hf_layers = "layers";          // between the prefix and the layer's number
-  TensorName token_embedding;
-  TensorName position_embedding;
-  TensorName final_norm;
+  std::span<const std::string_view> hf_prefixes = {};  // tried in this order
+  std::string_view hf_layers = "layers";               // between the prefix and the layer's number
+  TensorName token_embedding = {};
+  TensorName position_embedding = {};
+  TensorName final_norm = {};
   // In a layer.
-  TensorName attention_norm;
-  TensorName qkv_proj;  // q, k and v in one tensor, instead of the next three
-  TensorName q_proj;
-  TensorName k_proj;
-  TensorName v_proj;
-  TensorName o_proj;
-  TensorName q_norm;
-  TensorName k_norm;
-  TensorName attention_post_norm;
-  TensorName ffn_norm;
-  TensorName gate_proj;
-  TensorName up_proj;
-  TensorName down_proj;
-  TensorName ffn_post_norm;
+  TensorName attention_norm = {};
+  TensorName qkv_proj = {};  // q, k and v in one tensor, instead of the next three
+  TensorName q_proj = {};
+  TensorName k_proj = {};
+  TensorName v_proj = {};
+  TensorName o_proj = {};
+  TensorName q_norm = {};
+  TensorName k_norm = {};
+  TensorName attention_post_norm = {};
+  TensorName ffn_norm = {};
+  TensorName gate_proj = {};
+  TensorName up_proj = {};
+  TensorName down_proj = {};
+  TensorName ffn_post_norm = {};
 };
 
 enum class Presence { no, yes, if_stored };

@@ -37,7 +37,7 @@ struct LinearSource {
   std::string bias = {};  // empty: none
   int64_t num_rows = 0;
   int64_t num_cols = 0;
-  RowSelection rows;  // of weight and bias
+  RowSelection rows = {};  // of weight and bias
   MatrixStorage storage = MatrixStorage::rows;
 };
 
