@@ -111,6 +111,25 @@ TEST(Chat, RemembersEarlierTurns) {
   EXPECT_NE(both.substr(first.size()), first);
 }
 
+TEST(Serve, SaysHowToAskAndEndsOnSigterm) {
+  const ProgramResult result = run_program({"serve", "--model", tiny_model(), "--port", "0",
+                                            "--served-model-name", "tiny", "--max-sequences", "4"},
+                                           {.terminate_at = "curl http://127.0.0.1:"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* part : {"Serving tiny on http://127.0.0.1:", "model: llama", "kernels: ", "KV cache of ",
+                           "/v1/chat/completions", "\"model\": \"tiny\""})
+    EXPECT_NE(result.out.find(part), std::string::npos) << part << " in " << result.out;
+}
+
+TEST(Serve, RefusesABadHost) {
+  expect_one_sentence(
+      run_program({"serve", "--model", tiny_model(), "--host", "no.such.host.invalid", "--log-level", "off"}),
+      "no.such.host.invalid");
+  const TemporaryFolder folder;
+  expect_one_sentence(
+      run_program({"serve", "--model", tiny_model(), "--api-key-file", folder.file("keys.txt")}), "keys.txt");
+}
+
 TEST(Inspect, ShowsTheModel) {
   const ProgramResult text = run_program({"inspect", tiny_model()});
   ASSERT_EQ(text.exit_code, 0) << text.err;

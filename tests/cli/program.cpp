@@ -1,9 +1,12 @@
 #include "program.h"
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -19,6 +22,19 @@ void redirect(int stream, const std::string& path, int flags) {
   const int file = open(path.c_str(), flags, 0600);
   if (file < 0 || dup2(file, stream) < 0) _exit(127);
   close(file);
+}
+
+// Ends a program that would run for ever.
+void terminate_at(pid_t child, const std::string& out_path, const std::string& text) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (read_file(out_path).find(text) == std::string::npos && std::chrono::steady_clock::now() < deadline) {
+    // Once it has ended by itself there is nothing to wait for; it stays a zombie until it is reaped.
+    siginfo_t info = {};
+    waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT);
+    if (info.si_pid == child) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  kill(child, SIGTERM);
 }
 
 }  // namespace
@@ -42,6 +58,7 @@ ProgramResult run_program(const std::vector<std::string>& words, const ProgramOp
     execv(argv[0], argv.data());
     _exit(127);
   }
+  if (!options.terminate_at.empty()) terminate_at(child, out, options.terminate_at);
   int status = 0;
   waitpid(child, &status, 0);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};

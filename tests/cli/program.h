@@ -19,6 +19,7 @@ struct ProgramResult {
 struct ProgramOptions {
   std::string input;                                             // standard input
   std::vector<std::pair<std::string, std::string>> environment;  // beside the test's own
+  std::string terminate_at;  // SIGTERM once standard output holds this text, or after a minute; empty: never
 };
 
 // Without a shell: words are passed as they are.
