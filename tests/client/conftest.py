@@ -1,0 +1,101 @@
+"""Servers for the client tests: the fake model's, and the real binary where PAGODA_MODELS holds SmolLM2.
+
+PAGODA_BUILD is the build folder (default: build/release), PAGODA_MODELS a folder with GGUF files.
+"""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import httpx
+import openai
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("PAGODA_BUILD", ROOT / "build" / "release"))
+
+
+class ServerProcess:
+    """A running server; `stop` sends SIGTERM and returns the exit status."""
+
+    def __init__(self, command, port=None):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.port = port or int(self.process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the server ended with status {self.process.returncode}"
+            try:
+                if httpx.get(self.url + "/ready", timeout=5).status_code == 200:
+                    return self
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise TimeoutError("the server is not ready")
+
+    def client(self, **options):
+        options = {"api_key": "none", "max_retries": 0, "timeout": 120} | options
+        return openai.OpenAI(base_url=self.url + "/v1", **options)
+
+    def async_client(self, **options):
+        options = {"api_key": "none", "max_retries": 0, "timeout": 300} | options
+        return openai.AsyncOpenAI(base_url=self.url + "/v1", **options)
+
+    def metric(self, name):
+        """The sum of all lines of a metric."""
+        lines = httpx.get(self.url + "/metrics", timeout=30).text.splitlines()
+        values = [float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name]
+        assert values, f"no metric {name}"
+        return sum(values)
+
+    def wait_until_idle(self, seconds=30):
+        """Until no request runs or waits; then no page may be held."""
+        deadline = time.monotonic() + seconds
+        names = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
+        while any(self.metric(name) > 0 for name in names):
+            assert time.monotonic() < deadline, {name: self.metric(name) for name in names}
+            time.sleep(0.05)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=60)
+        finally:
+            self.process.kill()
+
+
+def start_fake_server(*options):
+    return ServerProcess([BUILD / "bin" / "fake_server", *options])
+
+
+@pytest.fixture(scope="session")
+def server():
+    running = start_fake_server()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    with server.client() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def real_server():
+    models = sorted(pathlib.Path(os.environ.get("PAGODA_MODELS", "/nonexistent")).glob("*SmolLM2-135M*.gguf"))
+    if not models:
+        pytest.skip("PAGODA_MODELS holds no SmolLM2")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [BUILD / "bin" / "pagoda", "serve", "--model", models[0], "--port", str(port), "--no-request-log"]
+    command += ["--served-model-name", "smollm2"]
+    running = ServerProcess(command, port).wait_until_ready(60)
+    yield running
+    assert running.stop() == 0
