@@ -1,12 +1,12 @@
-// Where K and V of a token lie in memory. A page holds 16 tokens of every layer; its bytes are spread over the layers'
-// regions, so that the pages of one layer are adjacent and attention reads long runs:
+// Where K and V of a token lie in memory. A page holds 16 tokens of every layer; its bytes are spread over
+// the layers' regions, so that the pages of one layer are adjacent and attention reads long runs:
 //
 //   pool:   [layer][page][kv head]{ K plane, V plane }
 //   K plane [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
 //   V plane [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
 //
-// (research note "cpu-perf", 5.2: both are operands of bf16 dot products, none needs a transpose when read). Elements
-// are f32 or bf16. Dims beyond head_dim in the last V block are zero or never read.
+// (research note "cpu-perf", 5.2: both are operands of bf16 dot products, none needs a transpose when read).
+// Elements are f32 or bf16. Dims beyond head_dim in the last V block are zero or never read.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ inline constexpr int kPageTokens = 16;
 struct KvShape {
   int num_layers = 0;
   int num_kv_heads = 0;
-  int head_dim = 0;  // even
+  int head_dim = 0;           // even
   DType dtype = DType::bf16;  // f32 or bf16
 
   size_t element_bytes() const { return dtype == DType::f32 ? 4 : 2; }
@@ -43,7 +43,9 @@ struct KvLayerView {
   std::byte* k_plane(PageId page, int kv_head) const {
     return base + size_t(page) * shape->layer_page_bytes() + size_t(kv_head) * shape->head_bytes();
   }
-  std::byte* v_plane(PageId page, int kv_head) const { return k_plane(page, kv_head) + shape->k_plane_bytes(); }
+  std::byte* v_plane(PageId page, int kv_head) const {
+    return k_plane(page, kv_head) + shape->k_plane_bytes();
+  }
 };
 
 }  // namespace pagoda

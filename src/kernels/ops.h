@@ -1,8 +1,9 @@
-// Everything but linear layers: norms, rotary embedding, activations, attention over pages, reductions for sampling.
-// All arithmetic is f32. Each body is written once over a 16-lane vector type and compiled per ISA; the scalar vector
-// type is the definition. Reductions run in 16 lanes (element i in lane i % 16, ascending), then a fixed tree: the bits
-// do not depend on the ISA, on batch mates or on threads. exp, tanh and the like are our own polynomials.
-// All functions are noexcept and allocate nothing. Pointers need only the alignment of their element type.
+// Everything but linear layers: norms, rotary embedding, activations, attention over pages, reductions for
+// sampling. All arithmetic is f32. Each body is written once over a 16-lane vector type and compiled per ISA;
+// the scalar vector type is the definition. Reductions run in 16 lanes (element i in lane i % 16, ascending),
+// then a fixed tree: the bits do not depend on the ISA, on batch mates or on threads. exp, tanh and the like
+// are our own polynomials. All functions are noexcept and allocate nothing. Pointers need only the alignment
+// of their element type.
 #pragma once
 
 #include <cstdint>
@@ -11,19 +12,21 @@
 
 namespace pagoda {
 
-// Attention of some query tokens of one sequence, for one KV head (all its query heads together: each KV byte is read
-// once). For query token t at position p = first_position + t and query head h:
+// Attention of some query tokens of one sequence, for one KV head (all its query heads together: each KV byte
+// is read once). For query token t at position p = first_position + t and query head h:
 //   score[j] = scale * sum over d of q[d] * k[j][d],   j in [max(0, p - window + 1), p]
 //   softcap > 0: score = softcap * tanh(score / softcap)
-// CANONICAL ARITHMETIC. Positions are cut on the fixed grid of kSegmentTokens. In a segment: m = max score, then
-// w[j] = exp(score[j] - m), l = sum of w (16 lanes, tree), o[d] = one fma chain over j ascending. Segments are merged
-// in ascending order: m' = max(m, m2); o = o * exp(m - m') + o2 * exp(m2 - m'), l likewise; at the end o / l. Hence the
-// bits of a token's output depend only on its query and the cached K and V, never on chunking, batching or pages.
+// CANONICAL ARITHMETIC. Positions are cut on the fixed grid of kSegmentTokens. In a segment: m = max score,
+// then w[j] = exp(score[j] - m), l = sum of w (16 lanes, tree), o[d] = one fma chain over j ascending.
+// Segments are merged in ascending order: m' = max(m, m2); o = o * exp(m - m') + o2 * exp(m2 - m'), l
+// likewise; at the end o / l. Hence the bits of a token's output depend only on its query and the cached K
+// and V, never on chunking, batching or pages.
 struct AttentionArgs {
   KvLayerView kv;
   const PageId* page_table = nullptr;  // pages of positions 0..15, 16..31, …
   int kv_head = 0;
-  int num_q_heads = 0;  // of the whole layer; heads [kv_head * G, (kv_head + 1) * G) with G = num_q_heads / num_kv_heads
+  int num_q_heads =
+      0;  // of the whole layer; heads [kv_head * G, (kv_head + 1) * G) with G = num_q_heads / num_kv_heads
   const float* q = nullptr;  // [num_tokens][q_stride], head h at q + h * head_dim
   int64_t q_stride = 0;
   float* out = nullptr;  // [num_tokens][out_stride], same order of heads
@@ -64,8 +67,8 @@ struct OpKernels {
   // out = (x - mean) / sqrt(variance + eps) * weight + bias. out may be x; bias may be null.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps,
                      float* out) noexcept;
-  // Rotates pairs (i, i + rotary_dim / 2) of each head by the angles whose cosines and sines are given; dims beyond
-  // rotary_dim stay. x: [num_heads][head_dim], cos and sin: [rotary_dim / 2].
+  // Rotates pairs (i, i + rotary_dim / 2) of each head by the angles whose cosines and sines are given; dims
+  // beyond rotary_dim stay. x: [num_heads][head_dim], cos and sin: [rotary_dim / 2].
   void (*rope)(float* x, int64_t num_heads, int64_t head_dim, int64_t rotary_dim, const float* cos,
                const float* sin) noexcept;
   // x[i] = act(x[i])
@@ -82,9 +85,10 @@ struct OpKernels {
   // Query tokens [token_begin, token_end) of args. Scratch comes from the stack.
   void (*attention)(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept;
 
-  // The same in two halves, so that threads can share the segments of a long context; the bits are those of `attention`.
-  // First one segment of segments_of(args, token) into partial_floats(args) floats …
-  void (*attention_segment)(const AttentionArgs& args, int64_t token, int64_t segment, float* partials) noexcept;
+  // The same in two halves, so that threads can share the segments of a long context; the bits are those of
+  // `attention`. First one segment of segments_of(args, token) into partial_floats(args) floats …
+  void (*attention_segment)(const AttentionArgs& args, int64_t token, int64_t segment,
+                            float* partials) noexcept;
   // … then all of them, in ascending order one behind the other.
   void (*attention_merge)(const AttentionArgs& args, int64_t token, int64_t num_segments,
                           const float* partials) noexcept;

@@ -1,8 +1,8 @@
 // Attention over pages, over a 16-lane vector type V (see kernels/ops.h for the arithmetic).
 //
-// Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages of a segment
-// twice: first all scores (lane = cached token), then, with the weights, all outputs (lane = dim). A page's K and V are
-// read once per tile, in the order in which they lie.
+// Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
+// of a segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
+// dim). A page's K and V are read once per tile, in the order in which they lie.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +56,8 @@ struct AttentionBody {
   static void load_pairs(const float* p, V& even, V& odd) { V::load_pairs(p, even, odd); }
   static void load_pairs(const uint16_t* p, V& even, V& odd) { V::load_pairs_bf16(p, even, odd); }
 
-  // ---- scores -----------------------------------------------------------------------------------------------------
+  // ---- scores
+  // -----------------------------------------------------------------------------------------------------
 
   template <class Element, int R>
   static void page_scores(const Tile& tile, const Element* k, V (&score)[R]) {
@@ -94,8 +95,8 @@ struct AttentionBody {
       const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
       const PageId id = tile.args.page_table[begin / kPageTokens];
       V score[R];
-      page_scores<Element, R>(tile, reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head)),
-                              score);
+      page_scores<Element, R>(
+          tile, reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head)), score);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const Range valid = intersect(tile.rows[r].here, begin, begin + kPageTokens);
@@ -112,7 +113,8 @@ struct AttentionBody {
   // scores -> weights exp(score - max); returns through max and sum.
   static void exponentiate(float* weights, int first_page, int end_page, float& max, float& sum) {
     V best = V::set1(-__builtin_inff());
-    for (int page = first_page; page < end_page; ++page) best = V::max(V::load(weights + page * kPageTokens), best);
+    for (int page = first_page; page < end_page; ++page)
+      best = V::max(V::load(weights + page * kPageTokens), best);
     max = V::max_lane(best);
     const V shift = V::set1(max);
     V total = V::set1(0.0f);
@@ -124,7 +126,8 @@ struct AttentionBody {
     sum = V::sum(total);
   }
 
-  // ---- values -----------------------------------------------------------------------------------------------------
+  // ---- values
+  // -----------------------------------------------------------------------------------------------------
 
   // A page that every row of the tile attends to as a whole.
   template <class Element, int R>
@@ -169,7 +172,8 @@ struct AttentionBody {
   }
 
   template <class Element, int R>
-  static void segment_values(const Tile& tile, int64_t segment_begin, int first_page, int end_page, State* states) {
+  static void segment_values(const Tile& tile, int64_t segment_begin, int first_page, int end_page,
+                             State* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
     for (int r = 0; r < R; ++r)
       for (int block = 0; block < num_blocks; ++block) V::set1(0.0f).store(states[r].out + 16 * block);
@@ -187,7 +191,8 @@ struct AttentionBody {
     }
   }
 
-  // ---- segments ---------------------------------------------------------------------------------------------------
+  // ---- segments
+  // ---------------------------------------------------------------------------------------------------
 
   // Fills states[r] for the rows that attend to something in the segment; the others get sum = -1.
   template <class Element, int R>
@@ -214,18 +219,27 @@ struct AttentionBody {
   static void segment_of(Tile& tile, int64_t segment, State* states) {
     static_assert(kMaxRows <= 8);
     switch (tile.num_rows) {
-      case 1: return segment_of<Element, 1>(tile, segment, states);
-      case 2: return segment_of<Element, 2>(tile, segment, states);
-      case 3: return segment_of<Element, 3>(tile, segment, states);
-      case 4: return segment_of<Element, 4>(tile, segment, states);
-      default: break;
+      case 1:
+        return segment_of<Element, 1>(tile, segment, states);
+      case 2:
+        return segment_of<Element, 2>(tile, segment, states);
+      case 3:
+        return segment_of<Element, 3>(tile, segment, states);
+      case 4:
+        return segment_of<Element, 4>(tile, segment, states);
+      default:
+        break;
     }
     if constexpr (kMaxRows > 4) {
       switch (tile.num_rows) {
-        case 5: return segment_of<Element, 5>(tile, segment, states);
-        case 6: return segment_of<Element, 6>(tile, segment, states);
-        case 7: return segment_of<Element, 7>(tile, segment, states);
-        default: return segment_of<Element, 8>(tile, segment, states);
+        case 5:
+          return segment_of<Element, 5>(tile, segment, states);
+        case 6:
+          return segment_of<Element, 6>(tile, segment, states);
+        case 7:
+          return segment_of<Element, 7>(tile, segment, states);
+        default:
+          return segment_of<Element, 8>(tile, segment, states);
       }
     }
   }
@@ -272,9 +286,12 @@ struct AttentionBody {
     tile.rows[r].range = range_of(args, token);
   }
 
-  static int heads_per_group(const AttentionArgs& args) { return args.num_q_heads / args.kv.shape->num_kv_heads; }
+  static int heads_per_group(const AttentionArgs& args) {
+    return args.num_q_heads / args.kv.shape->num_kv_heads;
+  }
 
-  // ---- entry points -----------------------------------------------------------------------------------------------
+  // ---- entry points
+  // -----------------------------------------------------------------------------------------------
 
   static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept {
     const int group = heads_per_group(args);
@@ -303,13 +320,15 @@ struct AttentionBody {
             copy_state(states[r], totals[r], head_dim);
             continue;
           }
-          merge(totals[r].max, totals[r].sum, totals[r].out, states[r].max, states[r].sum, states[r].out, head_dim);
+          merge(totals[r].max, totals[r].sum, totals[r].out, states[r].max, states[r].sum, states[r].out,
+                head_dim);
         }
       }
       for (int r = 0; r < tile.num_rows; ++r) {
         const int64_t token = token_begin + (first + r) / group;
         const int64_t head = args.kv_head * group + (first + r) % group;
-        write_out(totals[r].out, totals[r].sum, head_dim, args.out + token * args.out_stride + head * head_dim);
+        write_out(totals[r].out, totals[r].sum, head_dim,
+                  args.out + token * args.out_stride + head * head_dim);
       }
     }
   }
@@ -320,7 +339,8 @@ struct AttentionBody {
     for (int d = 0; d < head_dim; ++d) to.out[d] = from.out[d];
   }
 
-  static void attention_segment(const AttentionArgs& args, int64_t token, int64_t segment, float* partials) noexcept {
+  static void attention_segment(const AttentionArgs& args, int64_t token, int64_t segment,
+                                float* partials) noexcept {
     const int group = heads_per_group(args);
     const int head_dim = args.kv.shape->head_dim;
     Tile tile(args);

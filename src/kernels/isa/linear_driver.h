@@ -1,5 +1,5 @@
-// The loops around a tile of a linear layer, shared by the vector ISAs: which groups and tokens a tile covers, and in
-// which order tiles run. Internal linkage, as in linear_layout.h.
+// The loops around a tile of a linear layer, shared by the vector ISAs: which groups and tokens a tile
+// covers, and in which order tiles run. Internal linkage, as in linear_layout.h.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@
 namespace pagoda {
 namespace {
 
-// The same place in the activations of kTokens tokens. A pointer for each third token: x86 addresses the two in
-// between as pointer + stride and pointer + 2 * stride, which keeps 8 tokens in 4 registers.
+// The same place in the activations of kTokens tokens. A pointer for each third token: x86 addresses the two
+// in between as pointer + stride and pointer + 2 * stride, which keeps 8 tokens in 4 registers.
 template <int kTokens>
 class TokenRows {
  public:
@@ -43,14 +43,13 @@ class TokenRows {
   int64_t stride_;
 };
 
-// Starts loading kBytes of weights that lie kAhead further on. With several tokens per weight the hardware prefetcher
-// falls behind; with one token it does better alone.
+// Starts loading kBytes of weights that lie kAhead further on. With several tokens per weight the hardware
+// prefetcher falls behind; with one token it does better alone.
 template <int kBytes, int kTokens>
 PAGODA_INLINE void prefetch(const uint8_t* p) {
   constexpr int kAhead = 8192;
   if constexpr (kTokens == 1) return;
-  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i)
-    __builtin_prefetch(p + kAhead + 64 * i);
+  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i) __builtin_prefetch(p + kAhead + 64 * i);
 }
 
 // 16 rows times a few tokens.
@@ -67,24 +66,38 @@ struct Tile {
 };
 
 // A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`.
-// Heights of tiles: 1 token for decode, 8 for long runs, the others so that no run needs more than two extra tiles.
+// Heights of tiles: 1 token for decode, 8 for long runs, the others so that no run needs more than two extra
+// tiles.
 inline constexpr int kMaxTileTokens = 8;
 
 template <class Body>
 PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
   switch (tokens_left) {
-    case 1: Body::template tile<1>(tile); return 1;
-    case 2: Body::template tile<2>(tile); return 2;
-    case 3: Body::template tile<3>(tile); return 3;
+    case 1:
+      Body::template tile<1>(tile);
+      return 1;
+    case 2:
+      Body::template tile<2>(tile);
+      return 2;
+    case 3:
+      Body::template tile<3>(tile);
+      return 3;
     case 4:
-    case 5: Body::template tile<4>(tile); return 4;
+    case 5:
+      Body::template tile<4>(tile);
+      return 4;
     case 6:
-    case 7: Body::template tile<6>(tile); return 6;
-    default: Body::template tile<kMaxTileTokens>(tile); return kMaxTileTokens;
+    case 7:
+      Body::template tile<6>(tile);
+      return 6;
+    default:
+      Body::template tile<kMaxTileTokens>(tile);
+      return kMaxTileTokens;
   }
 }
 
-// Weights are read from memory once: a few groups, small enough for the L2 cache, meet all tokens before the next few.
+// Weights are read from memory once: a few groups, small enough for the L2 cache, meet all tokens before the
+// next few.
 template <class Body>
 void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
   constexpr size_t kCacheBlockBytes = 160 * 1024;
@@ -96,7 +109,8 @@ void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) 
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
   tile.store = args.store;
-  const int64_t groups_per_block = group_bytes < kCacheBlockBytes ? static_cast<int64_t>(kCacheBlockBytes / group_bytes) : 1;
+  const int64_t groups_per_block =
+      group_bytes < kCacheBlockBytes ? static_cast<int64_t>(kCacheBlockBytes / group_bytes) : 1;
   for (int64_t block = group_begin; block < group_end; block += groups_per_block) {
     const int64_t block_end = block + groups_per_block < group_end ? block + groups_per_block : group_end;
     int64_t tokens_done = 0;
@@ -118,20 +132,32 @@ void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) 
 template <template <PackedFormat> class Quantised, template <DType> class Plain>
 void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
   switch (args.weight.dtype) {
-    case DType::f32: return run_linear<Plain<DType::f32>>(args, group_begin, group_end);
-    case DType::f16: return run_linear<Plain<DType::f16>>(args, group_begin, group_end);
-    case DType::bf16: return run_linear<Plain<DType::bf16>>(args, group_begin, group_end);
-    case DType::q4_0: return run_linear<Quantised<kPackedQ40>>(args, group_begin, group_end);
-    case DType::q4_1: return run_linear<Quantised<kPackedQ41>>(args, group_begin, group_end);
-    case DType::q5_0: return run_linear<Quantised<kPackedQ50>>(args, group_begin, group_end);
-    case DType::q5_1: return run_linear<Quantised<kPackedQ51>>(args, group_begin, group_end);
+    case DType::f32:
+      return run_linear<Plain<DType::f32>>(args, group_begin, group_end);
+    case DType::f16:
+      return run_linear<Plain<DType::f16>>(args, group_begin, group_end);
+    case DType::bf16:
+      return run_linear<Plain<DType::bf16>>(args, group_begin, group_end);
+    case DType::q4_0:
+      return run_linear<Quantised<kPackedQ40>>(args, group_begin, group_end);
+    case DType::q4_1:
+      return run_linear<Quantised<kPackedQ41>>(args, group_begin, group_end);
+    case DType::q5_0:
+      return run_linear<Quantised<kPackedQ50>>(args, group_begin, group_end);
+    case DType::q5_1:
+      return run_linear<Quantised<kPackedQ51>>(args, group_begin, group_end);
     case DType::q8_0:
-    case DType::iq4_nl: return run_linear<Quantised<kPackedQ80>>(args, group_begin, group_end);
-    case DType::q2_k: return run_linear<Quantised<kPackedQ2K>>(args, group_begin, group_end);
-    case DType::q4_k: return run_linear<Quantised<kPackedQ4K>>(args, group_begin, group_end);
-    case DType::q5_k: return run_linear<Quantised<kPackedQ5K>>(args, group_begin, group_end);
+    case DType::iq4_nl:
+      return run_linear<Quantised<kPackedQ80>>(args, group_begin, group_end);
+    case DType::q2_k:
+      return run_linear<Quantised<kPackedQ2K>>(args, group_begin, group_end);
+    case DType::q4_k:
+      return run_linear<Quantised<kPackedQ4K>>(args, group_begin, group_end);
+    case DType::q5_k:
+      return run_linear<Quantised<kPackedQ5K>>(args, group_begin, group_end);
     case DType::q3_k:
-    case DType::q6_k: return run_linear<Quantised<kPackedQ6K>>(args, group_begin, group_end);
+    case DType::q6_k:
+      return run_linear<Quantised<kPackedQ6K>>(args, group_begin, group_end);
   }
 }
 

@@ -1,19 +1,22 @@
-// Byte layouts shared by the packer and by the bodies of all ISAs: packed weights ("R16") and quantised activations.
+// Byte layouts shared by the packer and by the bodies of all ISAs: packed weights ("R16") and quantised
+// activations.
 //
-// A weight group is 16 rows; lane r (32 bits) of a 64-byte vector belongs to row r and holds 4 consecutive k. 32
-// consecutive k are 8 operands o = 0..7 of such vectors: byte j of lane r of operand o is q[r][4 * o + j], unsigned
-// (signed formats are stored as q + zero point). Operands are packed by `bits` into 64 * bits bytes, so that unpacking
-// takes only shifts, ands and ors of whole vectors (v = packed vector, o = operand, [a:b] = bits a down to b):
-//   4 bits  v[g] = o[2g] | o[2g+1] << 4                                                               g = 0..3
-//   5 bits  v[i] = o[i] | extra << 5, extra = o5[2:0], {o5[4:3], o7[3]}, o6[2:0], {o6[4:3], o7[4]}, o7[2:0]
-//   6 bits  v[3h+i] = o[4h+i] | o[4h+3][2i+1:2i] << 6                                                 h = 0..1, i = 0..2
-//   8 bits  v[o] = o[o]
-// The group's blocks follow each other, k ascending, headers first, so that one pass over k is one pass over memory:
+// A weight group is 16 rows; lane r (32 bits) of a 64-byte vector belongs to row r and holds 4 consecutive k.
+// 32 consecutive k are 8 operands o = 0..7 of such vectors: byte j of lane r of operand o is q[r][4 * o + j],
+// unsigned (signed formats are stored as q + zero point). Operands are packed by `bits` into 64 * bits bytes,
+// so that unpacking takes only shifts, ands and ors of whole vectors (v = packed vector, o = operand, [a:b] =
+// bits a down to b):
+//   4 bits  v[g] = o[2g] | o[2g+1] << 4                                                               g =
+//   0..3 5 bits  v[i] = o[i] | extra << 5, extra = o5[2:0], {o5[4:3], o7[3]}, o6[2:0], {o6[4:3], o7[4]},
+//   o7[2:0] 6 bits  v[3h+i] = o[4h+i] | o[4h+3][2i+1:2i] << 6 h = 0..1, i = 0..2 8 bits  v[o] = o[o]
+// The group's blocks follow each other, k ascending, headers first, so that one pass over k is one pass over
+// memory:
 //   block of 32:   d f16[16]; with mins: m f16[16]; quants
-//   block of 256:  scales int8[256 / sub_length][16]; mins (see below); d f16[16]; dmin f16[16] or padding; quants of
+//   block of 256:  scales int8[256 / sub_length][16]; mins (see below); d f16[16]; dmin f16[16] or padding;
+//   quants of
 //                  8 x 32 k
-//   mins           sub_length 32: uint8[4][16][2], pairs of neighbouring sub-blocks; sub_length 16: uint8[16][16]
-//   f32, f16, bf16 [k][16]
+//   mins           sub_length 32: uint8[4][16][2], pairs of neighbouring sub-blocks; sub_length 16:
+//   uint8[16][16] f32, f16, bf16 [k][16]
 // Everything here has internal linkage: these files are compiled with different instruction sets.
 #pragma once
 
@@ -38,24 +41,33 @@ inline constexpr PackedFormat kPackedQ40 = {4, 32, 32, 8, 0};
 inline constexpr PackedFormat kPackedQ41 = {4, 32, 32, 0, 1};
 inline constexpr PackedFormat kPackedQ50 = {5, 32, 32, 16, 0};
 inline constexpr PackedFormat kPackedQ51 = {5, 32, 32, 0, 1};
-inline constexpr PackedFormat kPackedQ80 = {8, 32, 32, 128, 0};   // also iq4_nl, table applied
+inline constexpr PackedFormat kPackedQ80 = {8, 32, 32, 128, 0};  // also iq4_nl, table applied
 inline constexpr PackedFormat kPackedQ2K = {4, 256, 16, 0, 1};
 inline constexpr PackedFormat kPackedQ4K = {4, 256, 32, 0, 1};
 inline constexpr PackedFormat kPackedQ5K = {5, 256, 32, 0, 1};
-inline constexpr PackedFormat kPackedQ6K = {6, 256, 16, 32, 0};   // also q3_k
+inline constexpr PackedFormat kPackedQ6K = {6, 256, 16, 32, 0};  // also q3_k
 
 constexpr PackedFormat packed_format(DType dtype) {
   switch (dtype) {
-    case DType::q4_0: return kPackedQ40;
-    case DType::q4_1: return kPackedQ41;
-    case DType::q5_0: return kPackedQ50;
-    case DType::q5_1: return kPackedQ51;
-    case DType::q2_k: return kPackedQ2K;
-    case DType::q4_k: return kPackedQ4K;
-    case DType::q5_k: return kPackedQ5K;
+    case DType::q4_0:
+      return kPackedQ40;
+    case DType::q4_1:
+      return kPackedQ41;
+    case DType::q5_0:
+      return kPackedQ50;
+    case DType::q5_1:
+      return kPackedQ51;
+    case DType::q2_k:
+      return kPackedQ2K;
+    case DType::q4_k:
+      return kPackedQ4K;
+    case DType::q5_k:
+      return kPackedQ5K;
     case DType::q3_k:
-    case DType::q6_k: return kPackedQ6K;
-    default: return kPackedQ80;
+    case DType::q6_k:
+      return kPackedQ6K;
+    default:
+      return kPackedQ80;
   }
 }
 
@@ -85,8 +97,8 @@ constexpr BlockLayout block_layout(PackedFormat f) {
   return at;
 }
 
-// Activations in blocks of 32: 52 bytes. The products of the sum with each negated zero point start integer dot
-// products that use the unsigned quants.
+// Activations in blocks of 32: 52 bytes. The products of the sum with each negated zero point start integer
+// dot products that use the unsigned quants.
 struct Activation32 {
   int8_t q[32];
   float scale;
@@ -97,8 +109,8 @@ struct Activation32 {
 };
 static_assert(sizeof(Activation32) == 52);
 
-// Activations in blocks of 256: 340 bytes. Each run of 32 carries the sums of its halves, times -32, which start the
-// integer dot products of 6-bit weights.
+// Activations in blocks of 256: 340 bytes. Each run of 32 carries the sums of its halves, times -32, which
+// start the integer dot products of 6-bit weights.
 struct Activation256 {
   struct Run {
     int8_t q[32];

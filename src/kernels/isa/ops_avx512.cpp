@@ -4,6 +4,8 @@
 
 namespace pagoda::isa_avx512 {
 
-OpKernels op_kernels() { return Ops<F32x16>::table(); }
+OpKernels op_kernels() {
+  return Ops<F32x16>::table();
+}
 
 }  // namespace pagoda::isa_avx512

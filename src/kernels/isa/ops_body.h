@@ -85,10 +85,14 @@ struct Ops {
   template <class F>
   static void with_activation(Activation::Kind kind, F&& use) {
     switch (kind) {
-      case Activation::Kind::silu: return use([](V v) { return Math<V>::silu(v); });
-      case Activation::Kind::gelu_tanh: return use([](V v) { return Math<V>::gelu_tanh(v); });
-      case Activation::Kind::gelu_erf: return use([](V v) { return Math<V>::gelu_erf(v); });
-      case Activation::Kind::relu: return use([](V v) { return Math<V>::relu(v); });
+      case Activation::Kind::silu:
+        return use([](V v) { return Math<V>::silu(v); });
+      case Activation::Kind::gelu_tanh:
+        return use([](V v) { return Math<V>::gelu_tanh(v); });
+      case Activation::Kind::gelu_erf:
+        return use([](V v) { return Math<V>::gelu_erf(v); });
+      case Activation::Kind::relu:
+        return use([](V v) { return Math<V>::relu(v); });
     }
   }
   static void activate(Activation::Kind kind, float* x, int64_t n) noexcept {
@@ -97,7 +101,9 @@ struct Ops {
   static void activate_and_multiply(Activation::Kind kind, const float* gate, const float* up, int64_t n,
                                     float* out) noexcept {
     with_activation(kind, [&](auto act) {
-      for_runs(n, [&](int64_t i, int lanes) { store(act(load(gate + i, lanes)) * load(up + i, lanes), out + i, lanes); });
+      for_runs(n, [&](int64_t i, int lanes) {
+        store(act(load(gate + i, lanes)) * load(up + i, lanes), out + i, lanes);
+      });
     });
   }
 
@@ -114,7 +120,8 @@ struct Ops {
   static float max(const float* x, int64_t n) noexcept {
     const V lowest = V::set1(-__builtin_inff());
     V best = lowest;
-    for_runs(n, [&](int64_t i, int lanes) { best = V::max(V::keep(load(x + i, lanes), 0, lanes, lowest), best); });
+    for_runs(
+        n, [&](int64_t i, int lanes) { best = V::max(V::keep(load(x + i, lanes), 0, lanes, lowest), best); });
     return V::max_lane(best);
   }
   static int64_t argmax(const float* x, int64_t n) noexcept {
@@ -150,10 +157,12 @@ struct Ops {
       auto* k_plane = reinterpret_cast<Element*>(kv.k_plane(page, head)) + slot * 2;
       for (int d = 0; d < head_dim; ++d) k_plane[d / 2 * kPageTokens * 2 + d % 2] = convert(k[d], k_plane);
       auto* v_plane = reinterpret_cast<Element*>(kv.v_plane(page, head)) + slot / 2 * 32 + slot % 2;
-      for (int d = 0; d < head_dim; ++d) v_plane[d / 16 * kPageTokens * 16 + d % 16 * 2] = convert(v[d], v_plane);
+      for (int d = 0; d < head_dim; ++d)
+        v_plane[d / 16 * kPageTokens * 16 + d % 16 * 2] = convert(v[d], v_plane);
     }
   }
-  static void append_kv(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) noexcept {
+  static void append_kv(const KvLayerView& kv, PageId page, int slot, const float* k,
+                        const float* v) noexcept {
     if (kv.shape->dtype == DType::f32)
       append_kv_as<float>(kv, page, slot, k, v);
     else

@@ -1,5 +1,5 @@
-// The blocks and rows around the two steps of quantising activations, shared by all ISAs. Internal linkage, as in
-// linear_layout.h.
+// The blocks and rows around the two steps of quantising activations, shared by all ISAs. Internal linkage,
+// as in linear_layout.h.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ struct HalfSums {
 
 // A Body has
 //   static float max_magnitude(const float* x, int n);  of n = 32 or 256 values; NaN does not count
-//   static HalfSums quantise32(const float* x, float factor, int8_t* q);  q = x * factor, to nearest even, clamped to
+//   static HalfSums quantise32(const float* x, float factor, int8_t* q);  q = x * factor, to nearest even,
+//   clamped to
 //                                                                         +-127; NaN becomes 0
 
 template <class Body>
@@ -51,7 +52,8 @@ void quantise_block(const float* x, Activation256& out) {
 template <class Body, class Block>
 size_t quantise_blocks(const float* x, int64_t num_cols, int64_t block_length, std::byte* out) {
   const int64_t num_blocks = num_cols / block_length;
-  for (int64_t b = 0; b < num_blocks; ++b) quantise_block<Body>(x + b * block_length, reinterpret_cast<Block*>(out)[b]);
+  for (int64_t b = 0; b < num_blocks; ++b)
+    quantise_block<Body>(x + b * block_length, reinterpret_cast<Block*>(out)[b]);
   return static_cast<size_t>(num_blocks) * sizeof(Block);
 }
 
@@ -59,9 +61,15 @@ template <class Body>
 void quantise_row(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) {
   size_t used = static_cast<size_t>(num_cols) * sizeof(float);
   switch (format) {
-    case ActivationFormat::f32: __builtin_memcpy(out, x, used); break;
-    case ActivationFormat::q8_32: used = quantise_blocks<Body, Activation32>(x, num_cols, 32, out); break;
-    case ActivationFormat::q8_256: used = quantise_blocks<Body, Activation256>(x, num_cols, 256, out); break;
+    case ActivationFormat::f32:
+      __builtin_memcpy(out, x, used);
+      break;
+    case ActivationFormat::q8_32:
+      used = quantise_blocks<Body, Activation32>(x, num_cols, 32, out);
+      break;
+    case ActivationFormat::q8_256:
+      used = quantise_blocks<Body, Activation256>(x, num_cols, 256, out);
+      break;
   }
   __builtin_memset(out + used, 0, activation_row_bytes(format, num_cols) - used);
 }

@@ -1,0 +1,231 @@
+// Attention over pages against a plain reference in double precision, and the identities that it promises.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/kernels.h"
+#include "tensor/half.h"
+
+namespace pagoda {
+namespace {
+
+struct Case {
+  int head_dim = 64;
+  int num_kv_heads = 2;
+  int group = 3;
+  DType dtype = DType::f32;
+  int64_t context = 100;    // cached tokens
+  int64_t num_queries = 1;  // the last of them
+  int64_t window = 0;
+  float softcap = 0.0f;
+};
+
+// A cache filled by append_kv through a page table, everything else in it NaN.
+class Cache {
+ public:
+  enum class Pages { ordered, shuffled };
+
+  Cache(const Case& c, Pages pages, const OpKernels& ops) : case_(c) {
+    shape_ = {.num_layers = 1, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim, .dtype = c.dtype};
+    const auto num_pages = static_cast<size_t>((c.context + kPageTokens - 1) / kPageTokens);
+    table_.resize(num_pages);
+    std::iota(table_.begin(), table_.end(), 0);
+    if (pages == Pages::shuffled) std::ranges::shuffle(table_, std::mt19937(7));
+    bytes_.assign(shape_.layer_page_bytes() * num_pages, std::byte{0xff});  // NaN in either type
+    std::mt19937 generator(1);
+    std::normal_distribution<float> normal;
+    const auto kv_floats = static_cast<size_t>(c.num_kv_heads * c.head_dim);
+    k_.resize(static_cast<size_t>(c.context) * kv_floats);
+    v_.resize(k_.size());
+    for (float& value : k_) value = normal(generator);
+    for (float& value : v_) value = normal(generator);
+    q_.resize(static_cast<size_t>(c.num_queries * num_q_heads() * c.head_dim));
+    for (float& value : q_) value = 2.0f * normal(generator);
+    for (int64_t token = 0; token < c.context; ++token) {
+      const auto at = static_cast<size_t>(token) * kv_floats;
+      ops.append_kv(view(), table_[static_cast<size_t>(token / kPageTokens)],
+                    static_cast<int>(token % kPageTokens), &k_[at], &v_[at]);
+    }
+  }
+
+  int num_q_heads() const { return case_.num_kv_heads * case_.group; }
+  KvLayerView view() const { return {.shape = &shape_, .base = const_cast<std::byte*>(bytes_.data())}; }
+  size_t out_floats() const { return q_.size(); }
+
+  AttentionArgs args(int kv_head, float* out) const {
+    return {.kv = view(),
+            .page_table = table_.data(),
+            .kv_head = kv_head,
+            .num_q_heads = num_q_heads(),
+            .q = q_.data(),
+            .q_stride = int64_t{num_q_heads()} * case_.head_dim,
+            .out = out,
+            .out_stride = int64_t{num_q_heads()} * case_.head_dim,
+            .first_position = case_.context - case_.num_queries,
+            .num_tokens = case_.num_queries,
+            .window = case_.window,
+            .scale = 1.0f / std::sqrt(static_cast<float>(case_.head_dim)),
+            .softcap = case_.softcap};
+  }
+
+  // The whole output, computed in runs of at most `run` query tokens.
+  std::vector<float> attend(const OpKernels& ops, int64_t run) const {
+    std::vector<float> out(out_floats(), -1.0f);
+    for (int head = 0; head < case_.num_kv_heads; ++head)
+      for (int64_t begin = 0; begin < case_.num_queries; begin += run)
+        ops.attention(args(head, out.data()), begin, std::min(begin + run, case_.num_queries));
+    return out;
+  }
+
+  std::vector<float> attend_by_segments(const OpKernels& ops) const {
+    std::vector<float> out(out_floats(), -1.0f);
+    for (int head = 0; head < case_.num_kv_heads; ++head)
+      for (int64_t token = 0; token < case_.num_queries; ++token) {
+        const AttentionArgs a = args(head, out.data());
+        const SegmentRange range = segments_of(a, token);
+        std::vector<float> partials(static_cast<size_t>(range.count * partial_floats(a)));
+        for (int64_t i = 0; i < range.count; ++i)
+          ops.attention_segment(a, token, range.first + i, partials.data() + i * partial_floats(a));
+        ops.attention_merge(a, token, range.count, partials.data());
+      }
+    return out;
+  }
+
+  std::vector<double> reference() const {
+    std::vector<double> out(out_floats());
+    for (int64_t token = 0; token < case_.num_queries; ++token)
+      for (int head = 0; head < num_q_heads(); ++head) reference_row(token, head, out);
+    return out;
+  }
+
+ private:
+  double stored(float value) const {
+    return case_.dtype == DType::f32 ? value : bf16_to_f32(f32_to_bf16(value));
+  }
+
+  void reference_row(int64_t token, int head, std::vector<double>& out) const {
+    const int64_t position = case_.context - case_.num_queries + token;
+    const int64_t begin = case_.window > 0 ? std::max<int64_t>(0, position - case_.window + 1) : 0;
+    const auto row = static_cast<size_t>((token * num_q_heads() + head) * case_.head_dim);
+    const auto kv_at = [&](int64_t j, int d) {
+      return static_cast<size_t>((j * case_.num_kv_heads + head / case_.group) * case_.head_dim + d);
+    };
+    std::vector<double> weights;
+    double greatest = -std::numeric_limits<double>::infinity();
+    for (int64_t j = begin; j <= position; ++j) {
+      double score = 0;
+      for (int d = 0; d < case_.head_dim; ++d)
+        score += double{q_[row + static_cast<size_t>(d)]} * stored(k_[kv_at(j, d)]);
+      score /= std::sqrt(static_cast<double>(case_.head_dim));
+      if (case_.softcap > 0) score = case_.softcap * std::tanh(score / case_.softcap);
+      weights.push_back(score);
+      greatest = std::max(greatest, score);
+    }
+    double total = 0;
+    for (double& weight : weights) total += weight = std::exp(weight - greatest);
+    for (int d = 0; d < case_.head_dim; ++d) {
+      double sum = 0;
+      for (size_t i = 0; i < weights.size(); ++i)
+        sum += weights[i] * stored(v_[kv_at(begin + static_cast<int64_t>(i), d)]);
+      out[row + static_cast<size_t>(d)] = sum / total;
+    }
+  }
+
+  Case case_;
+  KvShape shape_;
+  std::vector<PageId> table_;
+  std::vector<std::byte> bytes_;
+  std::vector<float> k_, v_, q_;
+};
+
+void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  for (size_t i = 0; i < a.size(); ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i]))
+        << i << ": " << a[i] << " and " << b[i];
+}
+
+// All promises for one case.
+void check(const Case& c) {
+  SCOPED_TRACE(testing::Message() << "head_dim " << c.head_dim << " kv heads " << c.num_kv_heads << " group "
+                                  << c.group << " " << to_string(c.dtype) << " context " << c.context
+                                  << " queries " << c.num_queries << " window " << c.window << " softcap "
+                                  << c.softcap);
+  const OpKernels& scalar = kernels_for(Isa::scalar).ops;
+  const Cache ordered(c, Cache::Pages::ordered, scalar);
+  const auto want = ordered.reference();
+  const auto definition = ordered.attend(scalar, c.num_queries);
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(definition[i], want[i], 2e-5) << i;
+  for (const Isa isa : available_isas(detect_cpu())) {
+    SCOPED_TRACE(to_string(isa));
+    const OpKernels& ops = kernels_for(isa).ops;
+    const Cache shuffled(c, Cache::Pages::shuffled, ops);
+    expect_same_bits(definition, shuffled.attend(ops, c.num_queries));
+    expect_same_bits(definition, shuffled.attend(ops, 1));
+    expect_same_bits(definition, shuffled.attend(ops, 5));
+    expect_same_bits(definition, shuffled.attend_by_segments(ops));
+  }
+}
+
+TEST(Attention, HeadDims) {
+  for (const int head_dim : {16, 20, 24, 32, 64, 80, 96, 128, 256})
+    for (const DType dtype : {DType::f32, DType::bf16})
+      check({.head_dim = head_dim, .dtype = dtype, .context = 75, .num_queries = 20});
+}
+
+TEST(Attention, Groups) {
+  for (const int group : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16})
+    check({.head_dim = 32, .group = group, .dtype = DType::bf16, .context = 50, .num_queries = 6});
+}
+
+TEST(Attention, Lengths) {
+  for (const int64_t context : {1, 2, 15, 16, 17, 32, 511, 512, 513, 1100})
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      check({.head_dim = 32, .num_kv_heads = 1, .dtype = dtype, .context = context});
+      check({.head_dim = 16,
+             .num_kv_heads = 1,
+             .group = 2,
+             .dtype = dtype,
+             .context = context,
+             .num_queries = std::min<int64_t>(context, 40)});
+    }
+}
+
+TEST(Attention, Windows) {
+  for (const int64_t window : {1, 2, 16, 31, 100, 512, 600, 5000})
+    check({.head_dim = 32,
+           .num_kv_heads = 1,
+           .dtype = DType::bf16,
+           .context = 1060,
+           .num_queries = 37,
+           .window = window});
+}
+
+TEST(Attention, Softcap) {
+  check({.head_dim = 32, .context = 90, .num_queries = 10, .softcap = 5.0f});
+}
+
+TEST(Attention, NanInAQueryStaysInItsRow) {
+  const Case c{.head_dim = 16, .num_kv_heads = 1, .group = 2, .context = 40, .num_queries = 1};
+  for (const Isa isa : available_isas(detect_cpu())) {
+    const OpKernels& ops = kernels_for(isa).ops;
+    const Cache cache(c, Cache::Pages::ordered, ops);
+    std::vector<float> out(cache.out_floats());
+    AttentionArgs args = cache.args(0, out.data());
+    std::vector<float> q(args.q, args.q + cache.out_floats());
+    q[3] = std::numeric_limits<float>::quiet_NaN();
+    args.q = q.data();
+    ops.attention(args, 0, 1);
+    EXPECT_TRUE(std::isnan(out[0]));
+    EXPECT_FALSE(std::isnan(out[16]));
+  }
+}
+
+}  // namespace
+}  // namespace pagoda
