@@ -1,8 +1,9 @@
-// A model on disk, opened for reading: names -> tensor views and metadata. Knows no architecture. Two formats:
-// a GGUF file, or a Hugging Face folder (config.json, *.safetensors, tokenizer.json …).
+// A model on disk, opened for reading: names -> tensor views and metadata. Knows no architecture. Two
+// formats: a GGUF file, or a Hugging Face folder (config.json, *.safetensors, tokenizer.json …).
 //
-// Every offset, count, size and string is checked against the file before use. A truncated or hostile file gives one
-// Error (corrupt) that names the file and the field; memory taken while opening is bounded by the file's own size.
+// Every offset, count, size and string is checked against the file before use. A truncated or hostile file
+// gives one Error (corrupt) that names the file and the field; memory taken while opening is bounded by the
+// file's own size.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +28,9 @@ using Metadata = std::map<std::string, MetaValue, std::less<>>;
 
 struct NamedTensor {
   std::string name;
-  TensorView view;      // into the file's mapping; valid while the ModelFile lives
+  TensorView view;  // into the file's mapping; valid while the ModelFile lives
   uint64_t file_offset = 0;
-  int file_index = 0;   // which of `files` holds it
+  int file_index = 0;  // which of `files` holds it
 };
 
 enum class ModelFormat { gguf, hugging_face };
@@ -63,8 +64,8 @@ class ModelFile {
     return it == metadata_.end() ? nullptr : std::get_if<T>(&it->second);
   }
 
-  // Contents of a side file of a Hugging Face folder ("config.json", "tokenizer.json", "chat_template.jinja", …);
-  // not_found if the folder has none or the format is GGUF. At most 256 MiB.
+  // Contents of a side file of a Hugging Face folder ("config.json", "tokenizer.json", "chat_template.jinja",
+  // …); not_found if the folder has none or the format is GGUF. At most 256 MiB.
   virtual Result<std::string> read_side_file(std::string_view name) const = 0;
 
  protected:

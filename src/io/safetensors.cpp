@@ -1,19 +1,20 @@
 // safetensors: a 64-bit length, a JSON header {name: {dtype, shape, data_offsets}}, tensor data.
+#include <algorithm>
 #include <cstring>
-#include <limits>
 #include <optional>
+#include <set>
 
-#include <boost/json.hpp>
-
+#include "io/json_walk.h"
+#include "io/memory_budget.h"
 #include "io/model_file.h"
+#include "io/quote.h"
 
 namespace pagoda {
 
 namespace {
 
-namespace json = boost::json;
-
 constexpr uint64_t kMaxHeaderBytes = uint64_t{100} << 20;
+constexpr std::string_view kMetadataKey = "__metadata__";
 
 std::optional<DType> dtype_from_name(std::string_view name) {
   if (name == "F32") return DType::f32;
@@ -22,61 +23,146 @@ std::optional<DType> dtype_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-Result<Shape> parse_shape(const json::value* value, std::string_view file, std::string_view tensor) {
-  const json::array* dims = value == nullptr ? nullptr : value->if_array();
-  if (dims == nullptr || dims->size() > static_cast<size_t>(Shape::kMaxRank))
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' has no shape of at most 4 dimensions", file, tensor);
-  Shape shape;
-  shape.rank = static_cast<int>(dims->size());
-  int64_t num_elements = 1;
-  for (size_t axis = 0; axis < dims->size(); ++axis) {
-    const int64_t* dim = (*dims)[axis].if_int64();
-    if (dim == nullptr || *dim < 1 || __builtin_mul_overflow(num_elements, *dim, &num_elements))
-      return fail(ErrorCode::corrupt, "{}: tensor '{}' has an impossible shape", file, tensor);
-    shape.dims[axis] = *dim;
+// Collects the tensors of a header, each checked when its object ends.
+class HeaderVisitor final : public JsonVisitor {
+ public:
+  // `data`: what follows the header, from data_start bytes into the file.
+  HeaderVisitor(std::string_view file, std::span<const std::byte> data, uint64_t data_start)
+      : file_(file), data_(data), data_start_(data_start), budget_(data_start + data.size()) {}
+
+  SafetensorsContents take() { return std::move(contents_); }
+
+  Status on_begin(JsonContainer kind, JsonPath path) override {
+    if (path.size() <= 1 && kind != JsonContainer::object) return no_object(path);
+    if (path.size() == 1) return begin_entry(path[0]);
+    if (path.size() == 2 && is_number_list(path)) {
+      if (kind == JsonContainer::array) return mark_seen(path);
+      return no_numbers(path);
+    }
+    if (path.size() == 3 && is_number_list(path)) return no_numbers(path);
+    return {};
   }
-  return shape;
-}
 
-Result<std::pair<uint64_t, uint64_t>> parse_offsets(const json::value* value, uint64_t data_bytes,
-                                                    std::string_view file, std::string_view tensor) {
-  const json::array* offsets = value == nullptr ? nullptr : value->if_array();
-  if (offsets == nullptr || offsets->size() != 2 || !(*offsets)[0].is_int64() || !(*offsets)[1].is_int64())
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' has no pair of data_offsets", file, tensor);
-  const int64_t begin = (*offsets)[0].get_int64();
-  const int64_t end = (*offsets)[1].get_int64();
-  if (begin < 0 || end < begin)
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' has the data_offsets {} and {}", file, tensor, begin, end);
-  if (static_cast<uint64_t>(end) > data_bytes)
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' ends beyond the file; the download is probably incomplete", file,
-                tensor);
-  return std::pair(static_cast<uint64_t>(begin), static_cast<uint64_t>(end));
-}
+  Status on_end(JsonPath path) override {
+    if (path.size() != 1 || path[0] == kMetadataKey) return {};
+    return finish_tensor(path[0]);
+  }
 
-Result<NamedTensor> parse_tensor(std::string_view name, const json::value& entry, std::span<const std::byte> data,
-                                 uint64_t data_start, std::string_view file) {
-  const json::object* object = entry.if_object();
-  if (object == nullptr) return fail(ErrorCode::corrupt, "{}: tensor '{}' is not described by an object", file, name);
-  const json::value* type = object->if_contains("dtype");
-  if (type == nullptr || !type->is_string())
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' has no dtype", file, name);
-  const auto dtype = dtype_from_name(std::string_view(type->get_string()));
-  if (!dtype)
-    return fail(ErrorCode::unsupported, "{}: tensor '{}' has the dtype {}; Pagoda reads F32, F16 and BF16", file, name,
-                std::string_view(type->get_string()));
-  NamedTensor tensor;
+  Status on_scalar(const JsonScalar& value, JsonPath path) override {
+    if (path.size() <= 1) return no_object(path);
+    if (path[0] == kMetadataKey) {
+      if (const auto* text = std::get_if<std::string_view>(&value); text != nullptr && path.size() == 2)
+        return add_metadata(path[1], *text);
+      return {};
+    }
+    if (path.size() == 2 && path[1] == "dtype") {
+      PAGODA_TRY_STATUS(mark_seen(path));
+      return set_dtype(value, path[0]);
+    }
+    if (!is_number_list(path)) return {};
+    const auto* number = std::get_if<int64_t>(&value);
+    if (number == nullptr || path.size() != 3) return no_numbers(path);
+    return add_number(*number, path);
+  }
+
+ private:
+  // The tensor whose object is being read.
+  struct Entry {
+    std::set<std::string, std::less<>> seen;  // of the known fields
+    DType dtype = DType::f32;
+    Shape shape;
+    uint64_t offsets[2] = {};
+    int num_offsets = 0;
+  };
+
+  static bool is_number_list(JsonPath path) {
+    return path[0] != kMetadataKey && (path[1] == "shape" || path[1] == "data_offsets");
+  }
+  std::unexpected<Error> no_object(JsonPath path) const {
+    if (path.empty()) return fail(ErrorCode::corrupt, "{}: its header is not a JSON object", file_);
+    return fail(ErrorCode::corrupt, "{}: {} is not described by an object", file_, quote(path[0]));
+  }
+  std::unexpected<Error> no_numbers(JsonPath path) const {
+    return fail(ErrorCode::corrupt, "{}: the {} of tensor {} is not a list of integers", file_, path[1],
+                quote(path[0]));
+  }
+  std::unexpected<Error> impossible(std::string_view field, std::string_view tensor) const {
+    return fail(ErrorCode::corrupt, "{}: tensor {} has an impossible {}", file_, quote(tensor), field);
+  }
+
+  std::unexpected<Error> too_large() const {
+    return fail(ErrorCode::corrupt, "{}: its header describes more than a file of {} bytes can need", file_,
+                data_start_ + data_.size());
+  }
+
+  Status add_metadata(const std::string& key, std::string_view value) {
+    if (!budget_.take(MemoryBudget::kMapEntryBytes + key.size() + value.size())) return too_large();
+    contents_.metadata.insert_or_assign(key, std::string(value));
+    return {};
+  }
+  Status begin_entry(const std::string& name) {
+    if (!budget_.take(MemoryBudget::kTensorBytes + 3 * name.size())) return too_large();
+    entry_ = Entry();
+    if (!names_.insert(name).second)
+      return fail(ErrorCode::corrupt, "{}: {} stands in the header twice", file_, quote(name));
+    return {};
+  }
+  Status mark_seen(JsonPath path) {
+    if (entry_.seen.insert(path[1]).second) return {};
+    return fail(ErrorCode::corrupt, "{}: tensor {} has two values of {}", file_, quote(path[0]), path[1]);
+  }
+  Status set_dtype(const JsonScalar& value, std::string_view tensor) {
+    const auto* name = std::get_if<std::string_view>(&value);
+    if (name == nullptr) return impossible("dtype", tensor);
+    const auto dtype = dtype_from_name(*name);
+    if (!dtype)
+      return fail(ErrorCode::unsupported, "{}: tensor {} has the dtype {}; Pagoda reads F32, F16 and BF16",
+                  file_, quote(tensor), quote(*name));
+    entry_.dtype = *dtype;
+    return {};
+  }
+  Status add_number(int64_t number, JsonPath path) {
+    if (path[1] == "shape") {
+      if (number < 1 || entry_.shape.rank == Shape::kMaxRank) return impossible("shape", path[0]);
+      entry_.shape.dims[entry_.shape.rank++] = number;
+    } else {
+      if (number < 0 || entry_.num_offsets == 2) return impossible("data_offsets", path[0]);
+      entry_.offsets[entry_.num_offsets++] = static_cast<uint64_t>(number);
+    }
+    return {};
+  }
+  Status finish_tensor(const std::string& name);
+
+  std::string_view file_;
+  std::span<const std::byte> data_;
+  uint64_t data_start_;
+  MemoryBudget budget_;
+  Entry entry_;
+  std::set<std::string, std::less<>> names_;
+  SafetensorsContents contents_;
+};
+
+Status HeaderVisitor::finish_tensor(const std::string& name) {
+  for (const char* field : {"dtype", "shape", "data_offsets"})
+    if (!entry_.seen.contains(std::string_view(field)))
+      return fail(ErrorCode::corrupt, "{}: tensor {} has no {}", file_, quote(name), field);
+  const auto [begin, end] = entry_.offsets;
+  if (entry_.num_offsets != 2 || begin > end) return impossible("data_offsets", name);
+  if (end > data_.size())
+    return fail(ErrorCode::corrupt, "{}: tensor {} ends beyond the file; the download is probably incomplete",
+                file_, quote(name));
+  uint64_t num_bytes = info(entry_.dtype).block_bytes;
+  for (int axis = 0; axis < entry_.shape.rank; ++axis)
+    if (__builtin_mul_overflow(num_bytes, static_cast<uint64_t>(entry_.shape[axis]), &num_bytes))
+      return impossible("shape", name);
+  if (num_bytes != end - begin)
+    return fail(ErrorCode::corrupt, "{}: tensor {} has {} bytes, but {} of {} takes {}", file_, quote(name),
+                end - begin, entry_.shape.to_string(), to_string(entry_.dtype), num_bytes);
+  NamedTensor& tensor = contents_.tensors.emplace_back();
   tensor.name = name;
-  tensor.view.dtype = *dtype;
-  PAGODA_TRY(tensor.view.shape, parse_shape(object->if_contains("shape"), file, name));
-  PAGODA_TRY(const auto range, parse_offsets(object->if_contains("data_offsets"), data.size(), file, name));
-  int64_t want = 0;
-  if (__builtin_mul_overflow(tensor.view.shape.num_elements(), int64_t{info(*dtype).block_bytes}, &want) ||
-      static_cast<uint64_t>(want) != range.second - range.first)
-    return fail(ErrorCode::corrupt, "{}: tensor '{}' has {} bytes for the shape {} of {}", file, name,
-                range.second - range.first, tensor.view.shape.to_string(), to_string(*dtype));
-  tensor.file_offset = data_start + range.first;
-  tensor.view.data = data.subspan(range.first, range.second - range.first);
-  return tensor;
+  tensor.view = {entry_.dtype, entry_.shape, data_.subspan(begin, num_bytes)};
+  tensor.file_offset = data_start_ + begin;
+  return {};
 }
 
 }  // namespace
@@ -88,30 +174,14 @@ Result<SafetensorsContents> parse_safetensors(std::span<const std::byte> file, s
   std::memcpy(&header_bytes, file.data(), sizeof header_bytes);
   if (header_bytes > kMaxHeaderBytes || header_bytes > file.size() - sizeof header_bytes)
     return fail(ErrorCode::corrupt,
-                "{}: claims a header of {} bytes; it is no safetensors file, or the download is incomplete", name,
-                header_bytes);
+                "{}: claims a header of {} bytes; it is no safetensors file, or the download is incomplete",
+                name, header_bytes);
   const std::string_view header(reinterpret_cast<const char*>(file.data()) + sizeof header_bytes,
                                 static_cast<size_t>(header_bytes));
-  boost::system::error_code error;
-  const json::value root = json::parse(header, error);
-  if (error || !root.is_object())
-    return fail(ErrorCode::corrupt, "{}: its header is not a JSON object ({})", name,
-                error ? error.message() : "another type");
   const uint64_t data_start = sizeof header_bytes + header_bytes;
-  const auto data = file.subspan(static_cast<size_t>(data_start));
-
-  SafetensorsContents contents;
-  for (const auto& [key, entry] : root.get_object()) {
-    if (key == "__metadata__") {
-      if (!entry.is_object()) return fail(ErrorCode::corrupt, "{}: __metadata__ is not an object", name);
-      for (const auto& [meta_key, meta_value] : entry.get_object())
-        if (meta_value.is_string())
-          contents.metadata.emplace(std::string(meta_key), std::string(meta_value.get_string()));
-      continue;
-    }
-    PAGODA_TRY(NamedTensor tensor, parse_tensor(key, entry, data, data_start, name));
-    contents.tensors.push_back(std::move(tensor));
-  }
+  HeaderVisitor visitor(name, file.subspan(static_cast<size_t>(data_start)), data_start);
+  PAGODA_TRY_STATUS(walk_json(header, fmt::format("{}: the header", name), visitor));
+  SafetensorsContents contents = visitor.take();
   std::ranges::sort(contents.tensors, {}, &NamedTensor::file_offset);
   return contents;
 }
