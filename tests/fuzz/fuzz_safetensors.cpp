@@ -1,5 +1,6 @@
-// safetensors files from untrusted sources. Inputs are bare headers; the length in front and some data behind are
-// added here, so that the fuzzer does not have to keep them right. Inputs whose first byte is '#' are whole files.
+// safetensors files from untrusted sources. Inputs are bare headers; the length in front and some data behind
+// are added here, so that the fuzzer does not have to keep them right. Inputs whose first byte is '#' are
+// whole files.
 #include <cstdint>
 #include <cstring>
 #include <vector>
