@@ -37,6 +37,11 @@ struct alignas(128) Slab {
   size_t end_item = 0;
 };
 
+size_t check_num_threads(int num_threads) {
+  PAGODA_CHECK(num_threads >= 1, "num_threads = {}", num_threads);
+  return static_cast<size_t>(num_threads);
+}
+
 constexpr uint64_t pack(uint32_t head, uint32_t tail) { return (uint64_t{head} << 32) | tail; }
 
 // The gate of the current job in one word. A worker that comes late finds it closed and never delays the caller, who
@@ -63,7 +68,7 @@ struct ThreadPool::State {
   uint64_t wake_epoch = 0;  // guarded by mutex
   std::vector<std::thread> threads;
 
-  explicit State(int num_threads) : slabs(static_cast<size_t>(num_threads)) {}
+  explicit State(int num_threads) : slabs(check_num_threads(num_threads)) {}
 
   void run_chunk(const Slab& slab, uint32_t chunk, int worker) const {
     const size_t begin = slab.first_item + chunk * chunk_items;
@@ -147,7 +152,6 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>(num_threads)), num_threads_(num_threads) {
-  PAGODA_CHECK(num_threads >= 1, "num_threads = {}", num_threads);
   for (int worker = 1; worker < num_threads; ++worker)
     state_->threads.emplace_back([state = state_.get(), worker] { state->thread_main(worker); });
 }
