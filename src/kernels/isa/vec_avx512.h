@@ -11,6 +11,7 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 8;
+  static constexpr int kChains = 8;
 
   __m512 v;
 

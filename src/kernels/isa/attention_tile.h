@@ -1,0 +1,308 @@
+// One segment of attention for a tile of rows, over a 16-lane vector type V (see kernels/ops.h for the
+// arithmetic).
+//
+// Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
+// of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
+// dim). A page's K and V are read once per tile. A tile of few rows takes several pages, or several blocks of
+// dims, side by side: a chain of multiply-adds waits for its own result, so there must be enough of them.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/isa/ops_math.h"
+#include "kernels/ops.h"
+
+namespace pagoda {
+
+template <class V>
+struct AttentionTile {
+  static constexpr int kMaxRows = V::kRowTile;
+
+  // Cached positions [begin, end).
+  struct Range {
+    int64_t begin = 0;
+    int64_t end = 0;
+
+    int64_t length() const { return end - begin; }
+  };
+  static Range intersect(Range a, int64_t begin, int64_t end) {
+    return {a.begin > begin ? a.begin : begin, a.end < end ? a.end : end};
+  }
+
+  struct Row {
+    const float* q;  // [head_dim]
+    Range range;     // positions that the row attends to
+    Range here;      // those in the current segment; length() <= 0: none
+  };
+
+  // What a segment leaves of a row: greatest score, sum of weights, weighted sum of values.
+  struct alignas(64) State {
+    float out[kMaxHeadDim];
+    float max;
+    float sum;  // kEmpty: the row attends to nothing here
+  };
+  static constexpr float kEmpty = -1.0f;
+
+  struct Tile {
+    const AttentionArgs& args;
+    int num_rows = 0;
+    Row rows[kMaxRows];
+    // Padded, so that the rows' lines do not fall into the same sets of the cache.
+    alignas(64) float weights[kMaxRows][kSegmentTokens + 16];
+
+    explicit Tile(const AttentionArgs& a) : args(a) {}
+  };
+
+  static void load_pairs(const float* p, V& even, V& odd) { V::load_pairs(p, even, odd); }
+  static void load_pairs(const uint16_t* p, V& even, V& odd) { V::load_pairs_bf16(p, even, odd); }
+
+  // ---- scores ----
+
+  // Pages, or blocks of dims, that a tile of some rows takes side by side.
+  static constexpr int side_by_side(int num_rows) {
+    return num_rows * 4 <= V::kChains ? 4 : num_rows * 2 <= V::kChains ? 2 : 1;
+  }
+
+  template <int P, int R, class Element>
+  static void page_scores(const Tile& tile, const Element* (&k)[P], V (&score)[P][R]) {
+    const float* q[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      q[r] = tile.rows[r].q;
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) score[p][r] = V::set1(0.0f);
+    }
+    const int num_pairs = tile.args.kv.shape->head_dim / 2;
+    for (int pair = 0; pair < num_pairs; ++pair) {
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        V even;
+        V odd;
+        load_pairs(k[p] + pair * 2 * kPageTokens, even, odd);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) score[p][r] = V::fma(V::set1(q[r][2 * pair]), even, score[p][r]);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) score[p][r] = V::fma(V::set1(q[r][2 * pair + 1]), odd, score[p][r]);
+      }
+    }
+  }
+
+  static V finish_scores(const AttentionArgs& args, V score) {
+    score = score * V::set1(args.scale);
+    if (args.softcap > 0.0f) {
+      const V cap = V::set1(args.softcap);
+      score = cap * Math<V>::tanh(score / cap);
+    }
+    return score;
+  }
+
+  // Pages [page, page + P) of the segment.
+  template <class Element, int R, int P>
+  static void store_scores(Tile& tile, int64_t segment_begin, int page) {
+    const V lowest = V::set1(-__builtin_inff());
+    const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
+    const Element* k[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const PageId id = tile.args.page_table[begin / kPageTokens + p];
+      k[p] = reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head));
+    }
+    V score[P][R];
+    page_scores(tile, k, score);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        const int64_t page_begin = begin + p * kPageTokens;
+        const Range valid = intersect(tile.rows[r].here, page_begin, page_begin + kPageTokens);
+        V value = finish_scores(tile.args, score[p][r]);
+        if (valid.length() < kPageTokens)
+          value = valid.length() > 0 ? V::keep(value, static_cast<int>(valid.begin - page_begin),
+                                               static_cast<int>(valid.end - page_begin), lowest)
+                                     : lowest;
+        value.store(tile.weights[r] + (page + p) * kPageTokens);
+      }
+  }
+
+  template <class Element, int R>
+  static void segment_scores(Tile& tile, int64_t segment_begin, int first_page, int end_page) {
+    constexpr int P = side_by_side(R);
+    int page = first_page;
+    for (; page + P <= end_page; page += P) store_scores<Element, R, P>(tile, segment_begin, page);
+    for (; page < end_page; ++page) store_scores<Element, R, 1>(tile, segment_begin, page);
+  }
+
+  // scores -> weights exp(score - max); returns through max and sum.
+  static void exponentiate(float* weights, int first_page, int end_page, float& max, float& sum) {
+    V best = V::set1(-__builtin_inff());
+    for (int page = first_page; page < end_page; ++page)
+      best = V::max(V::load(weights + page * kPageTokens), best);
+    max = V::max_lane(best);
+    const V shift = V::set1(max);
+    V total = V::set1(0.0f);
+    for (int page = first_page; page < end_page; ++page) {
+      const V weight = Math<V>::exp(V::load(weights + page * kPageTokens) - shift);
+      total = total + weight;
+      weight.store(weights + page * kPageTokens);
+    }
+    sum = V::sum(total);
+  }
+
+  // ---- values ----
+
+  // Slots [begin, end) of a page, both even, to which all rows attend; v: the first of B blocks of dims.
+  template <int B, int R, class Element>
+  static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int block,
+                            State* states) {
+    V acc[B][R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int b = 0; b < B; ++b) acc[b][r] = V::load(states[r].out + 16 * (block + b));
+    for (int slot = begin; slot < end; slot += 2) {
+      const int token = page * kPageTokens + slot;
+#pragma GCC unroll 4
+      for (int b = 0; b < B; ++b) {
+        V even;
+        V odd;
+        load_pairs(v + b * 16 * kPageTokens + 16 * slot, even, odd);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) acc[b][r] = V::fma(V::set1(tile.weights[r][token]), even, acc[b][r]);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) acc[b][r] = V::fma(V::set1(tile.weights[r][token + 1]), odd, acc[b][r]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int b = 0; b < B; ++b) acc[b][r].store(states[r].out + 16 * (block + b));
+  }
+
+  // Slots [begin, end) of a page for one row; weights: those of the page.
+  template <class Element>
+  static void row_values(const Element* v, const float* weights, int begin, int end, int num_blocks,
+                         float* out) {
+    if (begin >= end) return;
+    for (int block = 0; block < num_blocks; ++block, v += 16 * kPageTokens) {
+      V acc = V::load(out + 16 * block);
+      for (int slot = begin; slot < end; ++slot) {
+        V even;
+        V odd;
+        load_pairs(v + slot / 2 * 32, even, odd);
+        acc = V::fma(V::set1(weights[slot]), slot % 2 == 0 ? even : odd, acc);
+      }
+      acc.store(out + 16 * block);
+    }
+  }
+
+  template <int R, class Element>
+  static void all_common_values(const Tile& tile, const Element* v, int page, int begin, int end,
+                                int num_blocks, State* states) {
+    constexpr int B = side_by_side(R);
+    int block = 0;
+    for (; block + B <= num_blocks; block += B)
+      common_values<B, R>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
+    for (; block < num_blocks; ++block)
+      common_values<1, R>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
+  }
+
+  // Slots of a page that each row attends to, and those of all rows, from an even slot to an even slot.
+  template <int R>
+  struct PageSlots {
+    int begin[R];
+    int end[R];
+    int common_begin = 0;
+    int common_end = kPageTokens;
+
+    PageSlots(const Tile& tile, int64_t page_begin) {
+      for (int r = 0; r < R; ++r) {
+        const Range valid = intersect(tile.rows[r].here, page_begin, page_begin + kPageTokens);
+        begin[r] = valid.length() > 0 ? static_cast<int>(valid.begin - page_begin) : 0;
+        end[r] = valid.length() > 0 ? static_cast<int>(valid.end - page_begin) : 0;
+        common_begin = begin[r] > common_begin ? begin[r] : common_begin;
+        common_end = end[r] < common_end ? end[r] : common_end;
+      }
+      common_begin = (common_begin + 1) / 2 * 2;
+      common_end = common_end / 2 * 2;
+    }
+  };
+
+  // A slot that a row does not attend to may hold anything, even NaN, and must not touch its outputs. Where
+  // the edge of the causal mask or of the window cuts the page, the rows differ in a few slots; those are
+  // taken row by row, in order:
+  //   row 0   [----|=======|--)
+  //   row 1     [--|=======|----)       |==|: common
+  template <class Element, int R>
+  static void edge_page_values(const Tile& tile, const Element* v, int page, int64_t page_begin,
+                               int num_blocks, State* states) {
+    const PageSlots<R> slots(tile, page_begin);
+    const bool common = slots.common_begin < slots.common_end;
+    for (int r = 0; r < R; ++r)
+      row_values(v, tile.weights[r] + page * kPageTokens, slots.begin[r],
+                 common ? slots.common_begin : slots.end[r], num_blocks, states[r].out);
+    if (!common) return;
+    all_common_values<R>(tile, v, page, slots.common_begin, slots.common_end, num_blocks, states);
+    for (int r = 0; r < R; ++r)
+      row_values(v, tile.weights[r] + page * kPageTokens, slots.common_end, slots.end[r], num_blocks,
+                 states[r].out);
+  }
+
+  template <class Element, int R>
+  static void segment_values(const Tile& tile, int64_t segment_begin, int first_page, int end_page,
+                             State* states) {
+    const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
+    Range common = {0, INT64_MAX};
+    for (int r = 0; r < R; ++r) {
+      common = intersect(common, tile.rows[r].here.begin, tile.rows[r].here.end);
+      for (int block = 0; block < num_blocks; ++block) V::set1(0.0f).store(states[r].out + 16 * block);
+    }
+    for (int page = first_page; page < end_page; ++page) {
+      const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
+      const PageId id = tile.args.page_table[begin / kPageTokens];
+      const auto* v = reinterpret_cast<const Element*>(tile.args.kv.v_plane(id, tile.args.kv_head));
+      if (common.begin <= begin && common.end >= begin + kPageTokens)
+        all_common_values<R>(tile, v, page, 0, kPageTokens, num_blocks, states);
+      else
+        edge_page_values<Element, R>(tile, v, page, begin, num_blocks, states);
+    }
+  }
+
+  // ---- segments ----
+
+  // Fills states[r] for the rows that attend to something in the segment; the others get sum = kEmpty.
+  template <class Element, int R>
+  static void segment_of(Tile& tile, int64_t segment, State* states) {
+    const int64_t begin = segment * kSegmentTokens;
+    Range all = {begin + kSegmentTokens, begin};
+    for (int r = 0; r < R; ++r) {
+      const Range here = intersect(tile.rows[r].range, begin, begin + kSegmentTokens);
+      tile.rows[r].here = here;
+      if (here.length() <= 0) continue;
+      all = {here.begin < all.begin ? here.begin : all.begin, here.end > all.end ? here.end : all.end};
+    }
+    const int first_page = static_cast<int>((all.begin - begin) / kPageTokens);
+    const int end_page = static_cast<int>((all.end - begin + kPageTokens - 1) / kPageTokens);
+    segment_scores<Element, R>(tile, begin, first_page, end_page);
+    for (int r = 0; r < R; ++r) {
+      exponentiate(tile.weights[r], first_page, end_page, states[r].max, states[r].sum);
+      if (tile.rows[r].here.length() <= 0) states[r].sum = kEmpty;
+    }
+    segment_values<Element, R>(tile, begin, first_page, end_page, states);
+  }
+
+  template <class Element, int R = 1>
+  static void segment_of_rows(Tile& tile, int64_t segment, State* states) {
+    if constexpr (R < kMaxRows)
+      if (tile.num_rows != R) return segment_of_rows<Element, R + 1>(tile, segment, states);
+    segment_of<Element, R>(tile, segment, states);
+  }
+
+  static void run_segment(Tile& tile, int64_t segment, State* states) {
+    if (tile.args.kv.shape->dtype == DType::f32)
+      segment_of_rows<float>(tile, segment, states);
+    else
+      segment_of_rows<uint16_t>(tile, segment, states);
+  }
+};
+
+}  // namespace pagoda
