@@ -15,6 +15,11 @@ Result<int> number(int value) {
   return value;
 }
 
+Result<std::unique_ptr<int>> pointer_to(int value) {
+  PAGODA_TRY(const int checked, number(value));
+  return std::make_unique<int>(checked);
+}
+
 Result<std::string> sum_as_text(int a, int b, int& num_evaluated) {
   PAGODA_TRY(const int first, number((++num_evaluated, a)));
   PAGODA_TRY(int second, number((++num_evaluated, b)));
@@ -58,11 +63,12 @@ TEST(Result, TryReturnsTheFirstErrorAndStops) {
 }
 
 TEST(Result, TryMovesValuesThatCannotBeCopied) {
-  const auto unwrap = []() -> Result<int> {
-    PAGODA_TRY(const auto pointer, Result<std::unique_ptr<int>>(std::make_unique<int>(7)));
+  const auto unwrap = [](int value) -> Result<int> {
+    PAGODA_TRY(const auto pointer, pointer_to(value));
     return *pointer;
   };
-  EXPECT_EQ(unwrap().value_or(0), 7);
+  EXPECT_FALSE(unwrap(-7));
+  EXPECT_EQ(unwrap(7).value_or(0), 7);
 }
 
 TEST(Result, TryAssignsToWhatExists) {
