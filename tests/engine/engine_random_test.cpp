@@ -166,7 +166,7 @@ class RandomRun {
 
 TEST(EngineRandom, EveryRequestGivesWhatItGivesAlone) {
   uint64_t num_preemptions = 0;
-  for (uint32_t seed = 1; seed <= 400; ++seed) {
+  for (uint32_t seed = 1; seed <= 200; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     RandomRun run(seed);
     run.run(25);
