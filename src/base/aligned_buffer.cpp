@@ -27,7 +27,7 @@ Result<AlignedBuffer> AlignedBuffer::allocate(size_t num_bytes) {
   const auto start = reinterpret_cast<uintptr_t>(mapping);
   buffer.mapping_ = mapping;
   buffer.mapping_bytes_ = mapping_bytes;
-  buffer.data_ = reinterpret_cast<std::byte*>((start + alignment - 1) / alignment * alignment);
+  buffer.data_ = static_cast<std::byte*>(mapping) + (alignment - start % alignment) % alignment;
   buffer.size_ = num_bytes;
   if (alignment == kHugePage) madvise(mapping, mapping_bytes, MADV_HUGEPAGE);  // only advice: a refusal costs speed
   return buffer;
