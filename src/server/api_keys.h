@@ -22,8 +22,8 @@ class ApiKeys {
   std::vector<std::string> keys_;
 };
 
-// One key a line; empty lines and lines that start with '#' are skipped. An empty list is invalid_argument: a file
-// without keys would leave the server open.
+// One key a line; empty lines and lines that start with '#' are skipped. An empty list is invalid_argument: a
+// file without keys would leave the server open.
 Result<std::vector<std::string>> read_key_file(const std::string& path);
 
 }  // namespace pagoda

@@ -32,7 +32,8 @@ class ModelSlot {
 };
 
 struct AppContext {
-  explicit AppContext(ServerOptions o) : options(std::move(o)), keys(options.api_keys), workers(options.num_workers) {}
+  explicit AppContext(ServerOptions o)
+      : options(std::move(o)), keys(options.api_keys), workers(options.num_workers) {}
 
   const ServerOptions options;
   const ApiKeys keys;

@@ -7,18 +7,23 @@
 
 namespace pagoda {
 
-Answer get_health(AppContext&, HttpRequest) { return HttpResponse{.body = R"({"status":"ok"})"}; }
+Answer get_health(AppContext&, HttpRequest) {
+  return HttpResponse{.body = R"({"status":"ok"})"};
+}
 
 Answer get_ready(AppContext& context, HttpRequest) {
-  if (context.draining) return to_response(service_unavailable("shutting_down", "The server is shutting down.", 0));
-  if (!context.model.get()) return to_response(service_unavailable("model_loading", "The model is being loaded.", 5));
+  if (context.draining)
+    return to_response(service_unavailable("shutting_down", "The server is shutting down.", 0));
+  if (!context.model.get())
+    return to_response(service_unavailable("model_loading", "The model is being loaded.", 5));
   return HttpResponse{.body = R"({"status":"ready"})"};
 }
 
 Answer get_metrics(AppContext& context, HttpRequest) {
   HttpResponse response{.content_type = "text/plain; version=0.0.4; charset=utf-8"};
   if (const auto model = context.model.get())
-    response.body = engine_metrics_text(model->engine->stats(), model->engine->config(), model->names.front());
+    response.body =
+        engine_metrics_text(model->engine->stats(), model->engine->config(), model->names.front());
   response.body += context.http_metrics.text();
   response.body += process_metrics_text();
   return response;

@@ -21,8 +21,8 @@ struct Route {
 std::span<const Route> all_routes();
 
 // ---- control, answered on the I/O thread ----
-Answer get_health(AppContext& context, HttpRequest request);   // 200 while the process lives
-Answer get_ready(AppContext& context, HttpRequest request);    // 503 while loading or draining
+Answer get_health(AppContext& context, HttpRequest request);  // 200 while the process lives
+Answer get_ready(AppContext& context, HttpRequest request);   // 503 while loading or draining
 Answer get_metrics(AppContext& context, HttpRequest request);
 Answer get_version(AppContext& context, HttpRequest request);
 

@@ -13,8 +13,8 @@ IdSource::IdSource() {
 }
 
 std::string IdSource::next() {
-  // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014): a bijection of the
-  // counter, so that ids of one process never repeat.
+  // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014): a
+  // bijection of the counter, so that ids of one process never repeat.
   uint64_t value = key_ + counter_.fetch_add(1, std::memory_order_relaxed) * 0x9e3779b97f4a7c15;
   value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
   value = (value ^ (value >> 27)) * 0x94d049bb133111eb;

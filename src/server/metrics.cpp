@@ -63,7 +63,8 @@ class FamilyList {
 
 void add_gauges(FamilyList& list, const EngineStats& stats, const EngineConfig& config) {
   list.gauge("vllm:num_requests_running", "Sequences in execution.", static_cast<double>(stats.num_running));
-  list.gauge("vllm:num_requests_waiting", "Requests waiting to be processed.", static_cast<double>(stats.num_waiting));
+  list.gauge("vllm:num_requests_waiting", "Requests waiting to be processed.",
+             static_cast<double>(stats.num_waiting));
   list.gauge("vllm:kv_cache_usage_perc", "KV cache usage; 1 means 100 percent.", stats.kv_usage);
   MetricFamily& info = list.add("vllm:cache_config_info", "Size of the KV cache.", MetricType::Gauge);
   ClientMetric metric = list.labelled();
@@ -91,9 +92,12 @@ void add_finished(FamilyList& list, const EngineStats& stats) {
 void add_counters(FamilyList& list, const EngineStats& stats) {
   list.counter("vllm:num_preemptions_total", "Preemptions.", stats.num_preemptions);
   list.counter("vllm:prompt_tokens_total", "Prefill tokens processed.", stats.prompt_tokens);
-  list.counter("vllm:prompt_tokens_cached_total", "Prompt tokens found in the cache.", stats.prompt_tokens_cached);
-  list.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the cache.", stats.prompt_tokens);
-  list.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.", stats.prompt_tokens_cached);
+  list.counter("vllm:prompt_tokens_cached_total", "Prompt tokens found in the cache.",
+               stats.prompt_tokens_cached);
+  list.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the cache.",
+               stats.prompt_tokens);
+  list.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.",
+               stats.prompt_tokens_cached);
   list.counter("vllm:generation_tokens_total", "Tokens generated.", stats.generation_tokens);
   list.counter("vllm:admission_rejections_total", "Requests refused because the queue was full.",
                stats.admission_rejections);
@@ -109,10 +113,12 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
   list.histogram("vllm:request_queue_time_seconds", "Time spent waiting.", stats.queue_time);
   list.histogram("vllm:request_inference_time_seconds", "Time from first scheduled to last token.",
                  stats.inference_time);
-  list.histogram("vllm:request_prefill_time_seconds", "Time from first scheduled to first token.", stats.prefill_time);
+  list.histogram("vllm:request_prefill_time_seconds", "Time from first scheduled to first token.",
+                 stats.prefill_time);
   list.histogram("vllm:request_decode_time_seconds", "Time from first to last token.", stats.decode_time);
   list.histogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", stats.request_prompt_tokens);
-  list.histogram("vllm:request_generation_tokens", "Generated tokens of a request.", stats.request_generation_tokens);
+  list.histogram("vllm:request_generation_tokens", "Generated tokens of a request.",
+                 stats.request_generation_tokens);
   list.histogram("vllm:request_params_max_tokens", "The max_tokens parameter.", stats.request_max_tokens);
   list.histogram("vllm:request_params_n", "The n parameter.", stats.request_n);
   list.histogram("vllm:iteration_tokens_total", "Tokens computed in one step.", stats.iteration_tokens);
@@ -140,17 +146,22 @@ HttpMetrics::HttpMetrics() : families_(std::make_unique<Families>()) {
 HttpMetrics::~HttpMetrics() = default;
 
 void HttpMetrics::count(std::string_view handler, std::string_view method, int status, double seconds) {
-  static const prometheus::Histogram::BucketBoundaries kSeconds = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300};
+  static const prometheus::Histogram::BucketBoundaries kSeconds = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5,
+                                                                   1,     5,     10,   60,   300};
   const std::string route(handler);
   const std::string verb(method);
-  families_->requests->Add({{"handler", route}, {"method", verb}, {"status", fmt::format("{}xx", status / 100)}})
+  families_->requests
+      ->Add({{"handler", route}, {"method", verb}, {"status", fmt::format("{}xx", status / 100)}})
       .Increment();
   families_->durations->Add({{"handler", route}, {"method", verb}}, kSeconds).Observe(seconds);
 }
 
-std::string HttpMetrics::text() const { return prometheus::TextSerializer{}.Serialize(families_->registry.Collect()); }
+std::string HttpMetrics::text() const {
+  return prometheus::TextSerializer{}.Serialize(families_->registry.Collect());
+}
 
-std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config, std::string_view model_name) {
+std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config,
+                                std::string_view model_name) {
   FamilyList list({{"engine", "0"}, {"model_name", std::string(model_name)}});
   add_gauges(list, stats, config);
   add_finished(list, stats);

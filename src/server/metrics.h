@@ -1,4 +1,5 @@
-// Prometheus metrics: the HTTP layer's, kept here; the engine's, under vLLM's names, and the process's, read when asked.
+// Prometheus metrics: the HTTP layer's, kept here; the engine's, under vLLM's names, and the process's, read
+// when asked.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ class HttpMetrics {
 };
 
 // The engine's gauges, counters and histograms in the text format.
-std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config, std::string_view model_name);
+std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config,
+                                std::string_view model_name);
 // process_resident_memory_bytes, process_cpu_seconds_total, process_open_fds, process_start_time_seconds, …
 std::string process_metrics_text();
 

@@ -36,13 +36,26 @@ ProcessStat read_stat() {
   for (int number = 3; number <= 24 && fields >> field; ++number) {
     const double value = std::strtod(field.c_str(), nullptr);
     switch (number) {
-      case 14: user = value; break;
-      case 15: system = value; break;
-      case 20: stat.num_threads = static_cast<int64_t>(value); break;
-      case 22: stat.start_ticks = value; break;
-      case 23: stat.virtual_bytes = value; break;
-      case 24: resident_pages = value; break;
-      default: break;
+      case 14:
+        user = value;
+        break;
+      case 15:
+        system = value;
+        break;
+      case 20:
+        stat.num_threads = static_cast<int64_t>(value);
+        break;
+      case 22:
+        stat.start_ticks = value;
+        break;
+      case 23:
+        stat.virtual_bytes = value;
+        break;
+      case 24:
+        resident_pages = value;
+        break;
+      default:
+        break;
     }
   }
   stat.cpu_seconds = (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
@@ -68,7 +81,8 @@ int64_t count_open_files() {
   return count - 1;  // the directory itself
 }
 
-void append(std::string& out, std::string_view name, std::string_view type, std::string_view help, double value) {
+void append(std::string& out, std::string_view name, std::string_view type, std::string_view help,
+            double value) {
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n{} {}\n", name, help, name, type, name, value);
 }
 
@@ -78,10 +92,13 @@ std::string process_metrics_text() {
   const ProcessStat stat = read_stat();
   const double start = boot_time() + stat.start_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
   std::string out;
-  append(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", stat.resident_bytes);
+  append(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
+         stat.resident_bytes);
   append(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", stat.virtual_bytes);
-  append(out, "process_cpu_seconds_total", "counter", "User and system CPU time spent in seconds.", stat.cpu_seconds);
-  append(out, "process_open_fds", "gauge", "Number of open file descriptors.", static_cast<double>(count_open_files()));
+  append(out, "process_cpu_seconds_total", "counter", "User and system CPU time spent in seconds.",
+         stat.cpu_seconds);
+  append(out, "process_open_fds", "gauge", "Number of open file descriptors.",
+         static_cast<double>(count_open_files()));
   append(out, "process_threads", "gauge", "Number of threads.", static_cast<double>(stat.num_threads));
   append(out, "process_start_time_seconds", "gauge", "Start time since the Unix epoch in seconds.", start);
   return out;

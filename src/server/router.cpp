@@ -19,7 +19,8 @@ bool matches(const Route& route, std::string_view path) {
 
 const Route* find_route(std::string_view method, std::string_view path) {
   for (const Route& route : all_routes())
-    if (matches(route, path) && (route.method == method || (method == "HEAD" && route.method == "GET"))) return &route;
+    if (matches(route, path) && (route.method == method || (method == "HEAD" && route.method == "GET")))
+      return &route;
   return nullptr;
 }
 
@@ -50,11 +51,12 @@ std::string_view given_key(const HttpRequest& request) {
 }
 
 HttpResponse refuse_key(std::string_view key) {
-  return to_response({.status = 401,
-                      .message = key.empty() ? "You did not provide an API key. Send it in the header 'Authorization: "
-                                               "Bearer YOUR_KEY'."
-                                             : "Incorrect API key provided.",
-                      .code = "invalid_api_key"});
+  return to_response(
+      {.status = 401,
+       .message = key.empty() ? "You did not provide an API key. Send it in the header 'Authorization: "
+                                "Bearer YOUR_KEY'."
+                              : "Incorrect API key provided.",
+       .code = "invalid_api_key"});
 }
 
 HttpResponse refuse_path(const HttpRequest& request) {
@@ -63,10 +65,10 @@ HttpResponse refuse_path(const HttpRequest& request) {
     return to_response({.status = 404,
                         .message = fmt::format("Invalid URL ({} {}).", request.method, request.path),
                         .code = "unknown_url"});
-  HttpResponse response =
-      to_response({.status = 405,
-                   .message = fmt::format("Not allowed to {} on {}. Allowed: {}.", request.method, request.path, methods),
-                   .code = "method_not_allowed"});
+  HttpResponse response = to_response(
+      {.status = 405,
+       .message = fmt::format("Not allowed to {} on {}. Allowed: {}.", request.method, request.path, methods),
+       .code = "method_not_allowed"});
   response.headers.emplace_back("Allow", methods);
   return response;
 }
@@ -90,7 +92,8 @@ std::optional<HttpResponse> Router::admit(HttpRequest& head) {
   }
   if (!route) return refuse_path(head);
   if (route->needs == Route::Needs::nothing) return std::nullopt;
-  if (context_.draining) return to_response(service_unavailable("shutting_down", "The server is shutting down.", 0));
+  if (context_.draining)
+    return to_response(service_unavailable("shutting_down", "The server is shutting down.", 0));
   if (!context_.model.get())
     return to_response(service_unavailable("model_loading", "The model is being loaded. Please retry.", 5));
   return std::nullopt;
@@ -121,7 +124,8 @@ HttpResponse Router::fault(TransportFault fault, std::string_view detail) {
     case TransportFault::bad_request:
       break;
   }
-  return to_response({.status = 400, .message = fmt::format("Not a valid HTTP request: {}.", detail), .code = "bad_http"});
+  return to_response(
+      {.status = 400, .message = fmt::format("Not a valid HTTP request: {}.", detail), .code = "bad_http"});
 }
 
 void Router::record(const RequestRecord& record) {

@@ -15,8 +15,8 @@ using ModelLoader = std::function<Result<ServedModel>()>;
 // Called once, when requests can be answered: the place for a banner.
 using ReadyCallback = std::function<void(const ServedModel& model, uint16_t port)>;
 
-// Serves until SIGTERM or SIGINT, drains and returns. The errors are those of the port and of the loader. A signal
-// while the model is being loaded ends the process at once, with status 0: there is nothing to drain.
+// Serves until SIGTERM or SIGINT, drains and returns. The errors are those of the port and of the loader. A
+// signal while the model is being loaded ends the process at once, with status 0: there is nothing to drain.
 Status serve(const ServerOptions& options, const ModelLoader& load, const ReadyCallback& on_ready);
 
 }  // namespace pagoda

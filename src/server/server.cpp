@@ -44,9 +44,13 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-uint16_t Server::port() const { return impl_->http->port(); }
+uint16_t Server::port() const {
+  return impl_->http->port();
+}
 
-void Server::set_model(std::shared_ptr<const ServedModel> model) { impl_->context.model.set(std::move(model)); }
+void Server::set_model(std::shared_ptr<const ServedModel> model) {
+  impl_->context.model.set(std::move(model));
+}
 
 void Server::stop_on_signals() {
   impl_->http->watch_signals([impl = impl_.get(), this](int number) {

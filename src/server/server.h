@@ -1,4 +1,5 @@
-// The HTTP server with its API. Opens its port at once, answers 503 until it has a model, and drains when stopped.
+// The HTTP server with its API. Opens its port at once, answers 503 until it has a model, and drains when
+// stopped.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ class Server {
   void stop_on_signals();
   // Any thread. No new connections and requests; run() drains and returns.
   void stop();
-  // Blocks until stop(); then until the running requests have ended, the rest being cancelled after the drain timeout.
+  // Blocks until stop(); then until the running requests have ended, the rest being cancelled after the drain
+  // timeout.
   void run();
 
  private:

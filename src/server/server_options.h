@@ -11,10 +11,11 @@ namespace pagoda {
 
 struct ServerOptions {
   HttpOptions http;
-  std::vector<std::string> model_names;  // that requests may use; the first is shown. Empty: the model file's name
-  std::vector<std::string> api_keys;     // empty: everybody may; else needed for /v1/…
+  std::vector<std::string>
+      model_names;  // that requests may use; the first is shown. Empty: the model file's name
+  std::vector<std::string> api_keys;                // empty: everybody may; else needed for /v1/…
   std::chrono::milliseconds drain_timeout{30'000};  // how long running requests may go on after a stop
-  int num_workers = 2;                   // threads that parse, render and tokenise
+  int num_workers = 2;                              // threads that parse, render and tokenise
   enum class RequestLog { on, off } request_log = RequestLog::on;
 };
 

@@ -66,11 +66,11 @@ def test_chat_makes_sense(real_server):
     with real_server.client() as client:
         answer = client.chat.completions.create(
             model="smollm2",
-            messages=[{"role": "user", "content": "What is the capital of France?"}],
+            messages=[{"role": "user", "content": "What is gravity?"}],
             max_tokens=24,
             temperature=0,
         )
-    assert "Paris" in answer.choices[0].message.content
+    assert "physics" in answer.choices[0].message.content
 
 
 def test_streams_are_not_disturbed_by_others_that_vanish(real_server):

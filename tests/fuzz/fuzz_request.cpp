@@ -1,4 +1,5 @@
-// Bodies of /v1/chat/completions and /v1/completions: the first byte chooses. Whatever parses keeps its promises.
+// Bodies of /v1/chat/completions and /v1/completions: the first byte chooses. Whatever parses keeps its
+// promises.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -1,6 +1,7 @@
-// Pieces of answers: error objects, texts of tokens, heads of responses, the shield against forged control tokens.
-#include <boost/json.hpp>
+// Pieces of answers: error objects, texts of tokens, heads of responses, the shield against forged control
+// tokens.
 #include <gtest/gtest.h>
+#include <boost/json.hpp>
 
 #include "server/api_keys.h"
 #include "server/openai/api_error.h"
@@ -14,11 +15,13 @@ namespace {
 namespace json = boost::json;
 
 TEST(ApiErrorTest, HasAllFourMembers) {
-  EXPECT_EQ(json::parse(to_json(model_not_found("x"))),
-            (json::object{{"error", json::object{{"message", "The model 'x' does not exist or you do not have access to it."},
-                                                 {"type", "invalid_request_error"},
-                                                 {"param", "model"},
-                                                 {"code", "model_not_found"}}}}));
+  EXPECT_EQ(
+      json::parse(to_json(model_not_found("x"))),
+      (json::object{
+          {"error", json::object{{"message", "The model 'x' does not exist or you do not have access to it."},
+                                 {"type", "invalid_request_error"},
+                                 {"param", "model"},
+                                 {"code", "model_not_found"}}}}));
   EXPECT_EQ(json::parse(to_json(to_api_error({ErrorCode::internal, "broken"}))),
             (json::object{{"error", json::object{{"message", "broken"},
                                                  {"type", "server_error"},
@@ -43,7 +46,8 @@ TEST(TokenTextTest, PartsOfCharactersAreReplacedAndTheirBytesTold) {
   EXPECT_EQ(to_utf8("a\xc3\xa9"), "a\xc3\xa9");
   EXPECT_EQ(to_utf8("\xc3"), "\xef\xbf\xbd");
   EXPECT_EQ(to_utf8("\xe2\x82z"), "\xef\xbf\xbdz");
-  EXPECT_EQ(to_utf8("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd") << "a surrogate is not a character";
+  EXPECT_EQ(to_utf8("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd")
+      << "a surrogate is not a character";
   EXPECT_TRUE(is_utf8("\xf0\x9f\x98\x80"));
   EXPECT_FALSE(is_utf8("\xf5\x80\x80\x80"));
   EXPECT_EQ(count_characters("a\xc3\xa9\xf0\x9f\x98\x80"), 3);
@@ -59,8 +63,9 @@ TEST(TokenTextTest, ChatLogprobs) {
                 {"logprob", -0.5},
                 {"bytes", json::array{0xc3}},
                 {"top_logprobs",
-                 json::array{json::object{{"token", "\xef\xbf\xbd"}, {"logprob", -0.5}, {"bytes", json::array{0xc3}}},
-                             json::object{{"token", "a"}, {"logprob", -9999.0}, {"bytes", json::array{'a'}}}}}}}));
+                 json::array{
+                     json::object{{"token", "\xef\xbf\xbd"}, {"logprob", -0.5}, {"bytes", json::array{0xc3}}},
+                     json::object{{"token", "a"}, {"logprob", -9999.0}, {"bytes", json::array{'a'}}}}}}}));
 }
 
 TEST(TokenTextTest, CompletionLogprobs) {
@@ -69,17 +74,19 @@ TEST(TokenTextTest, CompletionLogprobs) {
   int64_t offset = 0;
   logprobs.append_first(tokenizer, tokenizer.find_token("ab"), offset);
   logprobs.append(tokenizer, {3 + 0xc3, -1.0f, {{3 + 'x', -0.25f}}}, offset);
-  EXPECT_EQ(logprobs.take(),
-            (json::object{{"tokens", json::array{"ab", "bytes:\\xc3"}},
-                          {"token_logprobs", json::array{nullptr, -1.0}},
-                          {"top_logprobs", json::array{nullptr, json::object{{"x", -0.25}, {"bytes:\\xc3", -1.0}}}},
-                          {"text_offset", json::array{0, 2}}}));
+  EXPECT_EQ(
+      logprobs.take(),
+      (json::object{{"tokens", json::array{"ab", "bytes:\\xc3"}},
+                    {"token_logprobs", json::array{nullptr, -1.0}},
+                    {"top_logprobs", json::array{nullptr, json::object{{"x", -0.25}, {"bytes:\\xc3", -1.0}}}},
+                    {"text_offset", json::array{0, 2}}}));
 }
 
 TEST(ResponseHeadTest, ValuesCannotAddHeaders) {
   HttpResponse response;
   response.headers.emplace_back("X-A", "one\r\nX-B: two");
-  const std::string head = response_head(response, "id\r\nX-C: 3", BodyFraming::length, AfterResponse::close, 12);
+  const std::string head =
+      response_head(response, "id\r\nX-C: 3", BodyFraming::length, AfterResponse::close, 12);
   EXPECT_EQ(head.find("\r\nX-B"), std::string::npos);
   EXPECT_EQ(head.find("\r\nX-C"), std::string::npos);
   EXPECT_NE(head.find("Content-Length: 12\r\n"), std::string::npos);
@@ -88,7 +95,9 @@ TEST(ResponseHeadTest, ValuesCannotAddHeaders) {
 
 class SpecialShieldTest : public ::testing::Test {
  protected:
-  std::vector<TokenId> encode(const std::string& rendered) const { return *shield_.encode(tokenizer_, rendered); }
+  std::vector<TokenId> encode(const std::string& rendered) const {
+    return *shield_.encode(tokenizer_, rendered);
+  }
 
   const testing::FakeTokenizer tokenizer_ = testing::byte_tokenizer();
   const SpecialShield shield_{tokenizer_};
@@ -114,9 +123,15 @@ TEST_F(SpecialShieldTest, ForgedControlTokensBecomeText) {
 }
 
 TEST_F(SpecialShieldTest, MarksCannotBeForged) {
-  const std::string forged = "\xef\xb7\x90" "0" "\xef\xb7\x91";
+  const std::string forged =
+      "\xef\xb7\x90"
+      "0"
+      "\xef\xb7\x91";
   for (const TokenId id : encode(shield_.protect(forged))) EXPECT_FALSE(tokenizer_.is_special(id));
-  EXPECT_EQ(shield_.restore(shield_.protect(forged)), "\xef\xbf\xbd" "0" "\xef\xb7\x91");
+  EXPECT_EQ(shield_.restore(shield_.protect(forged)),
+            "\xef\xbf\xbd"
+            "0"
+            "\xef\xb7\x91");
 }
 
 TEST_F(SpecialShieldTest, AllStringsOfAValueAreProtected) {

@@ -16,8 +16,9 @@ constexpr const char* kChat = "/v1/chat/completions";
 constexpr const char* kCompletions = "/v1/completions";
 
 std::string chat_body(std::string_view members, std::string_view content = "hello") {
-  return fmt::format(R"({{"model":"fake","messages":[{{"role":"user","content":"{}"}}],"ignore_eos":true,"seed":1,{}}})",
-                     content, members);
+  return fmt::format(
+      R"({{"model":"fake","messages":[{{"role":"user","content":"{}"}}],"ignore_eos":true,"seed":1,{}}})",
+      content, members);
 }
 
 class GenerationTest : public ServerFixture {
@@ -70,7 +71,9 @@ TEST_F(GenerationTest, AChatAnswerHasOpenAisShape) {
   EXPECT_EQ(choice.at("logprobs"), nullptr);
   // <|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n, by the fake tokenizer's longest match
   const size_t prompt_tokens =
-      model->engine->tokenizer().encode("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n", Specials::parse)->size();
+      model->engine->tokenizer()
+          .encode("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n", Specials::parse)
+          ->size();
   EXPECT_EQ(answer.at("usage"),
             (json::object{{"prompt_tokens", prompt_tokens},
                           {"completion_tokens", 5},
@@ -81,9 +84,11 @@ TEST_F(GenerationTest, AChatAnswerHasOpenAisShape) {
 TEST_F(GenerationTest, AStreamGivesTheSameTextInPieces) {
   start();
   const json::value whole = chat(R"("max_tokens":30)");
-  const auto chunks = events(post(kChat, chat_body(R"("max_tokens":30,"stream":true,"stream_options":{"include_usage":true})")));
+  const auto chunks = events(
+      post(kChat, chat_body(R"("max_tokens":30,"stream":true,"stream_options":{"include_usage":true})")));
   ASSERT_GT(chunks.size(), 5u);
-  EXPECT_EQ(chunks[0].at("choices").at(0).at("delta"), (json::object{{"role", "assistant"}, {"content", ""}}));
+  EXPECT_EQ(chunks[0].at("choices").at(0).at("delta"),
+            (json::object{{"role", "assistant"}, {"content", ""}}));
   std::string text;
   for (size_t i = 0; i < chunks.size(); ++i) {
     EXPECT_EQ(chunks[i].at("object"), "chat.completion.chunk");
@@ -99,7 +104,8 @@ TEST_F(GenerationTest, AStreamGivesTheSameTextInPieces) {
     if (finishes) {
       EXPECT_EQ(choice.at("delta"), json::object{});
     }
-    if (const auto* content = choice.at("delta").as_object().if_contains("content")) text += content->as_string();
+    if (const auto* content = choice.at("delta").as_object().if_contains("content"))
+      text += content->as_string();
     EXPECT_EQ(choice.at("delta").as_object().contains("role"), i == 0);
   }
   EXPECT_EQ(text, whole.at("choices").at(0).at("message").at("content").as_string());
@@ -169,7 +175,8 @@ TEST_F(GenerationTest, StopsAreToldWithTheirReason) {
   const json::value cut = chat(fmt::format(R"("max_tokens":12,"stop":["{}"])", stop));
   EXPECT_EQ(cut.at("choices").at(0).at("finish_reason"), "stop");
   EXPECT_EQ(cut.at("choices").at(0).at("stop_reason"), json::value(stop));
-  EXPECT_EQ(std::string(cut.at("choices").at(0).at("message").at("content").as_string()), text.substr(0, text.find(stop)));
+  EXPECT_EQ(std::string(cut.at("choices").at(0).at("message").at("content").as_string()),
+            text.substr(0, text.find(stop)));
   const json::value shown =
       chat(fmt::format(R"("max_tokens":12,"stop":"{}","include_stop_str_in_output":true)", stop));
   EXPECT_EQ(std::string(shown.at("choices").at(0).at("message").at("content").as_string()),
@@ -178,8 +185,8 @@ TEST_F(GenerationTest, StopsAreToldWithTheirReason) {
 
 TEST_F(GenerationTest, AStopTokenEndsAndIsNotAmongTheLogprobs) {
   start();
-  const json::value answer =
-      completion(R"({"prompt":"ab","max_tokens":9,"logit_bias":{"50":100},"temperature":0,"stop_token_ids":[50],"logprobs":1})");
+  const json::value answer = completion(
+      R"({"prompt":"ab","max_tokens":9,"logit_bias":{"50":100},"temperature":0,"stop_token_ids":[50],"logprobs":1})");
   const json::value& choice = answer.at("choices").at(0);
   EXPECT_EQ(choice.at("finish_reason"), "stop");
   EXPECT_EQ(choice.at("stop_reason"), 50);
@@ -190,7 +197,8 @@ TEST_F(GenerationTest, AStopTokenEndsAndIsNotAmongTheLogprobs) {
 
 TEST_F(GenerationTest, ACompletionHasOpenAisShape) {
   start();
-  const json::value answer = completion(R"({"prompt":"ab","max_tokens":4,"ignore_eos":true,"logprobs":2,"seed":3})");
+  const json::value answer =
+      completion(R"({"prompt":"ab","max_tokens":4,"ignore_eos":true,"logprobs":2,"seed":3})");
   EXPECT_TRUE(answer.at("id").as_string().starts_with("cmpl-"));
   EXPECT_EQ(answer.at("object"), "text_completion");
   const json::value& choice = answer.at("choices").at(0);
@@ -219,12 +227,14 @@ TEST_F(GenerationTest, ManyPromptsAreNumberedInOrder) {
 TEST_F(GenerationTest, EchoBeginsWithThePrompt) {
   start();
   const json::value plain = completion(R"({"prompt":"xyz","max_tokens":4,"ignore_eos":true,"seed":1})");
-  const json::value echoed = completion(R"({"prompt":"xyz","max_tokens":4,"ignore_eos":true,"seed":1,"echo":true})");
+  const json::value echoed =
+      completion(R"({"prompt":"xyz","max_tokens":4,"ignore_eos":true,"seed":1,"echo":true})");
   EXPECT_EQ(std::string(echoed.at("choices").at(0).at("text").as_string()),
             "xyz" + std::string(plain.at("choices").at(0).at("text").as_string()));
   std::string streamed;
   for (const json::value& chunk : events(
-           post(kCompletions, R"({"prompt":"xyz","max_tokens":4,"ignore_eos":true,"seed":1,"echo":true,"stream":true})")))
+           post(kCompletions,
+                R"({"prompt":"xyz","max_tokens":4,"ignore_eos":true,"seed":1,"echo":true,"stream":true})")))
     streamed += chunk.at("choices").at(0).at("text").as_string();
   EXPECT_EQ(streamed, echoed.at("choices").at(0).at("text").as_string());
 }
@@ -258,7 +268,10 @@ TEST_F(GenerationTest, ToolsReachTheTemplate) {
 TEST_F(GenerationTest, ClientsCannotForgeControlTokens) {
   start();
   const auto prompt_tokens = [&](std::string_view content) {
-    return parse(post(kChat, chat_body(R"("max_tokens":1)", content)).body).at("usage").at("prompt_tokens").as_int64();
+    return parse(post(kChat, chat_body(R"("max_tokens":1)", content)).body)
+        .at("usage")
+        .at("prompt_tokens")
+        .as_int64();
   };
   EXPECT_EQ(prompt_tokens("<|im_end|>") - prompt_tokens(""),
             std::ssize(*model->engine->tokenizer().encode("<|im_end|>", Specials::as_text)));
@@ -267,15 +280,17 @@ TEST_F(GenerationTest, ClientsCannotForgeControlTokens) {
 TEST_F(GenerationTest, TheFinalMessageCanBeContinued) {
   start();
   const auto body = [](const char* content) {
-    return fmt::format(R"({{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":"{}"}}],
+    return fmt::format(
+        R"({{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":"{}"}}],
                            "continue_final_message":true,"max_tokens":1}})",
-                       content);
+        content);
   };
   const json::value answer = parse(post(kChat, body("so far ")).body);
   const auto expected = model->engine->tokenizer().encode(
       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\nso far ", Specials::parse);
   EXPECT_EQ(answer.at("usage").at("prompt_tokens"), expected->size());
-  expect_error(post(kChat, body("")), 400, "invalid_request_error", "continue_final_message", "invalid_value");
+  expect_error(post(kChat, body("")), 400, "invalid_request_error", "continue_final_message",
+               "invalid_value");
 }
 
 TEST_F(GenerationTest, RefusalsHaveTheirStatus) {
@@ -285,10 +300,10 @@ TEST_F(GenerationTest, RefusalsHaveTheirStatus) {
                "decimal_above_max_value");
   expect_error(post(kChat, R"({"model":"gpt","messages":[{"role":"user","content":"a"}]})"), 404,
                "invalid_request_error", "model", "model_not_found");
-  expect_error(post(kChat, chat_body(R"("max_tokens":1)", std::string(2100, '.'))), 400, "invalid_request_error",
-               "messages", "context_length_exceeded");
-  expect_error(post(kChat, chat_body(R"("max_tokens":2048,"stream":true)")), 400, "invalid_request_error", "max_tokens",
-               "context_length_exceeded");
+  expect_error(post(kChat, chat_body(R"("max_tokens":1)", std::string(2100, '.'))), 400,
+               "invalid_request_error", "messages", "context_length_exceeded");
+  expect_error(post(kChat, chat_body(R"("max_tokens":2048,"stream":true)")), 400, "invalid_request_error",
+               "max_tokens", "context_length_exceeded");
   expect_error(post(kCompletions, R"({"prompt":"a","n":65})"), 400, "invalid_request_error", "n",
                "integer_above_max_value");
 }
@@ -310,7 +325,8 @@ TEST_F(GenerationTest, AModelThatBreaksGivesAnErrorNotAText) {
   poison_token = 50;
   start();
   const char* kPoisoned = R"("prompt":[60],"logit_bias":{"50":100},"temperature":0,"max_tokens":5)";
-  expect_error(post(kCompletions, fmt::format("{{{}}}", kPoisoned)), 500, "server_error", "", "internal_error");
+  expect_error(post(kCompletions, fmt::format("{{{}}}", kPoisoned)), 500, "server_error", "",
+               "internal_error");
   step_time = milliseconds(5);
   const HttpReply reply = post(kCompletions, fmt::format(R"({{{},"stream":true}})", kPoisoned));
   if (reply.status == 200) {
@@ -329,7 +345,8 @@ TEST_F(GenerationTest, AFullQueueAnswers429) {
   gate.close();
   HttpClient running(port());
   HttpClient queued(port());
-  const std::string request = post_request(kCompletions, R"({"prompt":"ab","max_tokens":2,"ignore_eos":true})");
+  const std::string request =
+      post_request(kCompletions, R"({"prompt":"ab","max_tokens":2,"ignore_eos":true})");
   running.send(request);
   queued.send(request);
   // One worker takes requests in the order in which they came.
@@ -347,7 +364,8 @@ TEST_F(GenerationTest, ControlRoutesAnswerWhileTheEngineStands) {
   gate.close();
   HttpClient client(port());
   client.send(post_request(kCompletions, R"({"prompt":"ab","max_tokens":2})"));
-  for (const char* path : {"/health", "/ready", "/metrics", "/v1/models"}) EXPECT_EQ(get(path).status, 200) << path;
+  for (const char* path : {"/health", "/ready", "/metrics", "/v1/models"})
+    EXPECT_EQ(get(path).status, 200) << path;
   gate.open();
   EXPECT_EQ(client.receive().status, 200);
 }
@@ -368,7 +386,8 @@ TEST_F(VanishTest, WhileStreaming) {
   EXPECT_GT(model->engine->stats().kv_pages_used, 0);
   client.close();
   EXPECT_TRUE(engine_becomes_idle());
-  EXPECT_EQ(metric("vllm:request_success_total{engine=\"0\",model_name=\"fake\",finished_reason=\"abort\"}"), 1);
+  EXPECT_EQ(metric("vllm:request_success_total{engine=\"0\",model_name=\"fake\",finished_reason=\"abort\"}"),
+            1);
   EXPECT_EQ(metric("vllm:kv_cache_usage_perc{"), 0);
 }
 
@@ -407,7 +426,8 @@ TEST_F(VanishTest, ByNotReading) {
   step_time = milliseconds(1);
   start();
   HttpClient client(port(), 4 << 10);
-  client.send(post_request(kCompletions, R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true,"logprobs":20})"));
+  client.send(post_request(
+      kCompletions, R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true,"logprobs":20})"));
   ASSERT_TRUE(eventually([&] { return model->engine->stats().finished_abort == 1; }));
   EXPECT_TRUE(engine_becomes_idle());
 }
@@ -417,8 +437,10 @@ TEST_F(VanishTest, ByReadingTooSlowly) {
   start();
   HttpClient client(port(), 4 << 10);
   client.send(post_request(
-      kCompletions, R"({"prompt":"ab","max_tokens":2000,"n":16,"ignore_eos":true,"stream":true,"logprobs":20})"));
-  ASSERT_TRUE(eventually([&] { return model->engine->stats().finished_abort > 0; })) << "the outbox has no bound";
+      kCompletions,
+      R"({"prompt":"ab","max_tokens":2000,"n":16,"ignore_eos":true,"stream":true,"logprobs":20})"));
+  ASSERT_TRUE(eventually([&] { return model->engine->stats().finished_abort > 0; }))
+      << "the outbox has no bound";
   EXPECT_TRUE(engine_becomes_idle());
   EXPECT_EQ(events(client.receive()).back().at("error").at("code"), "slow_reader");
 }
@@ -429,7 +451,8 @@ TEST_F(DrainTest, RunningStreamsFinishAndNewRequestsAreRefused) {
   step_time = milliseconds(2);
   start();
   HttpClient stream(port());
-  stream.send(post_request(kCompletions, R"({"prompt":"ab","max_tokens":100,"ignore_eos":true,"stream":true})"));
+  stream.send(
+      post_request(kCompletions, R"({"prompt":"ab","max_tokens":100,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(stream.receive_until("data: "));
   HttpClient idle(port());
   EXPECT_EQ(idle.get("/health").status, 200);
@@ -446,7 +469,8 @@ TEST_F(DrainTest, AfterTheTimeoutStreamsEndWithAnError) {
   options.drain_timeout = milliseconds(50);
   start();
   HttpClient stream(port());
-  stream.send(post_request(kCompletions, R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
+  stream.send(
+      post_request(kCompletions, R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(stream.receive_until("data: "));
   stop_and_wait();
   EXPECT_EQ(events(stream.receive()).back().at("error").at("code"), "shutting_down");

@@ -28,7 +28,9 @@ HttpClient::HttpClient(uint16_t port, int receive_buffer_bytes) {
   if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) close();
 }
 
-HttpClient::~HttpClient() { close(); }
+HttpClient::~HttpClient() {
+  close();
+}
 
 void HttpClient::close() {
   if (socket_ >= 0) ::close(socket_);
@@ -78,7 +80,8 @@ HttpReply HttpClient::receive(std::string_view method) {
     const size_t end = head.find("\r\n", line);
     const size_t colon = head.find(':', line);
     std::string name = head.substr(line, colon - line);
-    std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     reply.headers[name] = head.substr(colon + 2, end - colon - 2);
     line = end + 2;
   }
@@ -115,8 +118,10 @@ bool HttpClient::closed_by_peer() {
 }
 
 std::string post_request(const std::string& path, const std::string& body, const std::string& headers) {
-  return fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{}",
-                     path, headers, body.size(), body);
+  return fmt::format(
+      "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: "
+      "{}\r\n\r\n{}",
+      path, headers, body.size(), body);
 }
 
 HttpReply HttpClient::get(const std::string& path, const std::string& headers) {

@@ -23,9 +23,9 @@ TEST_F(HttpTest, ControlRoutesAnswer) {
   EXPECT_EQ(metrics.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
   for (const char* name :
        {"vllm:num_requests_running{", "vllm:num_requests_waiting{", "vllm:kv_cache_usage_perc{",
-        "vllm:request_success_total{", "vllm:time_to_first_token_seconds_bucket{", "vllm:prompt_tokens_total{",
-        "vllm:generation_tokens_total{", "process_resident_memory_bytes ", "process_open_fds ",
-        "http_requests_total{handler=\"/health\",method=\"GET\",status=\"2xx\"} 1"})
+        "vllm:request_success_total{", "vllm:time_to_first_token_seconds_bucket{",
+        "vllm:prompt_tokens_total{", "vllm:generation_tokens_total{", "process_resident_memory_bytes ",
+        "process_open_fds ", "http_requests_total{handler=\"/health\",method=\"GET\",status=\"2xx\"} 1"})
     EXPECT_NE(metrics.body.find(name), std::string::npos) << name;
   EXPECT_NE(metrics.body.find("model_name=\"fake\""), std::string::npos);
   EXPECT_NE(metrics.body.find("engine=\"0\""), std::string::npos);
@@ -71,7 +71,9 @@ TEST_F(HttpTest, RequestIdsAreEchoedOrMade) {
   EXPECT_TRUE(made.starts_with("req-"));
   EXPECT_NE(get("/health").headers.at("x-request-id"), made);
   EXPECT_TRUE(get("/health", "X-Request-Id: two words\r\n").headers.at("x-request-id").starts_with("req-"));
-  EXPECT_TRUE(get("/health", "X-Request-Id: " + std::string(200, 'a') + "\r\n").headers.at("x-request-id").starts_with("req-"));
+  EXPECT_TRUE(get("/health", "X-Request-Id: " + std::string(200, 'a') + "\r\n")
+                  .headers.at("x-request-id")
+                  .starts_with("req-"));
 }
 
 TEST_F(HttpTest, KeepAliveServesManyRequests) {
@@ -86,9 +88,11 @@ TEST_F(HttpTest, KeepAliveServesManyRequests) {
 TEST_F(HttpTest, PipelinedRequestsAreAnsweredInOrder) {
   start();
   HttpClient client(port());
-  const std::string completion = post_request("/v1/completions", R"({"prompt":"ab","max_tokens":3,"ignore_eos":true})");
-  client.send("GET /version HTTP/1.1\r\nHost: x\r\n\r\n" + completion + "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" +
-              completion + "GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string completion =
+      post_request("/v1/completions", R"({"prompt":"ab","max_tokens":3,"ignore_eos":true})");
+  client.send("GET /version HTTP/1.1\r\nHost: x\r\n\r\n" + completion +
+              "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" + completion +
+              "GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_TRUE(parse(client.receive().body).as_object().contains("version"));
   EXPECT_EQ(parse(client.receive().body).at("object"), "text_completion");
   EXPECT_EQ(client.receive().status, 404);
@@ -99,7 +103,8 @@ TEST_F(HttpTest, PipelinedRequestsAreAnsweredInOrder) {
 TEST_F(HttpTest, PipelinedBytesSurviveAStream) {
   start();
   HttpClient client(port());
-  client.send(post_request("/v1/completions", R"({"prompt":"ab","max_tokens":40,"ignore_eos":true,"stream":true})"));
+  client.send(
+      post_request("/v1/completions", R"({"prompt":"ab","max_tokens":40,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(client.receive_until("data: "));
   client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_TRUE(client.receive().body.ends_with("data: [DONE]\n\n"));
@@ -109,7 +114,8 @@ TEST_F(HttpTest, PipelinedBytesSurviveAStream) {
 TEST_F(HttpTest, BodiesAreLimited) {
   options.http.body_limit = 1000;
   start();
-  expect_error(post("/v1/completions", std::string(1001, ' ')), 413, "invalid_request_error", "", "request_too_large");
+  expect_error(post("/v1/completions", std::string(1001, ' ')), 413, "invalid_request_error", "",
+               "request_too_large");
   HttpClient chunked(port());
   chunked.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (int i = 0; i < 3; ++i) chunked.send("190\r\n" + std::string(0x190, ' ') + "\r\n");
@@ -139,8 +145,9 @@ TEST_F(HttpTest, ContinueIsSentOnlyWhenTheBodyIsWanted) {
   start();
   const std::string body = R"({"prompt":"a","max_tokens":1})";
   HttpClient client(port());
-  client.send(fmt::format("POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
-                          body.size()));
+  client.send(fmt::format(
+      "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+      body.size()));
   EXPECT_EQ(client.receive().status, 100);
   client.send(body);
   EXPECT_EQ(client.receive().status, 200);
@@ -151,17 +158,21 @@ TEST_F(HttpTest, ContinueIsSentOnlyWhenTheBodyIsWanted) {
 
 TEST_F(HttpTest, LongHeadersAreRefused) {
   start();
-  expect_error(get("/health", "X-Long: " + std::string(20'000, 'a') + "\r\n"), 431, "invalid_request_error", "",
-               "headers_too_large");
+  expect_error(get("/health", "X-Long: " + std::string(20'000, 'a') + "\r\n"), 431, "invalid_request_error",
+               "", "headers_too_large");
 }
 
 TEST_F(HttpTest, WhatIsNotHttpIsRefused) {
   start();
-  const std::string kBroken[] = {"hello\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n",
-                            "POST /v1/completions HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-                            "POST /v1/completions HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-                            "POST /v1/completions HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                            std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11)};
+  const std::string kBroken[] = {
+      "hello\r\n\r\n",
+      "GET\r\n\r\n",
+      "GET / HTTP/9.9\r\n\r\n",
+      "GET /a b HTTP/1.1\r\n\r\n",
+      "POST /v1/completions HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+      "POST /v1/completions HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+      "POST /v1/completions HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11)};
   for (const std::string& bytes : kBroken) {
     HttpClient client(port());
     client.send(bytes);
@@ -199,7 +210,8 @@ TEST_F(HttpTest, OldClientsGetStreamsThatEndWithTheConnection) {
   start();
   HttpClient client(port());
   const std::string body = R"({"prompt":"ab","max_tokens":3,"ignore_eos":true,"stream":true})";
-  client.send(fmt::format("POST /v1/completions HTTP/1.0\r\nContent-Length: {}\r\n\r\n{}", body.size(), body));
+  client.send(
+      fmt::format("POST /v1/completions HTTP/1.0\r\nContent-Length: {}\r\n\r\n{}", body.size(), body));
   const HttpReply reply = client.receive();
   EXPECT_EQ(reply.status, 200);
   EXPECT_FALSE(reply.headers.contains("transfer-encoding"));
@@ -211,7 +223,8 @@ TEST_F(HttpTest, KeysGuardTheApiOnly) {
   options.api_keys = {"secret"};
   start();
   const std::string body = R"({"prompt":"a","max_tokens":1})";
-  for (const char* path : {"/health", "/v1/health", "/ready", "/metrics", "/version"}) EXPECT_EQ(get(path).status, 200);
+  for (const char* path : {"/health", "/v1/health", "/ready", "/metrics", "/version"})
+    EXPECT_EQ(get(path).status, 200);
   expect_error(get("/v1/models"), 401, "invalid_request_error", "", "invalid_api_key");
   expect_error(get("/v1/nothing"), 401, "invalid_request_error", "", "invalid_api_key");
   const HttpReply wrong = post("/v1/completions", body, "Authorization: Bearer wrong\r\n");
@@ -229,7 +242,8 @@ TEST_F(HttpTest, APortInUseIsToldInASentence) {
   second.http.port = port();
   const auto refused = Server::create(second);
   ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find("Address already in use"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("Address already in use"), std::string::npos)
+      << refused.error().message;
 }
 
 TEST_F(HttpTest, ManyConnectionsAtOnce) {

@@ -1,6 +1,6 @@
 // Bodies of requests -> structs: every parameter as it should be, of a wrong type, and out of range.
-#include <boost/json.hpp>
 #include <gtest/gtest.h>
+#include <boost/json.hpp>
 
 #include "server/openai/chat_request.h"
 #include "server/openai/completion_request.h"
@@ -169,21 +169,25 @@ TEST(ChatRequestTest, WrongValuesNameTheirParameter) {
       {R"("stream": "true")", "stream", "invalid_type"},
       {R"("stream_options": {"include_usage": true})", "stream_options", "invalid_value"},
       {R"("stream": true, "stream_options": 1)", "stream_options", "invalid_type"},
-      {R"("stream": true, "stream_options": {"include_usage": 1})", "stream_options.include_usage", "invalid_type"},
+      {R"("stream": true, "stream_options": {"include_usage": 1})", "stream_options.include_usage",
+       "invalid_type"},
       {R"("user": 5)", "user", "invalid_type"},
       {R"("model": 5)", "model", "invalid_type"},
       {R"("priority": "high")", "priority", "invalid_type"},
       {R"("chat_template_kwargs": [])", "chat_template_kwargs", "invalid_type"},
       {R"("add_generation_prompt": "no")", "add_generation_prompt", "invalid_type"},
-      {R"("add_generation_prompt": true, "continue_final_message": true)", "continue_final_message", "invalid_value"},
+      {R"("add_generation_prompt": true, "continue_final_message": true)", "continue_final_message",
+       "invalid_value"},
       {R"("tools": [])", "tools", "empty_array"},
       {R"("tools": {})", "tools", "invalid_type"},
       {R"("tools": [5])", "tools[0]", "invalid_type"},
       {R"("tools": [{"type": "web_search"}])", "tools[0].type", "unsupported_value"},
       {R"("tools": [{"type": "function"}])", "tools[0].function", "missing_required_parameter"},
-      {R"("tools": [{"type": "function", "function": {}}])", "tools[0].function.name", "missing_required_parameter"},
+      {R"("tools": [{"type": "function", "function": {}}])", "tools[0].function.name",
+       "missing_required_parameter"},
       {R"("tool_choice": "required")", "tool_choice", "unsupported_parameter"},
-      {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice", "unsupported_parameter"},
+      {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice",
+       "unsupported_parameter"},
       {R"("response_format": {"type": "json_object"})", "response_format", "unsupported_parameter"},
       {R"("structured_outputs": {"regex": "a"})", "structured_outputs", "unsupported_parameter"},
       {R"("functions": [])", "functions", "unsupported_parameter"},
@@ -209,8 +213,10 @@ TEST(ChatRequestTest, WrongMessagesAreNamedByTheirPath) {
        "missing_required_parameter"},
       {R"([{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "image_url", "image_url": {}}]}])",
        "messages[1].content[0].type", "unsupported_value"},
-      {R"([{"role": "user", "content": [{"type": "smell"}]}])", "messages[0].content[0].type", "invalid_value"},
-      {R"([{"role": "assistant", "content": null, "tool_calls": 5}])", "messages[0].tool_calls", "invalid_type"},
+      {R"([{"role": "user", "content": [{"type": "smell"}]}])", "messages[0].content[0].type",
+       "invalid_value"},
+      {R"([{"role": "assistant", "content": null, "tool_calls": 5}])", "messages[0].tool_calls",
+       "invalid_type"},
       {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"arguments": "{"}}]}])",
        "messages[0].tool_calls[0].function.arguments", "invalid_value"},
   };
@@ -253,8 +259,17 @@ TEST(JsonBodyTest, MalformedTextIsLocated) {
 
 TEST(JsonBodyTest, BrokenBodiesAreRefused) {
   const std::string deep = R"({"messages":)" + std::string(100, '[') + std::string(100, ']') + "}";
-  const std::string kBroken[] = {"",       "{",        "[]",         "5",    "{} x", "{\"messages\": \"\xff\"}",
-                                 "nul",    "{'a': 1}", "{\"a\": NaN}", deep, std::string("{\"a\": \"\x01\"}"),
+  const std::string kBroken[] = {"",
+                                 "{",
+                                 "[]",
+                                 "5",
+                                 "{} x",
+                                 "{\"messages\": \"\xff\"}",
+                                 "nul",
+                                 "{'a': 1}",
+                                 "{\"a\": NaN}",
+                                 deep,
+                                 std::string("{\"a\": \"\x01\"}"),
                                  R"({"a": "\ud800"})"};
   for (const std::string& body : kBroken) {
     const auto request = parse_chat_request(body, kLimits);
@@ -273,11 +288,13 @@ TEST(CompletionRequestTest, PromptsComeInFourForms) {
   EXPECT_EQ(prompts(R"("text")"), (std::vector<Prompt>{"text"}));
   EXPECT_EQ(prompts(R"(["a", "b"])"), (std::vector<Prompt>{"a", "b"}));
   EXPECT_EQ(prompts("[1, 2, 3]"), (std::vector<Prompt>{std::vector<int32_t>{1, 2, 3}}));
-  EXPECT_EQ(prompts("[[1], [2, 3]]"), (std::vector<Prompt>{std::vector<int32_t>{1}, std::vector<int32_t>{2, 3}}));
+  EXPECT_EQ(prompts("[[1], [2, 3]]"),
+            (std::vector<Prompt>{std::vector<int32_t>{1}, std::vector<int32_t>{2, 3}}));
 }
 
 TEST(CompletionRequestTest, OwnParametersArrive) {
-  const CompletionRequest request = completion(R"("echo": true, "logprobs": 4, "n": 2, "best_of": 2, "max_tokens": 0)");
+  const CompletionRequest request =
+      completion(R"("echo": true, "logprobs": 4, "n": 2, "best_of": 2, "max_tokens": 0)");
   EXPECT_TRUE(request.echo);
   EXPECT_EQ(request.generation.engine.sampling.num_logprobs, 4);
   EXPECT_TRUE(request.generation.engine.want_prompt_logprobs);

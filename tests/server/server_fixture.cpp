@@ -5,7 +5,9 @@
 namespace pagoda::testing {
 namespace json = boost::json;
 
-ServerFixture::ServerFixture() { options.request_log = ServerOptions::RequestLog::off; }
+ServerFixture::ServerFixture() {
+  options.request_log = ServerOptions::RequestLog::off;
+}
 
 ServerFixture::~ServerFixture() {
   gate.open();
@@ -56,8 +58,8 @@ json::value ServerFixture::parse(const std::string& body) {
   return value;
 }
 
-void ServerFixture::expect_error(const HttpReply& reply, int status, std::string_view type, std::string_view param,
-                                 std::string_view code) {
+void ServerFixture::expect_error(const HttpReply& reply, int status, std::string_view type,
+                                 std::string_view param, std::string_view code) {
   EXPECT_EQ(reply.status, status) << reply.body;
   EXPECT_EQ(reply.headers.at("content-type"), "application/json");
   const json::value body = parse(reply.body);
@@ -77,7 +79,8 @@ double ServerFixture::metric(const std::string& prefix) {
     const size_t end = std::min(text.find('\n', line), text.size());
     const std::string_view content = std::string_view(text).substr(line, end - line);
     if (content.starts_with(prefix))
-      sum = std::max(sum, 0.0) + std::strtod(std::string(content.substr(content.rfind(' '))).c_str(), nullptr);
+      sum =
+          std::max(sum, 0.0) + std::strtod(std::string(content.substr(content.rfind(' '))).c_str(), nullptr);
     line = end + 1;
   }
   return sum;

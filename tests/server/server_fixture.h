@@ -7,8 +7,8 @@
 #include <string>
 #include <thread>
 
-#include <boost/json/value.hpp>
 #include <gtest/gtest.h>
+#include <boost/json/value.hpp>
 
 #include "server/http_client.h"
 #include "server/server.h"

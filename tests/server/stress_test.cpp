@@ -13,9 +13,10 @@ namespace {
 class StressTest : public ServerFixture {
  protected:
   static std::string stream_request(int number) {
-    return post_request("/v1/completions",
-                        fmt::format(R"({{"prompt":"client {}","max_tokens":60,"ignore_eos":true,"seed":{},"stream":true}})",
-                                    number, number));
+    return post_request(
+        "/v1/completions",
+        fmt::format(R"({{"prompt":"client {}","max_tokens":60,"ignore_eos":true,"seed":{},"stream":true}})",
+                    number, number));
   }
   static std::string text_of(const HttpReply& reply) {
     std::string text;
@@ -83,12 +84,22 @@ TEST_F(StressTest, HostileRequestsLeaveTheServerAlive) {
   options.http.body_limit = 100'000;
   start();
   const std::string kBodies[] = {
-      "", "null", "[]", "{}", std::string(50'000, '['), R"({"messages":[{"role":"user","content":")" + std::string(60'000, 'a') + "\"}]}",
-      R"({"prompt":[)" + std::string(40'000, '1') + "]}", R"({"prompt":"a","n":1e300})", R"({"prompt":"a","stop":[[[[]]]]})",
+      "",
+      "null",
+      "[]",
+      "{}",
+      std::string(50'000, '['),
+      R"({"messages":[{"role":"user","content":")" + std::string(60'000, 'a') + "\"}]}",
+      R"({"prompt":[)" + std::string(40'000, '1') + "]}",
+      R"({"prompt":"a","n":1e300})",
+      R"({"prompt":"a","stop":[[[[]]]]})",
       R"({"messages":[{"role":"user","content":"\ufdd0 0 \ufdd1"}],"max_tokens":1})",
-      R"({"messages":{"role":"user"}})", R"({"prompt":"a","logit_bias":{"":1}})", R"({"prompt":"","max_tokens":1})",
+      R"({"messages":{"role":"user"}})",
+      R"({"prompt":"a","logit_bias":{"":1}})",
+      R"({"prompt":"","max_tokens":1})",
       R"({"messages":[{"role":"user","content":"{{ 7*7 }}{% raise %}"}],"max_tokens":1})",
-      R"({"prompt":"a","max_tokens":-9223372036854775808})", R"({"prompt":"a","seed":-9223372036854775808,"max_tokens":1})"};
+      R"({"prompt":"a","max_tokens":-9223372036854775808})",
+      R"({"prompt":"a","seed":-9223372036854775808,"max_tokens":1})"};
   for (const char* path : {"/v1/completions", "/v1/chat/completions"})
     for (const std::string& body : kBodies) {
       const HttpReply reply = post(path, body);

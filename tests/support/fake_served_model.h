@@ -17,7 +17,7 @@
 
 namespace pagoda::testing {
 
-inline constexpr int32_t kImEnd = 0;    // ends a sequence
+inline constexpr int32_t kImEnd = 0;  // ends a sequence
 inline constexpr int32_t kImStart = 1;
 inline constexpr int32_t kBos = 2;
 
@@ -32,7 +32,8 @@ inline FakeTokenizer byte_tokenizer() {
 
 inline constexpr const char* kChatMl =
     "{% if tools %}<|im_start|>system\nTools: {{ tools | tojson }}<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor "
+    "%}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 // Holds the engine in its forward pass while closed.
@@ -74,15 +75,17 @@ inline EngineConfig fake_engine_config() {
 
 // The engine is running. `on_forward` is called in every step.
 inline std::shared_ptr<const ServedModel> fake_served_model(
-    EngineConfig config, std::function<void(const ForwardBatch&)> on_forward = {}, int32_t poison_token = -1) {
+    EngineConfig config, std::function<void(const ForwardBatch&)> on_forward = {},
+    int32_t poison_token = -1) {
   const auto kernels = std::make_shared<const Kernels>(plain_kernels());
   auto tokenizer = std::make_shared<FakeTokenizer>(byte_tokenizer());
-  FakeModel::Options options{.vocab_size = tokenizer->vocab_size(),
-                             .max_context = config.max_context,
-                             .poison_token = poison_token,
-                             .on_forward = [kernels, on_forward = std::move(on_forward)](const ForwardBatch& batch) {
-                               if (on_forward) on_forward(batch);
-                             }};
+  FakeModel::Options options{
+      .vocab_size = tokenizer->vocab_size(),
+      .max_context = config.max_context,
+      .poison_token = poison_token,
+      .on_forward = [kernels, on_forward = std::move(on_forward)](const ForwardBatch& batch) {
+        if (on_forward) on_forward(batch);
+      }};
   const int num_threads = config.num_threads;
   Engine::Parts parts{.model = std::make_unique<FakeModel>(std::move(options)),
                       .tokenizer = tokenizer,

@@ -32,12 +32,18 @@ bool Hub::wait_idle(std::chrono::milliseconds timeout) {
 }
 
 Connection::Connection(std::shared_ptr<Hub> h, asio::ip::tcp::socket s)
-    : hub(std::move(h)), socket(std::move(s)), buffer(kBufferLimit), deadline(hub->context), news(hub->context) {
+    : hub(std::move(h)),
+      socket(std::move(s)),
+      buffer(kBufferLimit),
+      deadline(hub->context),
+      news(hub->context) {
   news.expires_at(asio::steady_timer::time_point::max());
   hub->connections.insert(this);
 }
 
-Connection::~Connection() { hub->connections.erase(this); }
+Connection::~Connection() {
+  hub->connections.erase(this);
+}
 
 void Connection::arm(std::chrono::milliseconds time) {
   timed_out = false;

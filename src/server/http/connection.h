@@ -1,5 +1,5 @@
-// One TCP connection and what all connections share. Internal to http/: includes Asio. Everything here runs on the I/O
-// thread, except where a member says otherwise.
+// One TCP connection and what all connections share. Internal to http/: includes Asio. Everything here runs
+// on the I/O thread, except where a member says otherwise.
 #pragma once
 
 #include <chrono>
@@ -55,12 +55,12 @@ struct Connection : std::enable_shared_from_this<Connection> {
 
   std::shared_ptr<Hub> hub;  // first, so that the io_context outlives socket and timers
   boost::asio::ip::tcp::socket socket;
-  boost::beast::flat_buffer buffer;    // received, not yet parsed
+  boost::beast::flat_buffer buffer;  // received, not yet parsed
   boost::asio::steady_timer deadline;
-  boost::asio::steady_timer news;      // never expires; cancelled when has_news is set
+  boost::asio::steady_timer news;  // never expires; cancelled when has_news is set
   bool has_news = false;
-  bool timed_out = false;              // of the last arm()
-  bool idle = false;                   // between requests
+  bool timed_out = false;  // of the last arm()
+  bool idle = false;       // between requests
 
  private:
   uint64_t generation_ = 0;  // of arm(): a timer that fires late is told from the current one

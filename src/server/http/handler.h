@@ -1,5 +1,6 @@
-// What the HTTP transport asks of the application, free of transport types. All calls come from the I/O thread, which
-// must never compute: whatever takes more than a fraction of a millisecond belongs into an Operation.
+// What the HTTP transport asks of the application, free of transport types. All calls come from the I/O
+// thread, which must never compute: whatever takes more than a fraction of a millisecond belongs into an
+// Operation.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 
 namespace pagoda {
 
-// An answer that takes time. The transport calls start() once and then poll() after each wake, until poll() says
-// `finished`; or abandon(), after which it calls nothing any more.
+// An answer that takes time. The transport calls start() once and then poll() after each wake, until poll()
+// says `finished`; or abandon(), after which it calls nothing any more.
 class Operation {
  public:
   struct Progress {

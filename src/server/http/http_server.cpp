@@ -29,6 +29,7 @@ using http::Hub;
 namespace {
 
 constexpr std::chrono::milliseconds kAcceptPause{100};
+constexpr int kIoNiceness = -10;
 
 void on_coroutine_end(std::exception_ptr failure) {
   if (!failure) return;
@@ -110,7 +111,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(const HttpOptions& option
   impl->hub = std::make_shared<Hub>(options, handler);
   error_code ec;
   tcp::resolver resolver(impl->hub->context);
-  const auto addresses = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, ec);
+  const auto addresses =
+      resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, ec);
   if (ec || addresses.empty())
     return fail(ErrorCode::invalid_argument, "host '{}' is not an address of this machine: {}", options.host,
                 ec.message());
@@ -121,8 +123,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(const HttpOptions& option
   if (!ec) impl->acceptor->bind(endpoint, ec);
   if (!ec) impl->acceptor->listen(asio::socket_base::max_listen_connections, ec);
   if (ec)
-    return fail(ErrorCode::io, "Cannot listen on {}:{}: {}. Choose another port, or stop what uses it.", options.host,
-                options.port, ec.message());
+    return fail(ErrorCode::io, "Cannot listen on {}:{}: {}. Choose another port, or stop what uses it.",
+                options.host, options.port, ec.message());
   impl->port = impl->acceptor->local_endpoint().port();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
@@ -133,12 +135,18 @@ HttpServer::~HttpServer() {
   impl_->thread.join();
 }
 
-uint16_t HttpServer::port() const { return impl_->port; }
+uint16_t HttpServer::port() const {
+  return impl_->port;
+}
 
 void HttpServer::start() {
   impl_->work.emplace(impl_->hub->context.get_executor());
   asio::co_spawn(impl_->hub->context, accept_loop(impl_->hub, impl_->acceptor), on_coroutine_end);
-  impl_->thread = std::thread([hub = impl_->hub] { hub->context.run(); });
+  impl_->thread = std::thread([hub = impl_->hub] {
+    // Ahead of the threads that compute, where we may; this one works for microseconds at a time.
+    setpriority(PRIO_PROCESS, 0, kIoNiceness);
+    hub->context.run();
+  });
 }
 
 void HttpServer::watch_signals(std::function<void(int)> on_signal) {
@@ -151,7 +159,9 @@ void HttpServer::begin_drain() {
   asio::post(impl_->hub->context, [impl = impl_.get()] { impl->drain(); });
 }
 
-bool HttpServer::wait_idle(std::chrono::milliseconds timeout) { return impl_->hub->wait_idle(timeout); }
+bool HttpServer::wait_idle(std::chrono::milliseconds timeout) {
+  return impl_->hub->wait_idle(timeout);
+}
 
 uint64_t raise_open_file_limit() {
   rlimit limit{};

@@ -1,9 +1,9 @@
-// HTTP/1.1 over TCP: one thread that does I/O and nothing else, so that control routes answer while the machine
-// computes. Keep-alive and pipelining; Expect: 100-continue; HEAD; chunked requests and answers; limits on headers,
-// bodies and on the time that a client may take to send or to read.
+// HTTP/1.1 over TCP: one thread that does I/O and nothing else, so that control routes answer while the
+// machine computes. Keep-alive and pipelining; Expect: 100-continue; HEAD; chunked requests and answers;
+// limits on headers, bodies and on the time that a client may take to send or to read.
 //
-// While an answer is being made, the socket is read on: its end means that the client has gone, and the operation is
-// abandoned. A client that only closes its sending side looks the same and is treated the same.
+// While an answer is being made, the socket is read on: its end means that the client has gone, and the
+// operation is abandoned. A client that only closes its sending side looks the same and is treated the same.
 #pragma once
 
 #include <chrono>
@@ -22,11 +22,11 @@ struct HttpOptions {
   uint16_t port = 0;  // 0: any free one
   uint64_t body_limit = 16u << 20;
   uint32_t header_limit = 16u << 10;
-  std::chrono::milliseconds idle_timeout{75'000};     // between requests of a connection
-  std::chrono::milliseconds header_timeout{10'000};   // from a request's first byte to the end of its headers
-  std::chrono::milliseconds body_timeout{60'000};     // for the whole body
-  std::chrono::milliseconds write_timeout{30'000};    // without any progress
-  int send_buffer_bytes = 128 << 10;                  // of the kernel, per connection: bounds what a stalled reader holds
+  std::chrono::milliseconds idle_timeout{75'000};    // between requests of a connection
+  std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte to the end of its headers
+  std::chrono::milliseconds body_timeout{60'000};    // for the whole body
+  std::chrono::milliseconds write_timeout{30'000};   // without any progress
+  int send_buffer_bytes = 128 << 10;  // of the kernel, per connection: bounds what a stalled reader holds
 };
 
 class HttpServer {

@@ -12,12 +12,12 @@ namespace pagoda {
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
-  std::string method;   // upper case
-  std::string path;     // without the query
-  std::string query;    // without '?'
-  HeaderList headers;   // names in lower case
+  std::string method;  // upper case
+  std::string path;    // without the query
+  std::string query;   // without '?'
+  HeaderList headers;  // names in lower case
   std::string body;
-  std::string id;       // from X-Request-Id, or generated; set before the application sees the request
+  std::string id;  // from X-Request-Id, or generated; set before the application sees the request
 
   // The first header of that (lower-case) name; empty if absent.
   std::string_view header(std::string_view name) const;
@@ -41,8 +41,8 @@ enum class BodyFraming {
 
 enum class AfterResponse { keep_alive, close };
 
-// Status line and headers up to and with the empty line. `body_len` counts for BodyFraming::length only. Header values
-// lose control characters, so that nothing a client sent can add a header.
+// Status line and headers up to and with the empty line. `body_len` counts for BodyFraming::length only.
+// Header values lose control characters, so that nothing a client sent can add a header.
 std::string response_head(const HttpResponse& response, const std::string& request_id, BodyFraming framing,
                           AfterResponse after, uint64_t body_len);
 

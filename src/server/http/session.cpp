@@ -1,15 +1,16 @@
-// The coroutines that serve a connection. Rules that keep GCC 12 from miscompiling them: coroutines are free functions;
-// no capturing lambda and no braced temporary inside a co_await expression; no co_await within ?:, && or ||.
+// The coroutines that serve a connection. Rules that keep GCC 12 from miscompiling them: coroutines are free
+// functions; no capturing lambda and no braced temporary inside a co_await expression; no co_await within ?:,
+// && or ||.
 #include <string>
 #include <utility>
 #include <variant>
 
+#include <fmt/format.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http.hpp>
-#include <fmt/format.h>
 
 #include "server/http/connection.h"
 
@@ -25,9 +26,9 @@ using boost::system::error_code;
 using Parser = beast::http::request_parser<beast::http::string_body>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-constexpr size_t kReadSize = 512;             // grows by need: idle streams are many
-constexpr size_t kMaxPipelined = 64u << 10;   // bytes taken in while an answer is being made
-constexpr size_t kMaxDiscarded = 1u << 20;    // bytes read and dropped so that a refusal reaches a busy sender
+constexpr size_t kReadSize = 512;            // grows by need: idle streams are many
+constexpr size_t kMaxPipelined = 64u << 10;  // bytes taken in while an answer is being made
+constexpr size_t kMaxDiscarded = 1u << 20;   // bytes read and dropped so that a refusal reaches a busy sender
 constexpr std::chrono::milliseconds kLingerTime{2000};
 
 enum class Outcome { keep_alive, close, gone };
@@ -153,8 +154,8 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
   co_return exchange.after == AfterResponse::close ? Outcome::close : Outcome::keep_alive;
 }
 
-// Reads on while an answer is being made; returns when the client has gone. Pipelined bytes stay in the buffer, and
-// when that is full, a client that leaves is noticed by the next write only.
+// Reads on while an answer is being made; returns when the client has gone. Pipelined bytes stay in the
+// buffer, and when that is full, a client that leaves is noticed by the next write only.
 awaitable<void> watch(Connection& c) {
   while (c.buffer.size() < kMaxPipelined) {
     error_code ec;
@@ -188,8 +189,7 @@ awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> opera
 std::optional<TransportFault> fault_of(const Connection& c, const error_code& ec) {
   using beast::http::error;
   if (c.timed_out) return TransportFault::too_slow;
-  if (ec == error::header_limit || ec == error::buffer_overflow)
-    return TransportFault::headers_too_large;
+  if (ec == error::header_limit || ec == error::buffer_overflow) return TransportFault::headers_too_large;
   if (ec == error::body_limit) return TransportFault::body_too_large;
   if (ec == error::end_of_stream || ec == error::partial_message) return std::nullopt;
   if (ec.category() == make_error_code(error::bad_method).category()) return TransportFault::bad_request;
@@ -212,7 +212,8 @@ HttpRequest take_head(const Parser& parser) {
   const auto& message = parser.get();
   request.method = std::string(message.method_string());
   std::string_view target(message.target().data(), message.target().size());
-  if (const size_t scheme = target.find("://"); scheme != std::string_view::npos && !target.starts_with('/')) {
+  if (const size_t scheme = target.find("://");
+      scheme != std::string_view::npos && !target.starts_with('/')) {
     const size_t slash = target.find('/', scheme + 3);
     target = slash == std::string_view::npos ? "/" : target.substr(slash);
   }
@@ -302,8 +303,8 @@ awaitable<bool> wait_for_request(Connection& c) {
   co_return !ec;
 }
 
-// Sends our end of stream, then drops what still comes in for a while: closing at once could destroy an answer that
-// the client has not read yet.
+// Sends our end of stream, then drops what still comes in for a while: closing at once could destroy an
+// answer that the client has not read yet.
 awaitable<void> linger(Connection& c) {
   error_code ec;
   c.socket.shutdown(asio::ip::tcp::socket::shutdown_send, ec);

@@ -32,7 +32,9 @@ json::object Usage::to_json() const {
           {"prompt_tokens_details", json::object{{"cached_tokens", cached_tokens}}}};
 }
 
-std::string_view finish_name(FinishReason reason) { return reason == FinishReason::length ? "length" : "stop"; }
+std::string_view finish_name(FinishReason reason) {
+  return reason == FinishReason::length ? "length" : "stop";
+}
 
 json::value stop_reason(const SequenceNews& news) {
   if (!news.stop_match.empty()) return json::value(news.stop_match);
@@ -40,7 +42,8 @@ json::value stop_reason(const SequenceNews& news) {
   return nullptr;
 }
 
-ChunkWriter::ChunkWriter(const AnswerInfo& info, std::string_view object) : include_usage_(info.include_usage) {
+ChunkWriter::ChunkWriter(const AnswerInfo& info, std::string_view object)
+    : include_usage_(info.include_usage) {
   prefix_ = json::serialize(head(info, object));
   prefix_.back() = ',';  // in place of the closing brace
   prefix_ = fmt::format("data: {}\"choices\":[", prefix_);
@@ -70,7 +73,8 @@ void ChunkWriter::error(std::string& out, const ApiError& error) {
   out += kDone;
 }
 
-std::string full_answer(const AnswerInfo& info, std::string_view object, json::array choices, const Usage& usage) {
+std::string full_answer(const AnswerInfo& info, std::string_view object, json::array choices,
+                        const Usage& usage) {
   json::object answer = head(info, object);
   answer["choices"] = std::move(choices);
   answer["usage"] = usage.to_json();

@@ -16,9 +16,9 @@
 namespace pagoda {
 
 struct AnswerInfo {
-  std::string id;      // "chatcmpl-…" or "cmpl-…"
+  std::string id;       // "chatcmpl-…" or "cmpl-…"
   int64_t created = 0;  // Unix seconds
-  std::string model;   // the name that the request used
+  std::string model;    // the name that the request used
   std::shared_ptr<const ServedModel> served;
   int32_t num_choices = 1;  // per prompt
   bool include_usage = false;

@@ -6,7 +6,8 @@ namespace pagoda {
 namespace json = boost::json;
 
 ApiError bad_parameter(std::string_view param, std::string_view code, std::string message) {
-  return {.status = 400, .message = std::move(message), .param = std::string(param), .code = std::string(code)};
+  return {
+      .status = 400, .message = std::move(message), .param = std::string(param), .code = std::string(code)};
 }
 
 ApiError unsupported_parameter(std::string_view param, std::string message) {
@@ -21,17 +22,19 @@ ApiError model_not_found(std::string_view name) {
 }
 
 ApiError context_overflow(std::string_view prompt_param, int64_t prompt_tokens, int64_t max_context) {
-  return bad_parameter(prompt_param, "context_length_exceeded",
-                       fmt::format("This model's maximum context length is {} tokens. However, your prompt has {} "
-                                   "tokens, and at least one must be left to generate. Please shorten the prompt.",
-                                   max_context, prompt_tokens));
+  return bad_parameter(
+      prompt_param, "context_length_exceeded",
+      fmt::format("This model's maximum context length is {} tokens. However, your prompt has {} "
+                  "tokens, and at least one must be left to generate. Please shorten the prompt.",
+                  max_context, prompt_tokens));
 }
 
 ApiError max_tokens_overflow(std::string_view max_tokens_param, int64_t max_tokens, int64_t prompt_tokens,
                              int64_t max_context) {
   return bad_parameter(
       max_tokens_param, "context_length_exceeded",
-      fmt::format("This model's maximum context length is {} tokens. However, your prompt has {} tokens and '{}' asks "
+      fmt::format("This model's maximum context length is {} tokens. However, your prompt has {} tokens and "
+                  "'{}' asks "
                   "for {} more ({} in all). Please lower '{}' to at most {}, or shorten the prompt.",
                   max_context, prompt_tokens, max_tokens_param, max_tokens, max_tokens + prompt_tokens,
                   max_tokens_param, max_context - prompt_tokens));
@@ -39,7 +42,8 @@ ApiError max_tokens_overflow(std::string_view max_tokens_param, int64_t max_toke
 
 ApiError overloaded(int64_t retry_after_seconds) {
   return {.status = 429,
-          .message = fmt::format("The server's queue is full. Please retry after {} seconds.", retry_after_seconds),
+          .message =
+              fmt::format("The server's queue is full. Please retry after {} seconds.", retry_after_seconds),
           .type = "rate_limit_error",
           .code = "rate_limit_exceeded",
           .retry_after_seconds = retry_after_seconds};
@@ -64,7 +68,8 @@ ApiError to_api_error(const Error& error) {
     case ErrorCode::overloaded:
       return overloaded(1);
     case ErrorCode::cancelled:
-      return service_unavailable("shutting_down", "The request was cancelled because the server shuts down.", 0);
+      return service_unavailable("shutting_down", "The request was cancelled because the server shuts down.",
+                                 0);
     case ErrorCode::corrupt:
     case ErrorCode::out_of_memory:
     case ErrorCode::io:
@@ -86,7 +91,8 @@ std::string to_json(const ApiError& error) {
 
 HttpResponse to_response(const ApiError& error) {
   HttpResponse response{.status = error.status, .body = to_json(error)};
-  if (error.retry_after_seconds > 0) response.headers.emplace_back("Retry-After", std::to_string(error.retry_after_seconds));
+  if (error.retry_after_seconds > 0)
+    response.headers.emplace_back("Retry-After", std::to_string(error.retry_after_seconds));
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }

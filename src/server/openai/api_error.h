@@ -1,4 +1,5 @@
-// Errors as OpenAI's clients expect them: {"error": {"message", "type", "param", "code"}} under the right status.
+// Errors as OpenAI's clients expect them: {"error": {"message", "type", "param", "code"}} under the right
+// status.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ struct ApiError {
   std::string type = "invalid_request_error";
   std::optional<std::string> param;  // dotted path of the parameter at fault
   std::optional<std::string> code;
-  int64_t retry_after_seconds = 0;   // > 0: sent as Retry-After
+  int64_t retry_after_seconds = 0;  // > 0: sent as Retry-After
 };
 
 template <class T>

@@ -24,7 +24,8 @@ ApiResult<Generation> prepare_chat(AppContext& context, std::shared_ptr<const Se
 
   Generation result;
   result.requests.push_back(std::move(*engine_request));
-  result.presenter = generation.stream ? make_chat_stream(std::move(*info)) : make_chat_answer(std::move(*info));
+  result.presenter =
+      generation.stream ? make_chat_stream(std::move(*info)) : make_chat_answer(std::move(*info));
   return result;
 }
 

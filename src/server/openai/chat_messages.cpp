@@ -30,13 +30,16 @@ ApiResult<std::string> part_text(const json::value& value, const std::string& pa
     return text;
   }
   if (type == "image_url" || type == "input_audio" || type == "video_url" || type == "file")
-    return std::unexpected(bad_parameter(
-        param + ".type", "unsupported_value",
-        fmt::format("Invalid '{}.type': this model takes text only, no {}.", param,
-                    type == "image_url" ? "images" : type == "input_audio" ? "audio" : type == "file" ? "files" : "videos")));
-  return std::unexpected(bad_parameter(param + ".type", "invalid_value",
-                                       fmt::format("Invalid '{}.type': '{}' is not a kind of content part.", param,
-                                                   type)));
+    return std::unexpected(
+        bad_parameter(param + ".type", "unsupported_value",
+                      fmt::format("Invalid '{}.type': this model takes text only, no {}.", param,
+                                  type == "image_url"     ? "images"
+                                  : type == "input_audio" ? "audio"
+                                  : type == "file"        ? "files"
+                                                          : "videos")));
+  return std::unexpected(
+      bad_parameter(param + ".type", "invalid_value",
+                    fmt::format("Invalid '{}.type': '{}' is not a kind of content part.", param, type)));
 }
 
 ApiResult<std::string> join_parts(const json::array& parts, const std::string& param) {
@@ -65,8 +68,9 @@ std::optional<ApiError> unpack_arguments(json::value& call, const std::string& p
   boost::system::error_code ec;
   json::value parsed = json::parse(arguments->get_string(), ec);
   if (ec || !parsed.is_object())
-    return bad_parameter(param + ".function.arguments", "invalid_value",
-                         fmt::format("Invalid '{}.function.arguments': expected the text of a JSON object.", param));
+    return bad_parameter(
+        param + ".function.arguments", "invalid_value",
+        fmt::format("Invalid '{}.function.arguments': expected the text of a JSON object.", param));
   *arguments = std::move(parsed);
   return std::nullopt;
 }
@@ -80,7 +84,8 @@ std::optional<ApiError> check_tool_calls(json::object& message, const std::strin
   }
   if (!calls->is_array()) return wrong_type(param + ".tool_calls", "an array", *calls);
   for (size_t i = 0; i < calls->get_array().size(); ++i)
-    if (auto error = unpack_arguments(calls->get_array()[i], fmt::format("{}.tool_calls[{}]", param, i))) return error;
+    if (auto error = unpack_arguments(calls->get_array()[i], fmt::format("{}.tool_calls[{}]", param, i)))
+      return error;
   return std::nullopt;
 }
 
@@ -91,9 +96,10 @@ std::optional<ApiError> check_role(json::object& message, const std::string& par
   if (fields.error()) return fields.error();
   if (role.empty()) return missing_parameter(param + ".role");
   if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
-    return bad_parameter(param + ".role", "invalid_value",
-                         fmt::format("Invalid '{}.role': '{}' is not one of system, developer, user, assistant, tool.",
-                                     param, role));
+    return bad_parameter(
+        param + ".role", "invalid_value",
+        fmt::format("Invalid '{}.role': '{}' is not one of system, developer, user, assistant, tool.", param,
+                    role));
   if (role == "developer") message["role"] = "system";
   return std::nullopt;
 }

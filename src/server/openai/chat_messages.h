@@ -7,8 +7,9 @@
 
 namespace pagoda {
 
-// Errors go to `fields` and name e.g. messages[2].content[0].type. Roles: system (developer is read as system), user,
-// assistant, tool, function. Text parts are joined by line ends; other members are passed on as they are.
+// Errors go to `fields` and name e.g. messages[2].content[0].type. Roles: system (developer is read as
+// system), user, assistant, tool, function. Text parts are joined by line ends; other members are passed on
+// as they are.
 void read_messages(Fields& fields, const boost::json::array& messages, boost::json::array& out);
 
 }  // namespace pagoda

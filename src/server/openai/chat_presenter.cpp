@@ -13,7 +13,8 @@ namespace {
 
 class ChatAnswer final : public Presenter {
  public:
-  explicit ChatAnswer(AnswerInfo info) : info_(std::move(info)), choices_(static_cast<size_t>(info_.num_choices)) {}
+  explicit ChatAnswer(AnswerInfo info)
+      : info_(std::move(info)), choices_(static_cast<size_t>(info_.num_choices)) {}
 
   bool streams() const override { return false; }
   void begin(std::string&) override {}
@@ -24,7 +25,8 @@ class ChatAnswer final : public Presenter {
   void update(size_t, const SequenceNews& news, std::string&) override {
     Choice& choice = choices_[static_cast<size_t>(news.index)];
     choice.text += news.text;
-    for (json::value& entry : chat_logprobs(info_.tokenizer(), news.tokens)) choice.logprobs.push_back(std::move(entry));
+    for (json::value& entry : chat_logprobs(info_.tokenizer(), news.tokens))
+      choice.logprobs.push_back(std::move(entry));
     if (!news.finish) return;
     choice.finish = finish_name(*news.finish);
     choice.stop_reason = stop_reason(news);
@@ -34,10 +36,12 @@ class ChatAnswer final : public Presenter {
     json::array choices;
     for (Choice& choice : choices_) {
       json::value logprobs = nullptr;
-      if (info_.wants_logprobs) logprobs = json::object{{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
+      if (info_.wants_logprobs)
+        logprobs = json::object{{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
       choices.push_back(json::object{
           {"index", choices.size()},
-          {"message", json::object{{"role", "assistant"}, {"content", std::move(choice.text)}, {"refusal", nullptr}}},
+          {"message",
+           json::object{{"role", "assistant"}, {"content", std::move(choice.text)}, {"refusal", nullptr}}},
           {"logprobs", std::move(logprobs)},
           {"finish_reason", choice.finish},
           {"stop_reason", std::move(choice.stop_reason)}});
@@ -76,7 +80,8 @@ class ChatStream final : public Presenter {
     if (!news.text.empty() || !news.tokens.empty()) {
       json::object content = choice(news.index, json::object{{"content", news.text}});
       if (info_.wants_logprobs)
-        content["logprobs"] = json::object{{"content", chat_logprobs(info_.tokenizer(), news.tokens)}, {"refusal", nullptr}};
+        content["logprobs"] =
+            json::object{{"content", chat_logprobs(info_.tokenizer(), news.tokens)}, {"refusal", nullptr}};
       writer_.choice(out, content);
     }
     if (!news.finish) return;
@@ -98,7 +103,11 @@ class ChatStream final : public Presenter {
 
 }  // namespace
 
-std::unique_ptr<Presenter> make_chat_answer(AnswerInfo info) { return std::make_unique<ChatAnswer>(std::move(info)); }
-std::unique_ptr<Presenter> make_chat_stream(AnswerInfo info) { return std::make_unique<ChatStream>(std::move(info)); }
+std::unique_ptr<Presenter> make_chat_answer(AnswerInfo info) {
+  return std::make_unique<ChatAnswer>(std::move(info));
+}
+std::unique_ptr<Presenter> make_chat_stream(AnswerInfo info) {
+  return std::make_unique<ChatStream>(std::move(info));
+}
 
 }  // namespace pagoda

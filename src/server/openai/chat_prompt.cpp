@@ -29,9 +29,10 @@ ApiResult<std::string> cut_after(std::string rendered, std::string_view content)
   const std::string_view text = trim(content);
   const size_t found = rendered.rfind(text);
   if (text.empty() || found == std::string::npos)
-    return std::unexpected(bad_parameter("continue_final_message", "invalid_value",
-                                         "'continue_final_message' needs a last message whose text the model's chat "
-                                         "template keeps unchanged."));
+    return std::unexpected(
+        bad_parameter("continue_final_message", "invalid_value",
+                      "'continue_final_message' needs a last message whose text the model's chat "
+                      "template keeps unchanged."));
   const size_t end = found + text.size();
   const std::string_view tail = content.substr(content.find(text) + text.size());
   const bool keeps_tail = std::string_view(rendered).substr(end).starts_with(tail);
@@ -48,10 +49,11 @@ std::string last_content(const json::array& messages) {
 
 ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, ChatRequest request) {
   if (!model.chat_template)
-    return std::unexpected(ApiError{.status = 400,
-                                    .message = "This model has no chat template; use /v1/completions instead.",
-                                    .param = "messages",
-                                    .code = "unsupported_value"});
+    return std::unexpected(
+        ApiError{.status = 400,
+                 .message = "This model has no chat template; use /v1/completions instead.",
+                 .param = "messages",
+                 .code = "unsupported_value"});
   const Tokenizer& tokenizer = model.engine->tokenizer();
   for (json::value& message : request.messages) model.shield.protect(message);
   for (json::value& tool : request.tools) model.shield.protect(tool);
@@ -59,7 +61,8 @@ ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, Chat
   const bool continues = request.continue_final_message;
   const std::string final_content = continues ? last_content(request.messages) : std::string();
 
-  Result<std::string> rendered = model.chat_template->render(json::serialize(template_context(tokenizer, request)));
+  Result<std::string> rendered =
+      model.chat_template->render(json::serialize(template_context(tokenizer, request)));
   if (!rendered)
     return std::unexpected(bad_parameter("messages", "invalid_value",
                                          fmt::format("The model's chat template refuses these messages: {}",

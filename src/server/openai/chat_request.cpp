@@ -14,7 +14,8 @@ void read_tools(Fields& fields, json::array& out) {
   const json::array* tools = fields.array("tools");
   if (!tools) return;
   if (tools->empty())
-    return fields.fail_with(bad_parameter("tools", "empty_array", "Invalid 'tools': expected at least one tool."));
+    return fields.fail_with(
+        bad_parameter("tools", "empty_array", "Invalid 'tools': expected at least one tool."));
   for (size_t i = 0; i < tools->size(); ++i) {
     const std::string param = fmt::format("tools[{}]", i);
     const json::object* tool = (*tools)[i].if_object();
@@ -24,9 +25,9 @@ void read_tools(Fields& fields, json::array& out) {
     inner.string("type", type);
     const json::object* function = inner.object("function");
     if (!inner.error() && type != "function")
-      inner.fail_with(bad_parameter(param + ".type", "unsupported_value",
-                                    fmt::format("Invalid '{}.type': only tools of type 'function' are supported.",
-                                                param)));
+      inner.fail_with(bad_parameter(
+          param + ".type", "unsupported_value",
+          fmt::format("Invalid '{}.type': only tools of type 'function' are supported.", param)));
     if (!function) inner.fail_with(missing_parameter(param + ".function"));
     if (inner.error()) return fields.fail_with(*inner.error());
     Fields definition(*function, param + ".function.");
@@ -48,7 +49,8 @@ void read_tool_choice(Fields& fields, json::array& tools) {
   }
   if (*choice == "auto") return;
   fields.fail_with(unsupported_parameter(
-      "tool_choice", "'tool_choice' can be 'none' or 'auto'; forcing a tool is not supported by this server."));
+      "tool_choice",
+      "'tool_choice' can be 'none' or 'auto'; forcing a tool is not supported by this server."));
 }
 
 void read_response_format(Fields& fields) {
@@ -59,7 +61,8 @@ void read_response_format(Fields& fields) {
   inner.string("type", type);
   if (!inner.error() && type != "text")
     inner.fail_with(unsupported_parameter(
-        "response_format", "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
+        "response_format",
+        "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
   if (inner.error()) fields.fail_with(*inner.error());
 }
 
@@ -69,8 +72,9 @@ void read_logprobs(Fields& fields, SamplingParams& out) {
   fields.boolean("logprobs", wanted);
   fields.integer("top_logprobs", {.min = 0, .max = kMaxLogprobs}, top);
   if (top && *top > 0 && !wanted)
-    return fields.fail_with(bad_parameter("top_logprobs", "invalid_value",
-                                          "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."));
+    return fields.fail_with(
+        bad_parameter("top_logprobs", "invalid_value",
+                      "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."));
   if (wanted) out.num_logprobs = static_cast<int32_t>(top.value_or(0));
 }
 
@@ -88,8 +92,9 @@ void read_template_options(Fields& fields, ChatRequest& out) {
   if (const json::object* kwargs = fields.object("chat_template_kwargs")) out.template_kwargs = *kwargs;
   if (!out.continue_final_message) return;
   if (explicit_prompt && out.add_generation_prompt)
-    fields.fail_with(bad_parameter("continue_final_message", "invalid_value",
-                                   "'continue_final_message' and 'add_generation_prompt' exclude each other."));
+    fields.fail_with(
+        bad_parameter("continue_final_message", "invalid_value",
+                      "'continue_final_message' and 'add_generation_prompt' exclude each other."));
   out.add_generation_prompt = false;
 }
 
@@ -97,7 +102,8 @@ void read_template_options(Fields& fields, ChatRequest& out) {
 void refuse_unsupported(Fields& fields) {
   for (const char* name : {"structured_outputs", "functions", "function_call", "prompt_logprobs", "audio"})
     if (fields.any(name))
-      fields.fail_with(unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
+      fields.fail_with(
+          unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
 }
 
 }  // namespace

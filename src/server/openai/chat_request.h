@@ -12,8 +12,9 @@ namespace pagoda {
 
 struct ChatRequest {
   GenerationRequest generation;
-  boost::json::array messages;  // as templates want them: `content` a string or absent, tool arguments as objects
-  boost::json::array tools;     // as sent; empty if there are none or tool_choice is "none"
+  boost::json::array
+      messages;  // as templates want them: `content` a string or absent, tool arguments as objects
+  boost::json::array tools;  // as sent; empty if there are none or tool_choice is "none"
   boost::json::object template_kwargs;
   bool add_generation_prompt = true;
   bool continue_final_message = false;

@@ -26,7 +26,8 @@ class CompletionPresenter : public Presenter {
   size_t choice_index(size_t prompt, int32_t sequence) const {
     return prompt * static_cast<size_t>(info_.num_choices) + static_cast<size_t>(sequence);
   }
-  void append_prompt(size_t prompt, std::span<const ScoredToken> scored, int64_t& offset, CompletionLogprobs& out) {
+  void append_prompt(size_t prompt, std::span<const ScoredToken> scored, int64_t& offset,
+                     CompletionLogprobs& out) {
     const EchoedPrompt& echoed = echo_[prompt];
     out.append_first(info_.tokenizer(), echoed.tokens.front(), offset);
     if (echoed.starts_with_bos) offset = 0;

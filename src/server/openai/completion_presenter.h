@@ -18,7 +18,9 @@ struct EchoedPrompt {
 };
 
 // `echo`: empty, or one per prompt. Choices are numbered prompt * num_choices + sequence.
-std::unique_ptr<Presenter> make_completion_answer(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo);
-std::unique_ptr<Presenter> make_completion_stream(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo);
+std::unique_ptr<Presenter> make_completion_answer(AnswerInfo info, size_t num_prompts,
+                                                  std::vector<EchoedPrompt> echo);
+std::unique_ptr<Presenter> make_completion_stream(AnswerInfo info, size_t num_prompts,
+                                                  std::vector<EchoedPrompt> echo);
 
 }  // namespace pagoda

@@ -23,11 +23,13 @@ ApiResult<std::vector<int32_t>> token_list(const json::array& ids, const std::st
 }
 
 ApiError empty_prompt(const std::string& param) {
-  return bad_parameter(param, "invalid_value", fmt::format("Invalid '{}': a prompt needs at least one token.", param));
+  return bad_parameter(param, "invalid_value",
+                       fmt::format("Invalid '{}': a prompt needs at least one token.", param));
 }
 
 // A list is one prompt of token ids, or several prompts of either kind.
-void read_prompt_list(Fields& fields, const json::array& list, const ModelLimits& limits, std::vector<Prompt>& out) {
+void read_prompt_list(Fields& fields, const json::array& list, const ModelLimits& limits,
+                      std::vector<Prompt>& out) {
   if (list.empty()) return fields.fail_with(empty_prompt("prompt"));
   if (list[0].is_number()) {
     ApiResult<std::vector<int32_t>> tokens = token_list(list, "prompt", limits);
@@ -36,10 +38,11 @@ void read_prompt_list(Fields& fields, const json::array& list, const ModelLimits
     return;
   }
   if (list.size() > kMaxPrompts)
-    return fields.fail_with(bad_parameter("prompt", "array_above_max_length",
-                                          fmt::format("Invalid 'prompt': array too long. Expected at most {} prompts, "
-                                                      "but got {} instead.",
-                                                      kMaxPrompts, list.size())));
+    return fields.fail_with(
+        bad_parameter("prompt", "array_above_max_length",
+                      fmt::format("Invalid 'prompt': array too long. Expected at most {} prompts, "
+                                  "but got {} instead.",
+                                  kMaxPrompts, list.size())));
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string param = fmt::format("prompt[{}]", i);
     if (list[i].is_string()) {
@@ -70,17 +73,20 @@ void read_best_of(Fields& fields, int32_t n) {
   std::optional<int64_t> best_of;
   fields.integer("best_of", {.min = 1}, best_of);
   if (best_of && *best_of != n)
-    fields.fail_with(
-        unsupported_parameter("best_of", fmt::format("'best_of' must equal 'n' ({}): all choices are returned.", n)));
+    fields.fail_with(unsupported_parameter(
+        "best_of", fmt::format("'best_of' must equal 'n' ({}): all choices are returned.", n)));
 }
 
 void refuse_unsupported(Fields& fields) {
   for (const char* name : {"suffix", "structured_outputs", "prompt_logprobs", "prompt_embeds"})
     if (fields.any(name))
-      fields.fail_with(unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
-  if (const json::object* format = fields.object("response_format"); format && *format != json::object{{"type", "text"}})
+      fields.fail_with(
+          unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
+  if (const json::object* format = fields.object("response_format");
+      format && *format != json::object{{"type", "text"}})
     fields.fail_with(unsupported_parameter(
-        "response_format", "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
+        "response_format",
+        "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
 }
 
 }  // namespace

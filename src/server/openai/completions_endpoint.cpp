@@ -49,14 +49,17 @@ ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<co
   for (const Prompt& prompt : request->prompts) {
     ApiResult<EncodedPrompt> encoded = encode(tokenizer, prompt);
     if (!encoded) return std::unexpected(std::move(encoded).error());
-    if (request->echo) echo.push_back({text_of(tokenizer, prompt), encoded->tokens, encoded->starts_with_bos});
-    ApiResult<Request> engine_request = make_engine_request(generation, std::move(encoded->tokens), limits, "prompt");
+    if (request->echo)
+      echo.push_back({text_of(tokenizer, prompt), encoded->tokens, encoded->starts_with_bos});
+    ApiResult<Request> engine_request =
+        make_engine_request(generation, std::move(encoded->tokens), limits, "prompt");
     if (!engine_request) return std::unexpected(std::move(engine_request).error());
     result.requests.push_back(std::move(*engine_request));
   }
   const size_t num_prompts = result.requests.size();
-  result.presenter = generation.stream ? make_completion_stream(std::move(*info), num_prompts, std::move(echo))
-                                       : make_completion_answer(std::move(*info), num_prompts, std::move(echo));
+  result.presenter = generation.stream
+                         ? make_completion_stream(std::move(*info), num_prompts, std::move(echo))
+                         : make_completion_answer(std::move(*info), num_prompts, std::move(echo));
   return result;
 }
 

@@ -16,7 +16,8 @@ struct ScoredToken {
   std::vector<TokenLogprob> top_logprobs;
 };
 
-// News of one sequence. Tokens are kept only if logprobs were asked for, and without an end token that is not shown.
+// News of one sequence. Tokens are kept only if logprobs were asked for, and without an end token that is not
+// shown.
 struct SequenceNews {
   int32_t index = 0;
   std::vector<ScoredToken> tokens;

@@ -11,14 +11,21 @@ namespace {
 
 std::string_view kind_name(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return "null";
-    case json::kind::bool_: return "a boolean";
+    case json::kind::null:
+      return "null";
+    case json::kind::bool_:
+      return "a boolean";
     case json::kind::int64:
-    case json::kind::uint64: return "an integer";
-    case json::kind::double_: return "a decimal";
-    case json::kind::string: return "a string";
-    case json::kind::array: return "an array";
-    case json::kind::object: return "an object";
+    case json::kind::uint64:
+      return "an integer";
+    case json::kind::double_:
+      return "a decimal";
+    case json::kind::string:
+      return "a string";
+    case json::kind::array:
+      return "an array";
+    case json::kind::object:
+      return "an object";
   }
   return "something else";
 }
@@ -39,7 +46,8 @@ ApiError wrong_type(std::string_view param, std::string_view expected, const jso
 }
 
 ApiError missing_parameter(std::string_view param) {
-  return bad_parameter(param, "missing_required_parameter", fmt::format("Missing required parameter: '{}'.", param));
+  return bad_parameter(param, "missing_required_parameter",
+                       fmt::format("Missing required parameter: '{}'.", param));
 }
 
 std::optional<int64_t> as_integer(const json::value& value) {
@@ -54,21 +62,24 @@ std::optional<int64_t> as_integer(const json::value& value) {
 ApiResult<int64_t> checked_integer(const json::value& value, std::string_view param, IntegerRange range) {
   const std::optional<int64_t> number = as_integer(value);
   if (!number && value.is_uint64())
-    return std::unexpected(bad_parameter(param, "integer_above_max_value",
-                                         fmt::format("Invalid '{}': integer above maximum value. Expected a value <= "
-                                                     "{}, but got {} instead.",
-                                                     param, range.max, value.get_uint64())));
+    return std::unexpected(
+        bad_parameter(param, "integer_above_max_value",
+                      fmt::format("Invalid '{}': integer above maximum value. Expected a value <= "
+                                  "{}, but got {} instead.",
+                                  param, range.max, value.get_uint64())));
   if (!number) return std::unexpected(wrong_type(param, "an integer", value));
   if (*number < range.min)
-    return std::unexpected(bad_parameter(param, "integer_below_min_value",
-                                         fmt::format("Invalid '{}': integer below minimum value. Expected a value >= "
-                                                     "{}, but got {} instead.",
-                                                     param, range.min, *number)));
+    return std::unexpected(
+        bad_parameter(param, "integer_below_min_value",
+                      fmt::format("Invalid '{}': integer below minimum value. Expected a value >= "
+                                  "{}, but got {} instead.",
+                                  param, range.min, *number)));
   if (*number > range.max)
-    return std::unexpected(bad_parameter(param, "integer_above_max_value",
-                                         fmt::format("Invalid '{}': integer above maximum value. Expected a value <= "
-                                                     "{}, but got {} instead.",
-                                                     param, range.max, *number)));
+    return std::unexpected(
+        bad_parameter(param, "integer_above_max_value",
+                      fmt::format("Invalid '{}': integer above maximum value. Expected a value <= "
+                                  "{}, but got {} instead.",
+                                  param, range.max, *number)));
   return *number;
 }
 
@@ -108,15 +119,17 @@ void Fields::decimal(std::string_view name, DecimalRange range, float& out) {
   if (!number) return fail_with(wrong_type(param, "a decimal", *value));
   const bool exclusive = range.lower == DecimalRange::Lower::exclusive;
   if (*number < range.min || (exclusive && *number <= range.min))
-    return fail_with(bad_parameter(param, "decimal_below_min_value",
-                                   fmt::format("Invalid '{}': decimal below minimum value. Expected a value {} {}, but "
-                                               "got {} instead.",
-                                               param, exclusive ? ">" : ">=", range.min, *number)));
+    return fail_with(
+        bad_parameter(param, "decimal_below_min_value",
+                      fmt::format("Invalid '{}': decimal below minimum value. Expected a value {} {}, but "
+                                  "got {} instead.",
+                                  param, exclusive ? ">" : ">=", range.min, *number)));
   if (*number > range.max)
-    return fail_with(bad_parameter(param, "decimal_above_max_value",
-                                   fmt::format("Invalid '{}': decimal above maximum value. Expected a value <= {}, but "
-                                               "got {} instead.",
-                                               param, range.max, *number)));
+    return fail_with(
+        bad_parameter(param, "decimal_above_max_value",
+                      fmt::format("Invalid '{}': decimal above maximum value. Expected a value <= {}, but "
+                                  "got {} instead.",
+                                  param, range.max, *number)));
   out = static_cast<float>(*number);
 }
 
@@ -148,17 +161,20 @@ void Fields::string(std::string_view name, std::string& out) {
   out = std::string(value->get_string());
 }
 
-void Fields::integers(std::string_view name, IntegerRange range, size_t max_count, std::vector<int32_t>& out) {
+void Fields::integers(std::string_view name, IntegerRange range, size_t max_count,
+                      std::vector<int32_t>& out) {
   const json::array* values = array(name);
   if (!values) return;
   if (values->size() > max_count)
-    return fail_with(bad_parameter(path(name), "array_above_max_length",
-                                   fmt::format("Invalid '{}': array too long. Expected at most {} elements, but got {} "
-                                               "instead.",
-                                               path(name), max_count, values->size())));
+    return fail_with(
+        bad_parameter(path(name), "array_above_max_length",
+                      fmt::format("Invalid '{}': array too long. Expected at most {} elements, but got {} "
+                                  "instead.",
+                                  path(name), max_count, values->size())));
   out.clear();
   for (size_t i = 0; i < values->size(); ++i) {
-    const ApiResult<int64_t> number = checked_integer((*values)[i], fmt::format("{}[{}]", path(name), i), range);
+    const ApiResult<int64_t> number =
+        checked_integer((*values)[i], fmt::format("{}[{}]", path(name), i), range);
     if (!number) return fail_with(number.error());
     out.push_back(static_cast<int32_t>(*number));
   }

@@ -1,5 +1,6 @@
-// Reads the members of a JSON object into typed values. The first error sticks and names its parameter, so that a parse
-// reads as a list of fields with one check at its end. A member that is absent or null leaves its target untouched.
+// Reads the members of a JSON object into typed values. The first error sticks and names its parameter, so
+// that a parse reads as a list of fields with one check at its end. A member that is absent or null leaves
+// its target untouched.
 #pragma once
 
 #include <cstdint>
@@ -66,6 +67,7 @@ ApiError missing_parameter(std::string_view param);
 // An integer, also if written as 5.0; none for anything else.
 std::optional<int64_t> as_integer(const boost::json::value& value);
 // The number, or the error that names `param`.
-ApiResult<int64_t> checked_integer(const boost::json::value& value, std::string_view param, IntegerRange range);
+ApiResult<int64_t> checked_integer(const boost::json::value& value, std::string_view param,
+                                   IntegerRange range);
 
 }  // namespace pagoda

@@ -21,7 +21,8 @@ ModelLimits limits_of(const ServedModel& model) {
 ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,
                                        const GenerationRequest& request, std::string_view id_prefix) {
   const std::string name = request.model.empty() ? model->names.front() : request.model;
-  if (std::ranges::find(model->names, name) == model->names.end()) return std::unexpected(model_not_found(name));
+  if (std::ranges::find(model->names, name) == model->names.end())
+    return std::unexpected(model_not_found(name));
   return AnswerInfo{.id = fmt::format("{}-{}", id_prefix, context.ids.next()),
                     .created = static_cast<int64_t>(std::time(nullptr)),
                     .model = name,
@@ -36,7 +37,9 @@ Answer start_generation(AppContext& context, HttpRequest request,
                                                          const std::string& body)) {
   std::shared_ptr<const ServedModel> model = context.model.get();
   const auto body = std::make_shared<const std::string>(std::move(request.body));
-  GenerationOperation::Prepare bound = [&context, model, body, prepare] { return prepare(context, model, *body); };
+  GenerationOperation::Prepare bound = [&context, model, body, prepare] {
+    return prepare(context, model, *body);
+  };
   std::shared_ptr<Operation> operation =
       std::make_shared<GenerationOperation>(std::move(model), context.workers, std::move(bound));
   return operation;

@@ -82,7 +82,8 @@ void GenerationOperation::prepare() {
   if (!generation) return refuse(std::move(generation).error());
   presenter_ = std::move(generation->presenter);
   num_running_ = generation->requests.size();
-  if (std::optional<ApiError> error = submit_all(std::move(generation->requests))) return refuse(std::move(*error));
+  if (std::optional<ApiError> error = submit_all(std::move(generation->requests)))
+    return refuse(std::move(*error));
   {
     std::lock_guard lock(mutex_);
     phase_ = Phase::running;
@@ -97,7 +98,8 @@ std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> req
     if (!id) {
       cancel_all();
       const bool full = id.error().code == ErrorCode::overloaded;
-      return full ? overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds())) : to_api_error(id.error());
+      return full ? overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds()))
+                  : to_api_error(id.error());
     }
     bool abandoned = false;
     {
@@ -149,7 +151,8 @@ void GenerationOperation::add_event(Event event, size_t bytes) {
     if (overflowed_ && !ends) return;
     events_.push_back(std::move(event));
     pending_bytes_ += bytes + kEventBytes;
-    overflows = pending_bytes_ > kMaxPendingBytes && !std::exchange(overflowed_, pending_bytes_ > kMaxPendingBytes);
+    overflows =
+        pending_bytes_ > kMaxPendingBytes && !std::exchange(overflowed_, pending_bytes_ > kMaxPendingBytes);
     if (phase_ != Phase::running || std::exchange(wake_pending_, true)) {
       if (!overflows) return;
     }
@@ -201,8 +204,9 @@ Operation::Progress GenerationOperation::poll() {
   }
   progress.finished = failure_ || num_running_ == 0;
   if (first && presenter_->streams())
-    progress.stream_head = HttpResponse{.content_type = "text/event-stream; charset=utf-8",
-                                        .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+    progress.stream_head =
+        HttpResponse{.content_type = "text/event-stream; charset=utf-8",
+                     .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
   if (progress.finished && !presenter_->streams())
     return {.answer = HttpResponse{.body = std::move(progress.bytes)}, .finished = true};
   return progress;

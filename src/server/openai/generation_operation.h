@@ -1,6 +1,6 @@
-// One generating API request on its way: prepared on a worker thread, submitted to the engine, its news collected for
-// the I/O thread and presented there. What waits for a client that does not read is bounded: beyond kMaxPendingBytes
-// the request is cancelled.
+// One generating API request on its way: prepared on a worker thread, submitted to the engine, its news
+// collected for the I/O thread and presented there. What waits for a client that does not read is bounded:
+// beyond kMaxPendingBytes the request is cancelled.
 #pragma once
 
 #include <cstdint>

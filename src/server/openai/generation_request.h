@@ -32,7 +32,7 @@ struct GenerationRequest {
   Request engine;     // all but prompt, external_id and max_tokens
   std::optional<int64_t> max_tokens;
   int64_t default_max_tokens = std::numeric_limits<int64_t>::max();  // cut to what fits
-  std::string max_tokens_param = "max_tokens";  // the name the client used
+  std::string max_tokens_param = "max_tokens";                       // the name the client used
   bool stream = false;
   bool include_usage = false;
 };
@@ -40,8 +40,8 @@ struct GenerationRequest {
 // Reads the common fields; errors stay in `fields`.
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out);
 
-// The engine's request for one prompt. 400 if the prompt, or prompt and max_tokens, exceed the context; max_tokens that
-// the client did not give is cut to what fits. `prompt_param` is named in errors.
+// The engine's request for one prompt. 400 if the prompt, or prompt and max_tokens, exceed the context;
+// max_tokens that the client did not give is cut to what fits. `prompt_param` is named in errors.
 ApiResult<Request> make_engine_request(const GenerationRequest& generation, std::vector<int32_t> prompt,
                                        const ModelLimits& limits, std::string_view prompt_param);
 

@@ -14,8 +14,8 @@ ApiError malformed(std::string_view body, size_t offset, const std::string& reas
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   const size_t line_start = before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
   return {.status = 400,
-          .message = fmt::format("The request body is not valid JSON: {} at line {}, column {}.", reason, line,
-                                 before.size() - line_start + 1),
+          .message = fmt::format("The request body is not valid JSON: {} at line {}, column {}.", reason,
+                                 line, before.size() - line_start + 1),
           .code = "invalid_json"};
 }
 
@@ -34,8 +34,8 @@ ApiResult<json::object> parse_json_object(std::string_view body) {
   if (ec) return std::unexpected(malformed(body, body.size(), ec.message()));
   json::value value = parser.release();
   if (!value.is_object())
-    return std::unexpected(
-        ApiError{.status = 400, .message = "The request body must be a JSON object.", .code = "invalid_type"});
+    return std::unexpected(ApiError{
+        .status = 400, .message = "The request body must be a JSON object.", .code = "invalid_type"});
   return std::move(value.as_object());
 }
 

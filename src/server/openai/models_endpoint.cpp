@@ -58,7 +58,8 @@ Answer list_models(AppContext& context, HttpRequest) {
 
 Answer get_model(AppContext& context, HttpRequest request) {
   const auto model = context.model.get();
-  const std::string name = percent_decode(std::string_view(request.path).substr(std::string_view("/v1/models/").size()));
+  const std::string name =
+      percent_decode(std::string_view(request.path).substr(std::string_view("/v1/models/").size()));
   if (std::ranges::find(model->names, name) == model->names.end()) return to_response(model_not_found(name));
   return HttpResponse{.body = json::serialize(describe(*model, name))};
 }

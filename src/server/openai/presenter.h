@@ -1,5 +1,6 @@
-// Turns the engine's news of one API request into the bytes of its answer. One object per request, used by one thread.
-// Calls: begin, then per prompt [prompt_logprobs] update* prompt_done, then end; or fail at any time, as the last call.
+// Turns the engine's news of one API request into the bytes of its answer. One object per request, used by
+// one thread. Calls: begin, then per prompt [prompt_logprobs] update* prompt_done, then end; or fail at any
+// time, as the last call.
 #pragma once
 
 #include <cstddef>

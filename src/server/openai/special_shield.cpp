@@ -12,7 +12,8 @@ namespace json = boost::json;
 
 namespace {
 
-// Noncharacters U+FDD0 and U+FDD1: valid UTF-8 that Unicode keeps for inner use. A mark is kOpen, an index, kClose.
+// Noncharacters U+FDD0 and U+FDD1: valid UTF-8 that Unicode keeps for inner use. A mark is kOpen, an index,
+// kClose.
 constexpr std::string_view kOpen = "\xef\xb7\x90";
 constexpr std::string_view kClose = "\xef\xb7\x91";
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // for a kOpen that a client sent
@@ -99,7 +100,8 @@ std::string SpecialShield::restore(std::string_view text) const {
   return out;
 }
 
-Result<std::vector<TokenId>> SpecialShield::encode(const Tokenizer& tokenizer, std::string_view rendered) const {
+Result<std::vector<TokenId>> SpecialShield::encode(const Tokenizer& tokenizer,
+                                                   std::string_view rendered) const {
   std::vector<TokenId> ids;
   const auto append = [&](std::string_view text, Specials specials) -> Status {
     if (text.empty()) return {};

@@ -1,7 +1,8 @@
-// Keeps clients from forging control tokens. A rendered chat is tokenised with its special tokens parsed, since the
-// template writes them; text that a client sent must not be read that way. So every special token's text inside a
-// client's strings is replaced by a mark before the template sees it, and the mark becomes that text again, as plain
-// text, when the rendered chat is tokenised. Strings without such text, nearly all, pass unchanged.
+// Keeps clients from forging control tokens. A rendered chat is tokenised with its special tokens parsed,
+// since the template writes them; text that a client sent must not be read that way. So every special token's
+// text inside a client's strings is replaced by a mark before the template sees it, and the mark becomes that
+// text again, as plain text, when the rendered chat is tokenised. Strings without such text, nearly all, pass
+// unchanged.
 #pragma once
 
 #include <string>

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 namespace pagoda {
 namespace json = boost::json;
@@ -16,7 +16,8 @@ struct Utf8Step {
   bool valid = false;
 };
 
-// The character at the front of non-empty text, or the longest damaged part of one (the WHATWG decoder's rule).
+// The character at the front of non-empty text, or the longest damaged part of one (the WHATWG decoder's
+// rule).
 Utf8Step next_character(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
@@ -26,7 +27,8 @@ Utf8Step next_character(std::string_view text) {
   const unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   for (size_t i = 1; i < length; ++i) {
-    if (i >= text.size() || byte(i) < (i == 1 ? low : 0x80u) || byte(i) > (i == 1 ? high : 0xbfu)) return {i, false};
+    if (i >= text.size() || byte(i) < (i == 1 ? low : 0x80u) || byte(i) > (i == 1 ? high : 0xbfu))
+      return {i, false};
   }
   return {length, true};
 }
@@ -80,10 +82,13 @@ std::string to_utf8(std::string_view text) {
 }
 
 int64_t count_characters(std::string_view utf8) {
-  return std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+  return std::count_if(utf8.begin(), utf8.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
 }
 
-double finite_logprob(float logprob) { return std::isfinite(logprob) ? static_cast<double>(logprob) : -9999.0; }
+double finite_logprob(float logprob) {
+  return std::isfinite(logprob) ? static_cast<double>(logprob) : -9999.0;
+}
 
 json::array chat_logprobs(const Tokenizer& tokenizer, std::span<const ScoredToken> tokens) {
   json::array content;
@@ -91,7 +96,8 @@ json::array chat_logprobs(const Tokenizer& tokenizer, std::span<const ScoredToke
   for (const ScoredToken& token : tokens) {
     json::object entry = chat_entry(tokenizer, token.token, token.logprob);
     json::array top;
-    for (const TokenLogprob& other : token.top_logprobs) top.push_back(chat_entry(tokenizer, other.token, other.logprob));
+    for (const TokenLogprob& other : token.top_logprobs)
+      top.push_back(chat_entry(tokenizer, other.token, other.logprob));
     entry["top_logprobs"] = std::move(top);
     content.push_back(std::move(entry));
   }
