@@ -11,20 +11,21 @@ namespace {
 
 constexpr std::string_view kPrefix = "tokenizer.ggml.";
 
-std::string key(std::string_view name) { return std::string(kPrefix).append(name); }
+std::string key(std::string_view name) {
+  return std::string(kPrefix).append(name);
+}
 
 // Absent, or without a token as -1 in 32 bits, means none.
 Result<TokenId> read_id(const ModelFile& file, std::string_view name) {
   const int64_t id = file.find_int(key(name)).value_or(-1);
   if (id == UINT32_MAX) return -1;
-  if (id < -1 || id > INT32_MAX)
-    return fail(ErrorCode::corrupt, "{}: {} is {}", file.path(), key(name), id);
+  if (id < -1 || id > INT32_MAX) return fail(ErrorCode::corrupt, "{}: {} is {}", file.path(), key(name), id);
   return static_cast<TokenId>(id);
 }
 
 // Files made before these flags existed leave them out.
 bool adds_bos_by_default(const VocabularySpec& spec) {
-  constexpr std::array<std::string_view, 6> kLlama3 = {"llama-bpe", "llama3", "llama-v3",
+  constexpr std::array<std::string_view, 6> kLlama3 = {"llama-bpe", "llama3",  "llama-v3",
                                                        "falcon3",   "pixtral", "lfm2"};
   return spec.model == "llama" || std::ranges::find(kLlama3, spec.pre) != kLlama3.end();
 }
@@ -34,14 +35,16 @@ Result<VocabularySpec> read_gguf_vocabulary(const ModelFile& file) {
   const std::string* model = file.find_string(key("model"));
   const auto* tokens = file.find_value<std::vector<std::string>>(key("tokens"));
   if (model == nullptr || tokens == nullptr)
-    return fail(ErrorCode::not_found, "{} holds no tokenizer ({} and {})", file.path(), key("model"), key("tokens"));
+    return fail(ErrorCode::not_found, "{} holds no tokenizer ({} and {})", file.path(), key("model"),
+                key("tokens"));
   spec.model = *model;
   spec.tokens = *tokens;
   if (const std::string* pre = file.find_string(key("pre"))) spec.pre = *pre;
   if (const auto* scores = file.find_value<std::vector<double>>(key("scores")))
     spec.scores.assign(scores->begin(), scores->end());
   if (const auto* types = file.find_value<std::vector<int64_t>>(key("token_type")))
-    for (const int64_t type : *types) spec.types.push_back(static_cast<int32_t>(std::clamp<int64_t>(type, -1, 127)));
+    for (const int64_t type : *types)
+      spec.types.push_back(static_cast<int32_t>(std::clamp<int64_t>(type, -1, 127)));
   if (const auto* merges = file.find_value<std::vector<std::string>>(key("merges"))) spec.merges = *merges;
   PAGODA_TRY(spec.bos_id, read_id(file, "bos_token_id"));
   PAGODA_TRY(spec.eos_id, read_id(file, "eos_token_id"));
@@ -103,12 +106,15 @@ Result<std::string> load_chat_template_source(const ModelFile& file) {
     boost::system::error_code error;
     const boost::json::value config = boost::json::parse(config_text, error);
     if (error)
-      return fail(ErrorCode::corrupt, "{}/tokenizer_config.json is no JSON: {}", file.path(), error.message());
+      return fail(ErrorCode::corrupt, "{}/tokenizer_config.json is no JSON: {}", file.path(),
+                  error.message());
     if (const auto* found = find_template(config); found != nullptr && found->is_string())
       return std::string(found->get_string());
   }
-  return fail(ErrorCode::not_found, "{} holds no chat template (chat_template.jinja, or chat_template in "
-              "tokenizer_config.json)", file.path());
+  return fail(ErrorCode::not_found,
+              "{} holds no chat template (chat_template.jinja, or chat_template in "
+              "tokenizer_config.json)",
+              file.path());
 }
 
 }  // namespace pagoda

@@ -11,7 +11,8 @@
 namespace pagoda {
 
 // GGUF: from the metadata tokenizer.ggml.*. Hugging Face folders: tokenizer.json and, where there is one,
-// tokenizer_config.json. not_found if the file holds no tokenizer, else the errors of make_tokenizer, with the path.
+// tokenizer_config.json. not_found if the file holds no tokenizer, else the errors of make_tokenizer, with
+// the path.
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(const ModelFile& file);
 
 // GGUF: tokenizer.chat_template. Hugging Face folders: chat_template.jinja, or else chat_template of

@@ -29,7 +29,8 @@ Result<ChatTemplate> ChatTemplate::compile(std::string_view source) {
 Result<std::string> ChatTemplate::render(std::string_view context_json) const {
   PgBuf text;
   PgBuf error;
-  PAGODA_TRY_STATUS(to_status(pg_template_render(handle_->compiled, borrow(context_json), &text, &error), error));
+  PAGODA_TRY_STATUS(
+      to_status(pg_template_render(handle_->compiled, borrow(context_json), &text, &error), error));
   return take(text);
 }
 

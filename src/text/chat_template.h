@@ -1,6 +1,8 @@
-// Chat templates: Jinja, rendered by minijinja with Hugging Face's extensions (trim_blocks, lstrip_blocks, loop
-// controls, tojson without escapes, raise_exception, strftime_now, Python's string methods). Bounded in work and depth:
-// templates come from untrusted files.
+// Chat templates: Jinja, rendered by minijinja with Hugging Face's extensions (trim_blocks, lstrip_blocks,
+// loop controls, tojson without escapes, raise_exception, strftime_now, Python's string methods). Templates
+// come from untrusted files: their steps, output, nesting and size are bounded. Not bounded is what one step
+// of the library does with values that share parts (a list that holds another twice, 40 times over, compared
+// or joined).
 #pragma once
 
 #include <memory>
@@ -19,10 +21,10 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  // context_json: one JSON object with the template's variables (messages, tools, documents, add_generation_prompt,
-  // bos_token, eos_token, any further ones). Absent `tools` and `documents` read as none. A message's
-  // reasoning_content is copied to `thinking`, as transformers does. Errors raised by the template are
-  // invalid_argument with its message. Thread-safe.
+  // context_json: one JSON object with the template's variables (messages, tools, documents,
+  // add_generation_prompt, bos_token, eos_token, any further ones). Absent `tools` and `documents` read as
+  // none. A message's reasoning_content is copied to `thinking`, as transformers does. Errors raised by the
+  // template are invalid_argument with its message. Thread-safe.
   Result<std::string> render(std::string_view context_json) const;
   const std::string& source() const { return source_; }
 

@@ -14,8 +14,9 @@ struct NextUnit {
 };
 
 struct LeadByte {
-  size_t length;      // of the whole character; 0: no character starts with this byte
-  uint8_t min_second;  // bounds of the second byte, which rule out overlong forms, surrogates and what is too large
+  size_t length;       // of the whole character; 0: no character starts with this byte
+  uint8_t min_second;  // bounds of the second byte, which rule out overlong forms, surrogates and what is too
+                       // large
   uint8_t max_second;
 };
 
@@ -23,12 +24,13 @@ LeadByte classify(uint8_t byte) {
   if (byte < 0x80) return {1, 0, 0};
   if (byte < 0xC2 || byte > 0xF4) return {0, 0, 0};
   if (byte < 0xE0) return {2, 0x80, 0xBF};
-  if (byte < 0xF0) return {3, byte == 0xE0 ? uint8_t{0xA0} : uint8_t{0x80}, byte == 0xED ? uint8_t{0x9F} : uint8_t{0xBF}};
+  if (byte < 0xF0)
+    return {3, byte == 0xE0 ? uint8_t{0xA0} : uint8_t{0x80}, byte == 0xED ? uint8_t{0x9F} : uint8_t{0xBF}};
   return {4, byte == 0xF0 ? uint8_t{0x90} : uint8_t{0x80}, byte == 0xF4 ? uint8_t{0x8F} : uint8_t{0xBF}};
 }
 
-// The start of an encoded surrogate. It is damaged whatever follows, but Python's incremental decoder, after which our
-// pieces are modelled, decides that only with the byte after it.
+// The start of an encoded surrogate. It is damaged whatever follows, but Python's incremental decoder, after
+// which our pieces are modelled, decides that only with the byte after it.
 bool is_surrogate_start(std::string_view text) {
   return text.size() == 2 && text[0] == '\xED' && static_cast<uint8_t>(text[1]) >= 0xA0 &&
          static_cast<uint8_t>(text[1]) <= 0xBF;
@@ -64,7 +66,8 @@ void Detokenizer::push(TokenId id, std::string& out) {
 }
 
 void Detokenizer::finish(std::string& out) {
-  for (std::string_view rest = pending_; !rest.empty(); rest.remove_prefix(next_unit(rest).size)) out += kReplacement;
+  for (std::string_view rest = pending_; !rest.empty(); rest.remove_prefix(next_unit(rest).size))
+    out += kReplacement;
   pending_.clear();
 }
 

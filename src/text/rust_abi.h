@@ -1,5 +1,6 @@
-// The C ABI of the Rust library (rust/src/*_abi.rs). Input is borrowed; PgBuf and PgIds are owned by the caller and go
-// back to pg_buf_free and pg_ids_free. Handles are immutable and may be used by several threads.
+// The C ABI of the Rust library (rust/src/*_abi.rs). Input is borrowed; PgBuf and PgIds are owned by the
+// caller and go back to pg_buf_free and pg_ids_free. Handles are immutable and may be used by several
+// threads.
 #pragma once
 
 #include <cstddef>

@@ -6,11 +6,15 @@ namespace {
 
 ErrorCode error_code(PgStatus status) {
   switch (status) {
-    case kPgInvalidArgument: return ErrorCode::invalid_argument;
-    case kPgCorrupt: return ErrorCode::corrupt;
-    case kPgUnsupported: return ErrorCode::unsupported;
+    case kPgInvalidArgument:
+      return ErrorCode::invalid_argument;
+    case kPgCorrupt:
+      return ErrorCode::corrupt;
+    case kPgUnsupported:
+      return ErrorCode::unsupported;
     case kPgOk:
-    case kPgPanic: break;
+    case kPgPanic:
+      break;
   }
   return ErrorCode::internal;
 }

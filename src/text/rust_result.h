@@ -10,7 +10,9 @@
 
 namespace pagoda {
 
-inline PgStr borrow(std::string_view text) { return {text.data(), text.size()}; }
+inline PgStr borrow(std::string_view text) {
+  return {text.data(), text.size()};
+}
 std::vector<PgStr> borrow_all(const std::vector<std::string>& texts);
 
 // Copies and frees.

@@ -49,7 +49,8 @@ Result<std::vector<TokenId>> RustTokenizer::encode(std::string_view text, Specia
   PgIds ids;
   PgBuf error;
   PAGODA_TRY_STATUS(to_status(
-      pg_tokenizer_encode(handle_.get(), borrow(text), specials == Specials::as_text ? 1 : 0, &ids, &error), error));
+      pg_tokenizer_encode(handle_.get(), borrow(text), specials == Specials::as_text ? 1 : 0, &ids, &error),
+      error));
   std::vector<TokenId> copied(ids.data, ids.data + ids.len);
   pg_ids_free(ids);
   return copied;
@@ -65,7 +66,8 @@ std::string RustTokenizer::token_text(TokenId id) const {
   if (!has(id)) return "";
   PgBuf text;
   PgBuf error;
-  if (!to_status(pg_tokenizer_token_text(handle_.get(), static_cast<uint32_t>(id), &text, &error), error)) return "";
+  if (!to_status(pg_tokenizer_token_text(handle_.get(), static_cast<uint32_t>(id), &text, &error), error))
+    return "";
   return take(text);
 }
 

@@ -1,4 +1,5 @@
-// Text <-> token ids. A thin face over the field's own Rust libraries (tokenizers), linked as one static library.
+// Text <-> token ids. A thin face over the field's own Rust libraries (tokenizers), linked as one static
+// library.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ class Tokenizer {
   virtual int64_t vocab_size() const = 0;
   // Nothing is added in front, not even BOS. Text that is not UTF-8 is an invalid_argument.
   virtual Result<std::vector<TokenId>> encode(std::string_view text, Specials specials) const = 0;
-  // Appends the bytes that a token stands for; they may be part of a character. Ids outside the vocabulary add nothing.
+  // Appends the bytes that a token stands for; they may be part of a character. Ids outside the vocabulary
+  // add nothing.
   virtual void append_bytes(TokenId id, std::string& out) const = 0;
   virtual bool is_special(TokenId id) const = 0;
   // -1 where the model has none.
@@ -43,11 +45,12 @@ class Tokenizer {
 
 // A vocabulary as GGUF metadata has it.
 struct VocabularySpec {
-  std::string model;             // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SPM)
-  std::string pre;               // tokenizer.ggml.pre: which pre-tokenizer ("smollm", "qwen2", "gpt-2", "llama-bpe", …)
+  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SPM)
+  std::string pre;    // tokenizer.ggml.pre: which pre-tokenizer ("smollm", "qwen2", "gpt-2", "llama-bpe", …)
   std::vector<std::string> tokens;
-  std::vector<float> scores;     // SPM; else empty
-  std::vector<int32_t> types;    // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; may be empty
+  std::vector<float> scores;  // SPM; else empty
+  std::vector<int32_t>
+      types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; may be empty
   std::vector<std::string> merges;  // BPE
   TokenId bos_id = -1;
   TokenId eos_id = -1;
@@ -56,14 +59,15 @@ struct VocabularySpec {
   bool add_bos = false;
   bool add_space_prefix = false;
 };
-// An unknown model or pre-tokenizer is refused with the list of known ones; inconsistent arrays are `corrupt`.
+// An unknown model or pre-tokenizer is refused with the list of known ones; inconsistent arrays are
+// `corrupt`.
 Result<std::unique_ptr<Tokenizer>> make_tokenizer(const VocabularySpec& spec);
 // From a Hugging Face tokenizer.json and, if not empty, tokenizer_config.json (bos, eos, pad, add_bos_token).
 Result<std::unique_ptr<Tokenizer>> make_tokenizer_from_json(std::string_view tokenizer_json,
                                                             std::string_view tokenizer_config_json);
 
-// Turns a stream of ids into text that is always whole characters: bytes of an unfinished character are held back.
-// Damaged UTF-8 becomes U+FFFD by the WHATWG rule of maximal subparts. One per sequence.
+// Turns a stream of ids into text that is always whole characters: bytes of an unfinished character are held
+// back. Damaged UTF-8 becomes U+FFFD by the WHATWG rule of maximal subparts. One per sequence.
 class Detokenizer {
  public:
   enum class SpecialText { show, hide };

@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     return 0;
   }
   const auto rendered = compiled->render(context);
-  PAGODA_CHECK(rendered || rendered.error().code == ErrorCode::invalid_argument, "{}", rendered.error().message);
+  PAGODA_CHECK(rendered || rendered.error().code == ErrorCode::invalid_argument, "{}",
+               rendered.error().message);
   return 0;
 }

@@ -26,7 +26,8 @@ std::string context_of(const object& chat, const object& tokens) {
   for (const char* name : {"tools", "documents"})
     if (chat.contains(name)) context[name] = chat.at(name);
   context["add_generation_prompt"] = true;
-  if (chat.contains("add_generation_prompt")) context["add_generation_prompt"] = chat.at("add_generation_prompt");
+  if (chat.contains("add_generation_prompt"))
+    context["add_generation_prompt"] = chat.at("add_generation_prompt");
   for (const auto& token : tokens) context[token.key()] = token.value();
   if (chat.contains("kwargs"))
     for (const auto& variable : chat.at("kwargs").as_object()) context[variable.key()] = variable.value();

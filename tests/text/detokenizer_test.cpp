@@ -45,8 +45,8 @@ TEST(DetokenizerTest, FinishReplacesWhatIsHeldBack) {
 
 TEST(DetokenizerTest, HidesSpecialTokensWithoutBreakingCharacters) {
   const FakeTokenizer tokenizer = bytes_of({"\xC3", "<eos>", "\xA9"}, {1});
-  for (const auto& [special, expected] :
-       {std::pair{Detokenizer::SpecialText::hide, "é"}, std::pair{Detokenizer::SpecialText::show, "�<eos>�"}}) {
+  for (const auto& [special, expected] : {std::pair{Detokenizer::SpecialText::hide, "é"},
+                                          std::pair{Detokenizer::SpecialText::show, "�<eos>�"}}) {
     Detokenizer detokenizer(tokenizer, special);
     std::string text;
     for (const TokenId id : {0, 1, 2}) detokenizer.push(id, text);

@@ -52,18 +52,21 @@ TEST(ChatTemplateTest, FormatsLikePython) {
 }
 
 TEST(ChatTemplateTest, HasPythonsStringMethods) {
-  EXPECT_EQ(rendered("{{ s.removeprefix('hello ') }} {{ s.partition(' ') }}"), "World ('hello', ' ', 'World')");
+  EXPECT_EQ(rendered("{{ s.removeprefix('hello ') }} {{ s.partition(' ') }}"),
+            "World ('hello', ' ', 'World')");
   EXPECT_EQ(rendered("{{ ' a b '.rsplit(' ', 1) }} {{ ' a  b'.rsplit() }} {{ 'a b c'.rsplit(none, 1) }}"),
             "[' a b', ''] ['a', 'b'] ['a b', 'c']");
   EXPECT_EQ(rendered("{{ '-5'.zfill(4) }}|{{ 'ab'.center(5) }}|{{ 'a'.center(4) }}|{{ 'a'.ljust(3, '.') }}"),
             "-005|  ab | a  |a..");
-  EXPECT_EQ(rendered("{% for k, v in dict['items'].items() %}{{ k }}{{ v }}{% endfor %}{{ dict.items()|length }}"),
-            "x12");
+  EXPECT_EQ(
+      rendered("{% for k, v in dict['items'].items() %}{{ k }}{{ v }}{% endfor %}{{ dict.items()|length }}"),
+      "x12");
 }
 
 TEST(ChatTemplateTest, UndefinedIsLenientButNotChained) {
   EXPECT_EQ(rendered("[{{ missing }}{{ dict.missing }}{{ missing|default('d') }}]"), "[d]");
-  EXPECT_EQ(rendered("{{ tools is none }} {{ documents is none }} {{ none is iterable }}"), "True True False");
+  EXPECT_EQ(rendered("{{ tools is none }} {{ documents is none }} {{ none is iterable }}"),
+            "True True False");
   expect_refused("{{ missing.field }}");
   expect_refused("{{ s + none }}");
 }

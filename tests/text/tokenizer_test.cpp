@@ -10,7 +10,8 @@
 namespace pagoda::testing {
 namespace {
 
-// Bytes a to e, space and newline as byte-level BPE has them, some merges, a control and a user-defined token.
+// Bytes a to e, space and newline as byte-level BPE has them, some merges, a control and a user-defined
+// token.
 VocabularySpec byte_level_spec() {
   VocabularySpec spec;
   spec.model = "gpt2";
@@ -66,7 +67,8 @@ TEST(TokenizerTest, ByteLevel) {
 
 TEST(TokenizerTest, SpecialsAsTextKeepsUserDefinedTokens) {
   VocabularySpec spec = byte_level_spec();
-  for (const char* token : {"<", "|", ">", "n", "end"}) spec.tokens.emplace_back(token), spec.types.push_back(1);
+  for (const char* token : {"<", "|", ">", "n", "end"})
+    spec.tokens.emplace_back(token), spec.types.push_back(1);
   const auto tokenizer = make(spec);
   EXPECT_EQ(encode(*tokenizer, "a<|end|><tool>"), (Ids{0, 11, 12}));
   EXPECT_EQ(encode(*tokenizer, "a<|end|><tool>", Specials::as_text), (Ids{0, 13, 14, 4, 16, 3, 14, 15, 12}));
@@ -109,8 +111,8 @@ TEST(TokenizerTest, RefusesDamagedText) {
 
 TEST(TokenizerTest, KnowsItsPreTokenizers) {
   VocabularySpec spec = byte_level_spec();
-  for (const char* name : {"gpt-2", "smollm", "starcoder", "qwen2", "llama-bpe", "deepseek-coder", "deepseek-v3", "tekken",
-                           "gpt-4o", "glm4", "stablelm2", "dbrx"}) {
+  for (const char* name : {"gpt-2", "smollm", "starcoder", "qwen2", "llama-bpe", "deepseek-coder",
+                           "deepseek-v3", "tekken", "gpt-4o", "glm4", "stablelm2", "dbrx"}) {
     spec.pre = name;
     EXPECT_EQ(decode(*make(spec), encode(*make(spec), "ab  ab\n\na1é ")), "ab  ab\n\naé ") << name;
   }
@@ -149,7 +151,8 @@ TEST(TokenizerTest, RefusesInconsistentVocabularies) {
   };
   const VocabularySpec bpe = byte_level_spec();
   const VocabularySpec spm = sentencepiece_spec();
-  refuse(bpe, [](auto& s) { s.tokens.clear(), s.types.clear(), s.merges.clear(), s.eos_id = -1; }, "0 tokens");
+  refuse(
+      bpe, [](auto& s) { s.tokens.clear(), s.types.clear(), s.merges.clear(), s.eos_id = -1; }, "0 tokens");
   refuse(bpe, [](auto& s) { s.types.pop_back(); }, "12 types");
   refuse(bpe, [](auto& s) { s.types[3] = 7; }, "token 3");
   refuse(bpe, [](auto& s) { s.types[3] = -1; }, "token 3");
@@ -180,14 +183,16 @@ TEST(TokenizerTest, SurvivesOddVocabularies) {
   spec.scores = {std::numeric_limits<float>::infinity(), 0, 0, 0, -std::numeric_limits<float>::infinity(), 0};
   spec.bos_id = spec.unk_id = -1;
   const auto tokenizer = make(spec);
-  EXPECT_EQ(encode(*tokenizer, "xaay", Specials::as_text), (Ids{4})) << "unknown text without an unknown token is lost";
+  EXPECT_EQ(encode(*tokenizer, "xaay", Specials::as_text), (Ids{4}))
+      << "unknown text without an unknown token is lost";
   EXPECT_EQ(decode(*tokenizer, {0, 3, 5}), "<0xZZ>\xEF\xBF\xBD");
 }
 
 TEST(TokenizerTest, ReadsJson) {
   const std::string json = read_test_file("tokenizers/tiny/tokenizer.json");
   const auto tokenizer = make_tokenizer_from_json(
-      json, R"({"bos_token": "<|begin|>", "eos_token": {"content": "<|end|>"}, "pad_token": null, "add_bos_token": true})");
+      json,
+      R"({"bos_token": "<|begin|>", "eos_token": {"content": "<|end|>"}, "pad_token": null, "add_bos_token": true})");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ((*tokenizer)->bos_id(), 0);
   EXPECT_EQ((*tokenizer)->eos_id(), 1);
@@ -201,8 +206,9 @@ TEST(TokenizerTest, ReadsJson) {
 
 TEST(TokenizerTest, RefusesBadJson) {
   const std::string json = read_test_file("tokenizers/tiny/tokenizer.json");
-  for (const std::string& damaged : {std::string(), std::string("{}"), json.substr(0, json.size() / 2),
-                                     std::string(100'000, '['), std::string(R"({"model": {"type": "BPE"}})")}) {
+  for (const std::string& damaged :
+       {std::string(), std::string("{}"), json.substr(0, json.size() / 2), std::string(100'000, '['),
+        std::string(R"({"model": {"type": "BPE"}})")}) {
     const auto tokenizer = make_tokenizer_from_json(damaged, "");
     ASSERT_FALSE(tokenizer);
     EXPECT_EQ(tokenizer.error().code, ErrorCode::corrupt) << tokenizer.error().message;

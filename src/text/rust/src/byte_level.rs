@@ -6,8 +6,8 @@ pub fn byte_of(character: char) -> Option<u8> {
     match code {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => Some(code as u8),
         // The other bytes, in order, follow from 256 on.
-        0x100..=0x120 => Some((code - 0x100) as u8),         // 0 to 32
-        0x121..=0x142 => Some((code - 0x121 + 0x7f) as u8),  // 127 to 160
+        0x100..=0x120 => Some((code - 0x100) as u8), // 0 to 32
+        0x121..=0x142 => Some((code - 0x121 + 0x7f) as u8), // 127 to 160
         0x143 => Some(0xad),
         _ => None,
     }

@@ -26,7 +26,12 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const KNOWN: &[PreTokenizer] = &[
-    PreTokenizer { names: &["gpt-2", "gpt2", "phi-2", "mpt", "olmo"], splits: &[GPT2], ignore_merges: false, nfc: false },
+    PreTokenizer {
+        names: &["gpt-2", "gpt2", "phi-2", "mpt", "olmo"],
+        splits: &[GPT2],
+        ignore_merges: false,
+        nfc: false,
+    },
     PreTokenizer {
         names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"],
         splits: &[r"\p{N}", GPT2],

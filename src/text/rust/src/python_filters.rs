@@ -86,12 +86,14 @@ fn tojson(state: &State, value: &Value, args: Rest<ValueOrKwargs>) -> Result<Val
     args.finish()?;
     let item_separator = if indent.is_some() { "," } else { ", " };
     let [item_separator, key_separator] = separators.unwrap_or([item_separator.to_owned(), ": ".to_owned()]);
-    let text = dumps(state, value, &Style { ensure_ascii, indent, item_separator, key_separator, sort_keys })?;
+    let text =
+        dumps(state, value, &Style { ensure_ascii, indent, item_separator, key_separator, sort_keys })?;
     Ok(text.into())
 }
 
 fn separator_texts(pair: &Value) -> Result<[String; 2], Error> {
-    let texts: Vec<String> = pair.try_iter()?.take(3).map(|text| text.as_str().unwrap_or_default().to_owned()).collect();
+    let texts: Vec<String> =
+        pair.try_iter()?.take(3).map(|text| text.as_str().unwrap_or_default().to_owned()).collect();
     texts
         .try_into()
         .map_err(|_| Error::new(ErrorKind::InvalidOperation, "separators must be a pair of strings"))
@@ -126,7 +128,8 @@ fn truncate(text: String, args: Rest<ValueOrKwargs>) -> Result<String, Error> {
         .checked_sub(end.chars().count())
         .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "expected length >= the length of 'end'"))?;
     let cut: String = text.chars().take(kept).collect();
-    let cut = if killwords { cut.as_str() } else { cut.rsplit_once(' ').map_or(cut.as_str(), |(words, _)| words) };
+    let cut =
+        if killwords { cut.as_str() } else { cut.rsplit_once(' ').map_or(cut.as_str(), |(words, _)| words) };
     Ok(cut.to_owned() + &end)
 }
 

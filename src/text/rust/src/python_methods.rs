@@ -71,7 +71,9 @@ fn partition(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         return Err(Error::new(ErrorKind::InvalidOperation, "empty separator"));
     }
     let parts = match method {
-        "partition" => text.split_once(separator).map_or([text, "", ""], |(left, right)| [left, separator, right]),
+        "partition" => {
+            text.split_once(separator).map_or([text, "", ""], |(left, right)| [left, separator, right])
+        }
         _ => text.rsplit_once(separator).map_or(["", "", text], |(left, right)| [left, separator, right]),
     };
     Ok(Value::from(Tuple::from(parts.map(Value::from))))
@@ -93,7 +95,8 @@ fn rsplit_space(text: &str, most: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text.trim_end();
     while !rest.is_empty() && parts.len() < most {
-        let start = rest.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8());
+        let start =
+            rest.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8());
         parts.push(&rest[start..]);
         rest = rest[..start].trim_end();
     }

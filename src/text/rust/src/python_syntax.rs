@@ -82,7 +82,8 @@ fn rewrite_formats(tag: &str, out: &mut String) {
         }
         skip_string(&mut chars, character);
         let end = chars.peek().map_or(tag.len(), |(at, _)| *at);
-        let Some(operand) = tag[end..].trim_start().strip_prefix('%').filter(|after| !after.starts_with('}')) else {
+        let Some(operand) = tag[end..].trim_start().strip_prefix('%').filter(|after| !after.starts_with('}'))
+        else {
             continue;
         };
         let begin = tag.len() - operand.trim_start().len();

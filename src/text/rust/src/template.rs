@@ -67,7 +67,8 @@ impl ChatTemplate {
         let mut context: Json = serde_json::from_slice(context_json)
             .map_err(|error| Failure::invalid(format!("the template's context is no JSON: {error}")))?;
         complete(&mut context)?;
-        let template = self.environment.get_template(NAME).map_err(|error| Failure::invalid(describe(&error)))?;
+        let template =
+            self.environment.get_template(NAME).map_err(|error| Failure::invalid(describe(&error)))?;
         template.render(Value::from(Serde(&context))).map_err(|error| Failure::invalid(describe(&error)))
     }
 }

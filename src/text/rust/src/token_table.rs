@@ -116,6 +116,8 @@ fn spelling_of(decoder: Option<&DecoderWrapper>) -> Result<Spelling, Failure> {
             }
             Ok(Spelling::Plain)
         }
-        _ => Err(Failure::unsupported("tokenizer.json: only ByteLevel and sentencepiece-like decoders are known")),
+        _ => Err(Failure::unsupported(
+            "tokenizer.json: only ByteLevel and sentencepiece-like decoders are known",
+        )),
     }
 }

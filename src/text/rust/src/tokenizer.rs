@@ -20,8 +20,8 @@ impl TextTokenizer {
     }
 
     pub fn from_json(json: &[u8]) -> Result<Self, Failure> {
-        let tokenizer =
-            Tokenizer::from_bytes(json).map_err(|error| Failure::corrupt(format!("tokenizer.json: {error}")))?;
+        let tokenizer = Tokenizer::from_bytes(json)
+            .map_err(|error| Failure::corrupt(format!("tokenizer.json: {error}")))?;
         let table = TokenTable::of(&tokenizer)?;
         Ok(Self::new(tokenizer, table))
     }
@@ -51,7 +51,10 @@ impl TextTokenizer {
 
     /// As the vocabulary spells it.
     pub fn token_text(&self, id: u32) -> Option<String> {
-        self.tokenizer.get_added_vocabulary().simple_id_to_token(id).or_else(|| self.tokenizer.get_model().id_to_token(id))
+        self.tokenizer
+            .get_added_vocabulary()
+            .simple_id_to_token(id)
+            .or_else(|| self.tokenizer.get_model().id_to_token(id))
     }
 
     pub fn find(&self, text: &str) -> Option<u32> {

@@ -80,7 +80,9 @@ impl Vocabulary<'_> {
         }
         for (array, len) in [("scores", self.scores.len()), ("types", self.types.len())] {
             if len != 0 && len != num_tokens {
-                return Err(Failure::corrupt(format!("the vocabulary has {num_tokens} tokens, but {len} {array}")));
+                return Err(Failure::corrupt(format!(
+                    "the vocabulary has {num_tokens} tokens, but {len} {array}"
+                )));
             }
         }
         if let Some(id) = self.scores.iter().position(|score| score.is_nan()) {
@@ -178,7 +180,10 @@ impl Vocabulary<'_> {
             pairs[first..].sort_unstable();
         }
         if pairs.len() > self.tokens.len().saturating_mul(MAX_MERGES_PER_TOKEN) {
-            return Err(Failure::corrupt(format!("the vocabulary's tokens can be merged in {} ways", pairs.len())));
+            return Err(Failure::corrupt(format!(
+                "the vocabulary's tokens can be merged in {} ways",
+                pairs.len()
+            )));
         }
         pairs.sort_by(|a, b| self.scores[b.0 as usize].total_cmp(&self.scores[a.0 as usize]));
         let text = |id: u32| self.tokens[id as usize].to_owned();
