@@ -23,7 +23,8 @@ constexpr uint64_t kMinTensorBytes = 32;  // an empty name, one dimension, a typ
 enum class ValueType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 constexpr uint32_t kNumValueTypes = 13;
 
-size_t scalar_bytes(ValueType type) {
+// The fewest bytes that a value takes in the file; of a string or array that is its length.
+size_t min_bytes(ValueType type) {
   switch (type) {
     case ValueType::u8:
     case ValueType::i8:
@@ -39,10 +40,9 @@ size_t scalar_bytes(ValueType type) {
     case ValueType::u64:
     case ValueType::i64:
     case ValueType::f64:
-      return 8;
     case ValueType::string:
     case ValueType::array:
-      return 8;  // at least: a length
+      break;
   }
   return 8;
 }
@@ -162,7 +162,7 @@ Result<MetaValue> read_array(Reader& reader, std::string_view field) {
   PAGODA_TRY(const uint64_t count, reader.read<uint64_t>(field));
   if (type == ValueType::array)
     return fail(ErrorCode::unsupported, "{}: {} is an array of arrays", reader.name(), field);
-  if (count > reader.remaining() / scalar_bytes(type))
+  if (count > reader.remaining() / min_bytes(type))
     return fail(ErrorCode::corrupt, "{}: {} claims {} elements, more than the file can hold", reader.name(),
                 field, count);
   if (type == ValueType::string)
