@@ -5,8 +5,10 @@
 //   K plane [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
 //   V plane [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
 //
-// (research note "cpu-perf", 5.2: both are operands of bf16 dot products, none needs a transpose when read).
-// Elements are f32 or bf16. Dims beyond head_dim in the last V block are zero or never read.
+// (both are operands of bf16 dot products, none needs a transpose when read). Elements are f32 or bf16. Dims
+// beyond head_dim in the last V block are zero or never read.
+//
+// Always inlined: kernels of several ISAs include this, and none may export a copy compiled for its own ISA.
 #pragma once
 
 #include <cstddef>
@@ -25,13 +27,19 @@ struct KvShape {
   int head_dim = 0;           // even
   DType dtype = DType::bf16;  // f32 or bf16
 
-  size_t element_bytes() const { return dtype == DType::f32 ? 4 : 2; }
-  size_t k_plane_bytes() const { return size_t(head_dim) * kPageTokens * element_bytes(); }
-  size_t v_plane_bytes() const { return size_t((head_dim + 15) / 16 * 16) * kPageTokens * element_bytes(); }
+  [[gnu::always_inline]] size_t element_bytes() const { return dtype == DType::f32 ? 4 : 2; }
+  [[gnu::always_inline]] size_t k_plane_bytes() const {
+    return size_t(head_dim) * kPageTokens * element_bytes();
+  }
+  [[gnu::always_inline]] size_t v_plane_bytes() const {
+    return size_t((head_dim + 15) / 16 * 16) * kPageTokens * element_bytes();
+  }
   // Rounded up to 64 so that every plane pair starts on a cache line.
-  size_t head_bytes() const { return (k_plane_bytes() + v_plane_bytes() + 63) / 64 * 64; }
-  size_t layer_page_bytes() const { return head_bytes() * size_t(num_kv_heads); }
-  size_t page_bytes() const { return layer_page_bytes() * size_t(num_layers); }
+  [[gnu::always_inline]] size_t head_bytes() const {
+    return (k_plane_bytes() + v_plane_bytes() + 63) / 64 * 64;
+  }
+  [[gnu::always_inline]] size_t layer_page_bytes() const { return head_bytes() * size_t(num_kv_heads); }
+  [[gnu::always_inline]] size_t page_bytes() const { return layer_page_bytes() * size_t(num_layers); }
   bool operator==(const KvShape&) const = default;
 };
 
@@ -40,10 +48,10 @@ struct KvLayerView {
   const KvShape* shape = nullptr;
   std::byte* base = nullptr;
 
-  std::byte* k_plane(PageId page, int kv_head) const {
+  [[gnu::always_inline]] std::byte* k_plane(PageId page, int kv_head) const {
     return base + size_t(page) * shape->layer_page_bytes() + size_t(kv_head) * shape->head_bytes();
   }
-  std::byte* v_plane(PageId page, int kv_head) const {
+  [[gnu::always_inline]] std::byte* v_plane(PageId page, int kv_head) const {
     return k_plane(page, kv_head) + shape->k_plane_bytes();
   }
 };

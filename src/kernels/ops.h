@@ -1,9 +1,9 @@
 // Everything but linear layers: norms, rotary embedding, activations, attention over pages, reductions for
 // sampling. All arithmetic is f32. Each body is written once over a 16-lane vector type and compiled per ISA;
 // the scalar vector type is the definition. Reductions run in 16 lanes (element i in lane i % 16, ascending),
-// then a fixed tree: the bits do not depend on the ISA, on batch mates or on threads. exp, tanh and the like
-// are our own polynomials. All functions are noexcept and allocate nothing. Pointers need only the alignment
-// of their element type.
+// then a fixed tree: the bits do not depend on the ISA, on batch mates or on threads (but which NaN comes out
+// is open). exp, log, tanh and the like are our own polynomials. All functions are noexcept and allocate
+// nothing. Pointers need only the alignment of their element type.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,9 @@ struct AttentionArgs {
   KvLayerView kv;
   const PageId* page_table = nullptr;  // pages of positions 0..15, 16..31, …
   int kv_head = 0;
-  int num_q_heads =
-      0;  // of the whole layer; heads [kv_head * G, (kv_head + 1) * G) with G = num_q_heads / num_kv_heads
+  // Of the whole layer; those of this KV head are [kv_head * G, (kv_head + 1) * G), G = num_q_heads /
+  // num_kv_heads.
+  int num_q_heads = 0;
   const float* q = nullptr;  // [num_tokens][q_stride], head h at q + h * head_dim
   int64_t q_stride = 0;
   float* out = nullptr;  // [num_tokens][out_stride], same order of heads
@@ -45,14 +46,14 @@ struct SegmentRange {
   int64_t first = 0;
   int64_t count = 0;
 };
-inline SegmentRange segments_of(const AttentionArgs& args, int64_t token) {
+[[gnu::always_inline]] inline SegmentRange segments_of(const AttentionArgs& args, int64_t token) {
   const int64_t position = args.first_position + token;
   const int64_t begin = args.window > 0 && position + 1 > args.window ? position + 1 - args.window : 0;
   const int64_t first = begin / kSegmentTokens;
   return {first, position / kSegmentTokens - first + 1};
 }
 // Floats that one segment's partial result of one token and KV head takes: per query head max, sum, outputs.
-inline int64_t partial_floats(const AttentionArgs& args) {
+[[gnu::always_inline]] inline int64_t partial_floats(const AttentionArgs& args) {
   return int64_t{args.num_q_heads / args.kv.shape->num_kv_heads} * (args.kv.shape->head_dim + 2);
 }
 
@@ -96,7 +97,7 @@ struct OpKernels {
   // Index of the greatest value, the smallest index among equals; NaN never wins (0 if all are NaN).
   int64_t (*argmax)(const float* x, int64_t n) noexcept;
   float (*max)(const float* x, int64_t n) noexcept;
-  // log(sum exp(x[i])); needs no maximum from the caller.
+  // log(sum exp(x[i])); needs no maximum from the caller. -infinity counts as nothing; NaN gives NaN.
   float (*log_sum_exp)(const float* x, int64_t n) noexcept;
 };
 

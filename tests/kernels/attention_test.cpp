@@ -55,6 +55,13 @@ class Cache {
     }
   }
 
+  // K and V of a token become `value` everywhere.
+  void overwrite(int64_t token, float value, const OpKernels& ops) {
+    const std::vector<float> row(static_cast<size_t>(case_.num_kv_heads * case_.head_dim), value);
+    ops.append_kv(view(), table_[static_cast<size_t>(token / kPageTokens)],
+                  static_cast<int>(token % kPageTokens), row.data(), row.data());
+  }
+
   int num_q_heads() const { return case_.num_kv_heads * case_.group; }
   KvLayerView view() const { return {.shape = &shape_, .base = const_cast<std::byte*>(bytes_.data())}; }
   size_t out_floats() const { return q_.size(); }
@@ -209,6 +216,43 @@ TEST(Attention, Windows) {
 
 TEST(Attention, Softcap) {
   check({.head_dim = 32, .context = 90, .num_queries = 10, .softcap = 5.0f});
+}
+
+// Queries before the last two tokens must not see that these are NaN and infinite, at the edge of a page or
+// within.
+TEST(Attention, LaterTokensNeverTouchEarlierOnes) {
+  for (const int64_t context : {20, 32, 33, 34, 40})
+    for (const int group : {1, 3, 4})
+      for (const Isa isa : available_isas(detect_cpu())) {
+        const OpKernels& ops = kernels_for(isa).ops;
+        const Case c{.group = group, .dtype = DType::bf16, .context = context, .num_queries = 18};
+        const Cache clean(c, Cache::Pages::ordered, ops);
+        Cache poisoned(c, Cache::Pages::ordered, ops);
+        poisoned.overwrite(context - 2, std::numeric_limits<float>::infinity(), ops);
+        poisoned.overwrite(context - 1, std::numeric_limits<float>::quiet_NaN(), ops);
+        auto want = clean.attend(ops, c.num_queries);
+        auto got = poisoned.attend(ops, c.num_queries);
+        const size_t token_floats = want.size() / static_cast<size_t>(c.num_queries);
+        EXPECT_TRUE(std::isnan(got.back()));
+        want.resize(want.size() - 2 * token_floats);
+        got.resize(want.size());
+        SCOPED_TRACE(testing::Message() << to_string(isa) << " context " << context << " group " << group);
+        expect_same_bits(want, got);
+      }
+}
+
+// The same for what lies before the window.
+TEST(Attention, TokensBeforeTheWindowNeverTouchLaterOnes) {
+  for (const int64_t window : {3, 16, 17, 20})
+    for (const Isa isa : available_isas(detect_cpu())) {
+      const OpKernels& ops = kernels_for(isa).ops;
+      const Case c{.dtype = DType::bf16, .context = 47, .num_queries = 9, .window = window};
+      const Cache clean(c, Cache::Pages::ordered, ops);
+      Cache poisoned(c, Cache::Pages::ordered, ops);
+      for (int64_t token = 0; token <= c.context - c.num_queries - window; ++token)
+        poisoned.overwrite(token, std::numeric_limits<float>::quiet_NaN(), ops);
+      expect_same_bits(clean.attend(ops, c.num_queries), poisoned.attend(ops, c.num_queries));
+    }
 }
 
 TEST(Attention, NanInAQueryStaysInItsRow) {

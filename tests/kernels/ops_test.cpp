@@ -270,6 +270,35 @@ TEST(Ops, ArgmaxTakesTheFirstOfEqualsAndNeverNan) {
   }
 }
 
+TEST(Ops, ArgmaxOverManyBlocks) {
+  for (const Isa isa : isas()) {
+    const OpKernels& ops = kernels_for(isa).ops;
+    std::vector<float> x(5000, -kInfinity);
+    std::fill_n(x.begin(), 2500, kNan);
+    EXPECT_EQ(ops.argmax(x.data(), 5000), 2500);
+    for (const size_t at : {4999u, 4096u, 4095u, 1024u, 1023u, 0u}) {
+      x[at] = 1.0f;
+      EXPECT_EQ(ops.argmax(x.data(), 5000), static_cast<int64_t>(at));
+    }
+    x[3000] = kInfinity;
+    EXPECT_EQ(ops.argmax(x.data(), 5000), 3000);
+  }
+}
+
+TEST(Ops, LogSumExpOfInfinities) {
+  for (const Isa isa : isas()) {
+    const OpKernels& ops = kernels_for(isa).ops;
+    std::vector<float> x(20, -kInfinity);
+    EXPECT_EQ(ops.log_sum_exp(x.data(), 20), -kInfinity);
+    x[3] = 2.5f;
+    EXPECT_EQ(ops.log_sum_exp(x.data(), 20), 2.5f);
+    x[17] = kInfinity;
+    EXPECT_EQ(ops.log_sum_exp(x.data(), 20), kInfinity);
+    x[18] = kNan;
+    EXPECT_TRUE(std::isnan(ops.log_sum_exp(x.data(), 20)));
+  }
+}
+
 TEST(Ops, LogSumExp) {
   for (const int64_t n : kLengths) {
     const auto x = random_values(n, 13, 5.0f);

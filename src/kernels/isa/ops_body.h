@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/isa/attention_body.h"
 #include "kernels/isa/ops_math.h"
 #include "kernels/ops.h"
+#include "tensor/half.h"
 
 namespace pagoda {
 
@@ -124,31 +124,36 @@ struct Ops {
         n, [&](int64_t i, int lanes) { best = V::max(V::keep(load(x + i, lanes), 0, lanes, lowest), best); });
     return V::max_lane(best);
   }
+  // The first block that holds the maximum is found in the pass that finds the maximum.
   static int64_t argmax(const float* x, int64_t n) noexcept {
-    const float best = max(x, n);
-    for (int64_t i = 0; i < n; ++i)
+    constexpr int64_t kBlock = 1024;
+    float best = -__builtin_inff();
+    int64_t best_block = 0;
+    for (int64_t block = 0; block < n; block += kBlock) {
+      const float greatest = max(x + block, n - block < kBlock ? n - block : kBlock);
+      if (greatest > best) {
+        best = greatest;
+        best_block = block;
+      }
+    }
+    for (int64_t i = best_block; i < n; ++i)
       if (x[i] == best) return i;
     return 0;
   }
   static float log_sum_exp(const float* x, int64_t n) noexcept {
     const float greatest = max(x, n);
-    const V shift = V::set1(greatest);
+    const float offset = __builtin_fabsf(greatest) < __builtin_inff() ? greatest : 0.0f;
+    const V shift = V::set1(offset);
     const V zero = V::set1(0.0f);
     V total = zero;
     for_runs(n, [&](int64_t i, int lanes) {
       total = total + V::keep(Math<V>::exp(load(x + i, lanes) - shift), 0, lanes, zero);
     });
-    return greatest + static_cast<float>(__builtin_log(static_cast<double>(V::sum(total))));
+    return offset + Math<V>::log(V::sum(total));
   }
 
-  static uint16_t to_bf16(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
-    return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-  }
   static float convert(float value, const float*) { return value; }
-  static uint16_t convert(float value, const uint16_t*) { return to_bf16(value); }
+  static uint16_t convert(float value, const uint16_t*) { return f32_to_bf16(value); }
 
   template <class Element>
   static void append_kv_as(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) {
