@@ -106,8 +106,7 @@ Status run_kv_cache_bench(Bench& bench, const BenchArguments& arguments) {
   PAGODA_TRY(const int64_t context, choose_context(arguments.model, bench.loaded.model->info(),
                                                    static_cast<int64_t>(prompt.size()) + most));
   PAGODA_TRY(Evaluator evaluator,
-             Evaluator::create(*bench.loaded.model, *bench.loaded.kernels, *bench.loaded.pool,
-                               {.max_context = context, .max_tokens_per_step = arguments.chunk}));
+             bench.loaded.evaluator({.max_context = context, .max_tokens_per_step = arguments.chunk}));
   std::vector<Generation> with_cache;
   std::vector<Generation> without_cache;
   for (int run = 0; run < arguments.repeat; ++run) {

@@ -82,11 +82,9 @@ void count_work(const ModelInfo& info, const BenchCase& bench_case, Measurement&
 
 Result<Measurement> measure(Bench& bench, const BenchCase& bench_case, int repeat) {
   const ModelInfo& info = bench.loaded.model->info();
-  PAGODA_TRY(Evaluator evaluator,
-             Evaluator::create(*bench.loaded.model, *bench.loaded.kernels, *bench.loaded.pool,
-                               {.max_context = bench_case.depth + bench_case.tokens,
-                                .max_sequences = bench_case.sequences,
-                                .max_tokens_per_step = bench_case.chunk}));
+  PAGODA_TRY(Evaluator evaluator, bench.loaded.evaluator({.max_context = bench_case.depth + bench_case.tokens,
+                                                          .max_sequences = bench_case.sequences,
+                                                          .max_tokens_per_step = bench_case.chunk}));
   const std::vector<int32_t> tokens =
       arbitrary_tokens(std::max(bench_case.depth, bench_case.tokens), info.vocab_size);
   Progress progress("measuring");

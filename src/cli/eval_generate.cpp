@@ -47,8 +47,7 @@ Status execute(const EvalGenerateArguments& arguments) {
   const int64_t wanted = static_cast<int64_t>(prompt.size()) + arguments.max_tokens - 1;
   PAGODA_TRY(const int64_t context, choose_context(arguments.model, loaded.model->info(), wanted));
   PAGODA_TRY(Evaluator evaluator,
-             Evaluator::create(*loaded.model, *loaded.kernels, *loaded.pool,
-                               {.max_context = context, .max_tokens_per_step = arguments.chunk}));
+             loaded.evaluator({.max_context = context, .max_tokens_per_step = arguments.chunk}));
   PAGODA_TRY(const GreedyTokens generated,
              generate(evaluator, loaded.kernels->ops, prompt, arguments.max_tokens));
   if (!arguments.json) {

@@ -16,8 +16,7 @@ Status execute(const EvalLogitsArguments& arguments) {
   const auto num_ids = static_cast<int64_t>(ids.size());
   PAGODA_TRY(const int64_t context, choose_context(arguments.model, info, num_ids));
   PAGODA_TRY(Evaluator evaluator,
-             Evaluator::create(*loaded.model, *loaded.kernels, *loaded.pool,
-                               {.max_context = context, .max_tokens_per_step = arguments.chunk}));
+             loaded.evaluator({.max_context = context, .max_tokens_per_step = arguments.chunk}));
   PAGODA_TRY(NpyWriter writer, NpyWriter::create(arguments.out, num_ids, info.vocab_size));
   Progress progress("computing");
   Status written;

@@ -93,8 +93,7 @@ Status execute(const EvalPerplexityArguments& arguments) {
   PAGODA_TRY(const Windows windows, cut_windows(*tokenizer, arguments));
   PAGODA_TRY(const int64_t context, choose_context(arguments.model, loaded.model->info(), windows.length));
   PAGODA_TRY(Evaluator evaluator,
-             Evaluator::create(*loaded.model, *loaded.kernels, *loaded.pool,
-                               {.max_context = context, .max_tokens_per_step = arguments.chunk}));
+             loaded.evaluator({.max_context = context, .max_tokens_per_step = arguments.chunk}));
   PAGODA_TRY(const Score score, score_windows(evaluator, loaded.kernels->ops, windows));
   if (!arguments.json) {
     print_line(fmt::format("perplexity {:.4f} +- {:.4f} over {} windows of {} tokens ({} scored)",

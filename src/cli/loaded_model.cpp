@@ -24,11 +24,17 @@ Result<LoadedModel> load_for_evaluation(const ModelArguments& arguments) {
   LoadOptions options;
   options.kv_type = arguments.kv_type;
   options.max_weight_bytes = resources.memory_bytes;
+  loaded.memory_bytes = resources.memory_bytes;
   Progress progress("loading");
   options.progress = &Progress::callback;
   options.progress_context = &progress;
   PAGODA_TRY(loaded.model, load_model(*loaded.file, *loaded.kernels, *loaded.pool, options));
   return loaded;
+}
+
+Result<Evaluator> LoadedModel::evaluator(EvaluatorLimits limits) {
+  limits.memory_bytes = memory_bytes;
+  return Evaluator::create(*model, *kernels, *pool, limits);
 }
 
 Result<int64_t> choose_context(const ModelArguments& arguments, const ModelInfo& info, int64_t wanted) {

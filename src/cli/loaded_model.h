@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "cli/arguments.h"
+#include "engine/evaluate.h"
 #include "io/model_file.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
@@ -18,6 +19,10 @@ struct LoadedModel {
   std::unique_ptr<ThreadPool> pool;
   const Kernels* kernels = nullptr;
   std::unique_ptr<Model> model;
+  uint64_t memory_bytes = 0;  // the budget
+
+  // An evaluator of this model within the budget.
+  Result<Evaluator> evaluator(EvaluatorLimits limits);
 };
 
 // Finds, opens and packs the model, with a progress bar for large ones.

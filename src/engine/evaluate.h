@@ -17,7 +17,8 @@ namespace pagoda {
 struct EvaluatorLimits {
   int64_t max_context = 0;  // tokens of one sequence
   int32_t max_sequences = 1;
-  int32_t max_tokens_per_step = 256;  // longer inputs are cut into chunks of this size
+  int32_t max_tokens_per_step = 256;   // longer inputs are cut into chunks of this size
+  uint64_t memory_bytes = UINT64_MAX;  // weights, KV cache, scratch and logits together
 };
 
 // Holds the KV pool and the scratch memory. Model, kernels and pool must outlive it. Not thread-safe.
@@ -27,7 +28,8 @@ class Evaluator {
   // order.
   using OnLogits = std::function<void(int64_t position, std::span<const float> logits)>;
 
-  // out_of_memory if the system refuses; invalid_argument if the limits exceed what the model was made for.
+  // out_of_memory, naming both sizes, if the limits need more than memory_bytes; invalid_argument if the
+  // limits exceed what the model was made for.
   static Result<Evaluator> create(Model& model, const Kernels& kernels, ThreadPool& pool,
                                   const EvaluatorLimits& limits);
   Evaluator(Evaluator&&) noexcept;

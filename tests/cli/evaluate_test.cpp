@@ -108,6 +108,9 @@ TEST_F(EvaluatorTest, NamesWhatDoesNotFit) {
   EXPECT_EQ(evaluator.length(0), 0);
   EXPECT_FALSE(Evaluator::create(model_, kernels_, pool_, {.max_context = 4097}));
   EXPECT_FALSE(Evaluator::create(model_, kernels_, pool_, {.max_context = 0}));
+  const auto memory = Evaluator::create(model_, kernels_, pool_, {.max_context = 4, .memory_bytes = 1 << 20});
+  ASSERT_FALSE(memory);
+  EXPECT_EQ(memory.error().code, ErrorCode::out_of_memory);
 }
 
 }  // namespace
