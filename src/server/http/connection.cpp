@@ -62,13 +62,15 @@ void Connection::disarm() {
   deadline.cancel();
 }
 
-void Connection::wake() {
-  asio::post(hub->context, [self = weak_from_this()] {
-    const auto connection = self.lock();
-    if (!connection) return;
-    connection->has_news = true;
-    connection->news.cancel();
-  });
+std::function<void()> Connection::waker() {
+  return [shared = hub, self = weak_from_this()] {
+    asio::post(shared->context, [self] {
+      const auto connection = self.lock();
+      if (!connection) return;
+      connection->has_news = true;
+      connection->news.cancel();
+    });
+  };
 }
 
 }  // namespace pagoda::http

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
@@ -50,8 +51,9 @@ struct Connection : std::enable_shared_from_this<Connection> {
   // Cancels the socket's pending operations after `time`, unless disarmed or armed anew.
   void arm(std::chrono::milliseconds time);
   void disarm();
-  // Any thread: lets the operation be polled.
-  void wake();
+  // A function for any thread that lets the operation be polled. It never owns the connection, not even for a
+  // moment: connections end on the I/O thread only.
+  std::function<void()> waker();
 
   std::shared_ptr<Hub> hub;  // first, so that the io_context outlives socket and timers
   boost::asio::ip::tcp::socket socket;

@@ -173,11 +173,7 @@ awaitable<void> watch(Connection& c) {
 awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> operation, Exchange& exchange) {
   using namespace asio::experimental::awaitable_operators;
   c.has_news = true;
-  const std::weak_ptr<Connection> weak = c.weak_from_this();
-  std::function<void()> wake = [weak] {
-    if (const auto connection = weak.lock()) connection->wake();
-  };
-  operation->start(std::move(wake));
+  operation->start(c.waker());
   auto both = produce(c, *operation, exchange) || watch(c);
   const std::variant<Outcome, std::monostate> result = co_await std::move(both);
   const Outcome outcome = result.index() == 0 ? std::get<0>(result) : Outcome::gone;
