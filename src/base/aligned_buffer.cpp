@@ -20,16 +20,18 @@ Result<AlignedBuffer> AlignedBuffer::allocate(size_t num_bytes) {
   if (num_bytes > SIZE_MAX - 2 * alignment)
     return fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", num_bytes);
   const size_t mapping_bytes = (num_bytes + alignment - 1) / alignment * alignment + (alignment - kSmallPage);
-  void* mapping =
-      mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapping = mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED)
-    return fail(ErrorCode::out_of_memory, "the system refused {} bytes of memory: {}", num_bytes, strerror(errno));
+    return fail(ErrorCode::out_of_memory, "the system refused {} bytes of memory: {}", num_bytes,
+                strerror(errno));
   const auto start = reinterpret_cast<uintptr_t>(mapping);
   buffer.mapping_ = mapping;
   buffer.mapping_bytes_ = mapping_bytes;
   buffer.data_ = static_cast<std::byte*>(mapping) + (alignment - start % alignment) % alignment;
   buffer.size_ = num_bytes;
-  if (alignment == kHugePage) madvise(mapping, mapping_bytes, MADV_HUGEPAGE);  // only advice: a refusal costs speed
+  if (alignment == kHugePage)
+    madvise(mapping, mapping_bytes, MADV_HUGEPAGE);  // only advice: a refusal costs speed
   return buffer;
 }
 

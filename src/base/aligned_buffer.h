@@ -1,5 +1,5 @@
-// Anonymous memory for weights, KV pages and scratch, advised for 2 MiB pages: on many machines (guests above all)
-// reading through 4 KiB pages costs half of the memory bandwidth.
+// Anonymous memory for weights, KV pages and scratch, advised for 2 MiB pages: on many machines (guests above
+// all) reading through 4 KiB pages costs half of the memory bandwidth.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,8 @@
 
 namespace pagoda {
 
-// Owns a zero-filled mapping aligned to 2 MiB (64 bytes for small ones). Pages are committed on first touch. Movable.
+// Owns a zero-filled mapping aligned to 2 MiB (64 bytes for small ones). Pages are committed on first touch.
+// Movable.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;

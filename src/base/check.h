@@ -1,4 +1,5 @@
-// PAGODA_CHECK(condition, format, values…): a failed check is a bug in Pagoda; it prints file, line and values and aborts.
+// PAGODA_CHECK(condition, format, values…): a failed check is a bug in Pagoda; it prints file, line and
+// values and aborts.
 #pragma once
 
 #include <string>
@@ -11,8 +12,8 @@ namespace pagoda {
 
 }  // namespace pagoda
 
-#define PAGODA_CHECK(condition, ...)                                                              \
-  do {                                                                                            \
-    if (!(condition)) [[unlikely]]                                                                \
-      ::pagoda::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));      \
+#define PAGODA_CHECK(condition, ...)                                                         \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]]                                                           \
+      ::pagoda::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

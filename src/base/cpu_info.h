@@ -1,4 +1,5 @@
-// What the processor can do, from CPUID and XCR0 (the operating system must have enabled the register state, too).
+// What the processor can do, from CPUID and XCR0 (the operating system must have enabled the register state,
+// too).
 #pragma once
 
 #include <string>
@@ -6,10 +7,10 @@
 namespace pagoda {
 
 struct CpuInfo {
-  std::string model_name;   // as /proc/cpuinfo has it
-  int num_cores = 1;        // usable by this process (affinity mask)
-  bool avx2 = false;        // AVX2, FMA and F16C
-  bool avx512 = false;      // F, BW, DQ, VL
+  std::string model_name;  // as /proc/cpuinfo has it
+  int num_cores = 1;       // usable by this process (affinity mask)
+  bool avx2 = false;       // AVX2, FMA and F16C
+  bool avx512 = false;     // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool amx_int8 = false;

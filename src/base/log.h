@@ -1,4 +1,5 @@
-// Logging: spdlog behind four names. Lines go to standard error, so that standard output stays a program's result.
+// Logging: spdlog behind four names. Lines go to standard error, so that standard output stays a program's
+// result.
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -46,13 +46,13 @@ std::unexpected<Error> fail(ErrorCode code, fmt::format_string<Args...> format, 
 #define PAGODA_CONCAT_INNER(a, b) a##b
 #define PAGODA_CONCAT(a, b) PAGODA_CONCAT_INNER(a, b)
 #define PAGODA_TRY(var, ...) PAGODA_TRY_IMPL(PAGODA_CONCAT(pagoda_try_, __LINE__), var, __VA_ARGS__)
-#define PAGODA_TRY_IMPL(tmp, var, ...)                          \
-  auto tmp = (__VA_ARGS__);                                     \
-  if (!tmp) return std::unexpected(std::move(tmp).error());     \
+#define PAGODA_TRY_IMPL(tmp, var, ...)                      \
+  auto tmp = (__VA_ARGS__);                                 \
+  if (!tmp) return std::unexpected(std::move(tmp).error()); \
   var = std::move(tmp).value()
 // The same for a Status.
-#define PAGODA_TRY_STATUS(...)                                                       \
-  do {                                                                               \
-    if (auto pagoda_status = (__VA_ARGS__); !pagoda_status)                          \
-      return std::unexpected(std::move(pagoda_status).error());                      \
+#define PAGODA_TRY_STATUS(...)                                  \
+  do {                                                          \
+    if (auto pagoda_status = (__VA_ARGS__); !pagoda_status)     \
+      return std::unexpected(std::move(pagoda_status).error()); \
   } while (false)

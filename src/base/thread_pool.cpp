@@ -30,7 +30,8 @@ void pause_cpu() {
 #endif
 }
 
-// A worker's slab as chunk numbers [head, tail) packed in one word: the owner takes from the head, thieves from the tail.
+// A worker's slab as chunk numbers [head, tail) packed in one word: the owner takes from the head, thieves
+// from the tail.
 struct alignas(128) Slab {
   std::atomic<uint64_t> range{0};
   size_t first_item = 0;
@@ -42,10 +43,12 @@ size_t check_num_threads(int num_threads) {
   return static_cast<size_t>(num_threads);
 }
 
-constexpr uint64_t pack(uint32_t head, uint32_t tail) { return (uint64_t{head} << 32) | tail; }
+constexpr uint64_t pack(uint32_t head, uint32_t tail) {
+  return (uint64_t{head} << 32) | tail;
+}
 
-// The gate of the current job in one word. A worker that comes late finds it closed and never delays the caller, who
-// waits only for those who entered.
+// The gate of the current job in one word. A worker that comes late finds it closed and never delays the
+// caller, who waits only for those who entered.
 struct Gate {
   static constexpr uint64_t kOpen = uint64_t{1} << 16;
   static constexpr uint64_t kActiveMask = kOpen - 1;
@@ -151,7 +154,8 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>(num_threads)), num_threads_(num_threads) {
+ThreadPool::ThreadPool(int num_threads)
+    : state_(std::make_unique<State>(num_threads)), num_threads_(num_threads) {
   for (int worker = 1; worker < num_threads; ++worker)
     state_->threads.emplace_back([state = state_.get(), worker] { state->thread_main(worker); });
 }
@@ -165,7 +169,9 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : state_->threads) thread.join();
 }
 
-void ThreadPool::wake() { state_->wake_parked(); }
+void ThreadPool::wake() {
+  state_->wake_parked();
+}
 
 void ThreadPool::run(size_t num_items, size_t grain, Call call, void* context) {
   if (num_items == 0) return;

@@ -1,5 +1,5 @@
-// Compute threads of one engine. Between two jobs of a forward pass the workers spin (a guest's futex wake-up costs
-// 30 us, a spin barrier 0.1 us); after a while without work they park.
+// Compute threads of one engine. Between two jobs of a forward pass the workers spin (a guest's futex wake-up
+// costs 30 us, a spin barrier 0.1 us); after a while without work they park.
 #pragma once
 
 #include <cstddef>
@@ -20,15 +20,16 @@ class ThreadPool {
   int num_threads() const { return num_threads_; }
 
   // Calls body(begin, end, worker) until [0, num_items) is covered exactly once; returns when all calls have.
-  // Each worker owns a contiguous slab, cut in chunks of at least `grain` items (the last one of a slab may be
-  // shorter); a worker that is done takes chunks from the tail of another's slab, so that a descheduled thread delays
-  // nobody for long. Which worker computes an item is not fixed: a body must give the same bits wherever it runs.
-  // `worker` is in [0, num_threads) and no two calls with the same worker overlap (it may index per-worker scratch).
-  // Allocates nothing. One job at a time; only from the thread that owns the pool.
+  // Each worker owns a contiguous slab, cut in chunks of at least `grain` items (the last one of a slab may
+  // be shorter); a worker that is done takes chunks from the tail of another's slab, so that a descheduled
+  // thread delays nobody for long. Which worker computes an item is not fixed: a body must give the same bits
+  // wherever it runs. `worker` is in [0, num_threads) and no two calls with the same worker overlap (it may
+  // index per-worker scratch). Allocates nothing. One job at a time; only from the thread that owns the pool.
   template <class Body>
   void parallel_for(size_t num_items, size_t grain, Body&& body) {
     using Plain = std::remove_reference_t<Body>;
-    run(num_items, grain,
+    run(
+        num_items, grain,
         [](void* context, size_t begin, size_t end, int worker) {
           (*static_cast<Plain*>(context))(begin, end, worker);
         },

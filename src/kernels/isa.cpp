@@ -6,9 +6,12 @@ namespace pagoda {
 
 std::string_view to_string(Isa isa) {
   switch (isa) {
-    case Isa::scalar: return "scalar";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
+    case Isa::scalar:
+      return "scalar";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
   }
   return "unknown";
 }
@@ -30,8 +33,8 @@ Result<Isa> choose_isa(const CpuInfo& cpu, std::string_view forced) {
   for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
     if (to_string(isa) != forced) continue;
     if (std::ranges::find(available, isa) == available.end())
-      return fail(ErrorCode::unsupported, "PAGODA_ISA asks for {}, which this processor ({}) or build lacks", forced,
-                  cpu.model_name);
+      return fail(ErrorCode::unsupported, "PAGODA_ISA asks for {}, which this processor ({}) or build lacks",
+                  forced, cpu.model_name);
     return isa;
   }
   return fail(ErrorCode::invalid_argument, "PAGODA_ISA is '{}'; it must be scalar, avx2 or avx512", forced);

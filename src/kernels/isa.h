@@ -20,8 +20,9 @@ std::string_view to_string(Isa isa);
 // Those that this machine can run, slowest first; always holds scalar.
 std::vector<Isa> available_isas(const CpuInfo& cpu);
 
-// The fastest available, or the one that `forced` names ("scalar", "avx2", "avx512"; empty: no wish). The caller
-// passes the environment variable PAGODA_ISA. An unknown name or one that the machine lacks is an error.
+// The fastest available, or the one that `forced` names ("scalar", "avx2", "avx512"; empty: no wish). The
+// caller passes the environment variable PAGODA_ISA. An unknown name or one that the machine lacks is an
+// error.
 Result<Isa> choose_isa(const CpuInfo& cpu, std::string_view forced);
 
 }  // namespace pagoda

@@ -1,4 +1,5 @@
-// The dispatch table: every kernel of one ISA. Chosen once at start and passed by reference; there is no global table.
+// The dispatch table: every kernel of one ISA. Chosen once at start and passed by reference; there is no
+// global table.
 #pragma once
 
 #include "kernels/isa.h"

@@ -14,7 +14,9 @@ namespace {
 
 constexpr size_t kRows = kRowsPerGroup;
 
-size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+size_t round_up(size_t value, size_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 
 // Operands of 32 k as 32-bit words of 4 quants: word(row, o).
 void pack_quants(int bits, const uint32_t (&words)[kRows][8], std::byte* out) {
@@ -48,7 +50,9 @@ void pack_quants(int bits, const uint32_t (&words)[kRows][8], std::byte* out) {
   }
 }
 
-void put_u16(std::byte* out, size_t row, uint16_t value) { std::memcpy(out + 2 * row, &value, sizeof value); }
+void put_u16(std::byte* out, size_t row, uint16_t value) {
+  std::memcpy(out + 2 * row, &value, sizeof value);
+}
 
 void pack_header(const PackedFormat& format, const StoredBlock (&blocks)[kRows], std::byte* out) {
   const BlockLayout at = block_layout(format);
@@ -60,7 +64,8 @@ void pack_header(const PackedFormat& format, const StoredBlock (&blocks)[kRows],
     for (int j = 0; j < num_subs; ++j) {
       out[at.scales + j * 16 + static_cast<int>(r)] = static_cast<std::byte>(block.scales[j]);
       if (!format.has_min) continue;
-      const int min = format.sub_length == 32 ? j / 2 * 32 + static_cast<int>(r) * 2 + j % 2 : j * 16 + static_cast<int>(r);
+      const int min = format.sub_length == 32 ? j / 2 * 32 + static_cast<int>(r) * 2 + j % 2
+                                              : j * 16 + static_cast<int>(r);
       out[at.mins + min] = static_cast<std::byte>(block.mins[j]);
     }
   }
@@ -73,7 +78,8 @@ StoredBlock zero_block(const PackedFormat& format) {
   return block;
 }
 
-void pack_quantised(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
+void pack_quantised(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols,
+                    std::byte* out) {
   const PackedFormat format = packed_format(dtype);
   const BlockLayout at = block_layout(format);
   const size_t stored_bytes = info(dtype).block_bytes;
@@ -98,8 +104,10 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
   for (size_t r = 0; r < kRows; ++r) {
     for (size_t k = 0; k < static_cast<size_t>(num_cols); ++k) {
       std::byte* to = out + (k * kRows + r) * kBytes;
-      if (rows[r] != nullptr) std::memcpy(to, rows[r] + k * kBytes, kBytes);
-      else std::memset(to, 0, kBytes);
+      if (rows[r] != nullptr)
+        std::memcpy(to, rows[r] + k * kBytes, kBytes);
+      else
+        std::memset(to, 0, kBytes);
     }
   }
 }
@@ -107,7 +115,8 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
 size_t packed_bytes_without_padding(DType dtype, int64_t num_cols) {
   if (is_float(dtype)) return kRows * info(dtype).block_bytes * static_cast<size_t>(num_cols);
   const PackedFormat format = packed_format(dtype);
-  return static_cast<size_t>(num_cols / format.block_length) * static_cast<size_t>(block_layout(format).bytes);
+  return static_cast<size_t>(num_cols / format.block_length) *
+         static_cast<size_t>(block_layout(format).bytes);
 }
 
 }  // namespace
@@ -118,17 +127,23 @@ ActivationFormat activation_format(DType weight) {
 }
 
 size_t packed_group_bytes(DType dtype, int64_t num_cols) {
-  PAGODA_CHECK(num_cols > 0 && num_cols % info(dtype).block_len == 0, "{} columns of {}", num_cols, to_string(dtype));
+  PAGODA_CHECK(num_cols > 0 && num_cols % info(dtype).block_len == 0, "{} columns of {}", num_cols,
+               to_string(dtype));
   return round_up(packed_bytes_without_padding(dtype, num_cols), 64);
 }
 
 void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
   const size_t padded = packed_group_bytes(dtype, num_cols);
   switch (dtype) {
-    case DType::f32: pack_plain<4>(rows, num_cols, out); break;
+    case DType::f32:
+      pack_plain<4>(rows, num_cols, out);
+      break;
     case DType::f16:
-    case DType::bf16: pack_plain<2>(rows, num_cols, out); break;
-    default: pack_quantised(dtype, rows, num_cols, out);
+    case DType::bf16:
+      pack_plain<2>(rows, num_cols, out);
+      break;
+    default:
+      pack_quantised(dtype, rows, num_cols, out);
   }
   const size_t used = packed_bytes_without_padding(dtype, num_cols);
   std::memset(out + used, 0, padded - used);

@@ -1,20 +1,24 @@
 // Linear layers: y[m][n] = sum over k of x[m][k] * w[n][k], with w packed for the machine.
 //
-// CANONICAL ARITHMETIC. The value of one output is defined by kernels/isa/linear_scalar.cpp, from the stored weights
-// and the (quantised) activations alone, k ascending; every ISA, every number of activation rows, chunk and thread
-// count gives the same bits. Integers inside a quantisation block are exact; over the blocks runs one chain of fused
-// multiply-adds in f32. Per weight format (d, m, sc, mn, dmin as in GGUF; a, s = int8 activations and their scale):
+// CANONICAL ARITHMETIC. The value of one output is defined by kernels/isa/linear_scalar.cpp, from the stored
+// weights and the (quantised) activations alone, k ascending; every ISA, every number of activation rows,
+// chunk and thread count gives the same bits. Integers inside a quantisation block are exact; over the blocks
+// runs one chain of fused multiply-adds in f32. Per weight format (d, m, sc, mn, dmin as in GGUF; a, s = int8
+// activations and their scale):
 //   f32, f16, bf16        acc = fma(f32(w[k]), x[k], acc)                                          for each k
-//   q4_0 q5_0 q8_0 iq4_nl acc = fma(f32(sum q*a), d*s, acc)                                        for each 32
-//   q4_1 q5_1             acc = fma(f32(sum q*a), d*s, acc); acc = fma(f32(sum a), m*s, acc)       for each 32
-//   q4_k q5_k q2_k        acc = fma(f32(sum sc*(sum q*a)), d*s, acc);
-//                         acc = fma(-f32(sum mn*(sum a)), dmin*s, acc)                             for each 256
-//   q6_k q3_k             acc = fma(f32(sum sc*(sum q*a)), d*s, acc)                               for each 256
+//   q4_0 q5_0 q8_0 iq4_nl acc = fma(f32(sum q*a), d*s, acc)                                        for each
+//   32 q4_1 q5_1             acc = fma(f32(sum q*a), d*s, acc); acc = fma(f32(sum a), m*s, acc)       for
+//   each 32 q4_k q5_k q2_k        acc = fma(f32(sum sc*(sum q*a)), d*s, acc);
+//                         acc = fma(-f32(sum mn*(sum a)), dmin*s, acc)                             for each
+//                         256
+//   q6_k q3_k             acc = fma(f32(sum sc*(sum q*a)), d*s, acc)                               for each
+//   256
 // where q is the signed or unsigned integer that the format's definition multiplies (tensor/dequantize.cpp).
 // Accumulators start at 0. Then y = acc, or acc + bias, and out = y or out + y.
 //
-// PACKED LAYOUT "R16": groups of 16 rows interleaved, 4 consecutive k per 32-bit lane, lane = row; one group is one
-// sequential run of bytes, drawn in kernels/isa/linear_layout.h. The last group is padded with zero rows.
+// PACKED LAYOUT "R16": groups of 16 rows interleaved, 4 consecutive k per 32-bit lane, lane = row; one group
+// is one sequential run of bytes, drawn in kernels/isa/linear_layout.h. The last group is padded with zero
+// rows.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +39,8 @@ enum class ActivationFormat {
 };
 ActivationFormat activation_format(DType weight);
 
-// A weight matrix [num_rows, num_cols] in packed form; memory is owned by someone else and aligned to 64 bytes.
+// A weight matrix [num_rows, num_cols] in packed form; memory is owned by someone else and aligned to 64
+// bytes.
 struct PackedWeight {
   DType dtype = DType::f32;  // the format of the stored weights; determines the packed layout
   int64_t num_rows = 0;
@@ -45,21 +50,24 @@ struct PackedWeight {
   int64_t num_groups() const { return (num_rows + kRowsPerGroup - 1) / kRowsPerGroup; }
 };
 
-// Bytes of one packed group of 16 rows (a multiple of 64). num_cols must be a multiple of the format's block length.
+// Bytes of one packed group of 16 rows (a multiple of 64). num_cols must be a multiple of the format's block
+// length.
 size_t packed_group_bytes(DType dtype, int64_t num_cols);
 
-// Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or is null
-// for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
+// Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or
+// is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
 void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
 
-// Bytes that one row of quantised activations takes (a multiple of 64); for f32: 4 * num_cols rounded up to 64.
+// Bytes that one row of quantised activations takes (a multiple of 64); for f32: 4 * num_cols rounded up
+// to 64.
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols);
 
 enum class Store { overwrite, add };
 
 struct LinearArgs {
   PackedWeight weight;
-  const std::byte* activations = nullptr;  // [num_tokens] rows of activation_row_bytes(...), written by `quantize`
+  const std::byte* activations =
+      nullptr;  // [num_tokens] rows of activation_row_bytes(...), written by `quantize`
   int64_t num_tokens = 0;
   const float* bias = nullptr;  // [num_rows] or null
   float* out = nullptr;         // [num_tokens][out_stride]
@@ -67,11 +75,13 @@ struct LinearArgs {
   Store store = Store::overwrite;
 };
 
-// One table per ISA. All functions are noexcept, allocate nothing and may run on several threads on disjoint ranges.
+// One table per ISA. All functions are noexcept, allocate nothing and may run on several threads on disjoint
+// ranges.
 struct LinearKernels {
-  // Writes one row of activations in `format` from x[num_cols]. Per block: scale s = max|x| / 127 (f32 division),
-  // a = round-to-nearest-even(x * (127 / max|x|)) clamped to +-127; a block of zeros has s = 0, a = 0. NaN or infinite
-  // input gives some finite or NaN output, never undefined behaviour. Same bits on every ISA.
+  // Writes one row of activations in `format` from x[num_cols]. Per block: scale s = max|x| / 127 (f32
+  // division), a = round-to-nearest-even(x * (127 / max|x|)) clamped to +-127; a block of zeros has s = 0, a
+  // = 0. NaN or infinite input gives some finite or NaN output, never undefined behaviour. Same bits on every
+  // ISA.
   void (*quantize)(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
   // Computes the outputs of row groups [group_begin, group_end) for all tokens.
   void (*linear)(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;

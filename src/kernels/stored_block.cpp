@@ -10,7 +10,8 @@ namespace pagoda {
 namespace {
 
 // The table of iq4_nl plus 128, the zero point of 8-bit packed quants.
-constexpr std::array<uint8_t, 16> kIq4NlBiased = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+constexpr std::array<uint8_t, 16> kIq4NlBiased = {1,   24,  45,  63,  79,  93,  106, 118,
+                                                  129, 141, 153, 166, 181, 197, 217, 241};
 
 uint16_t load_u16(const uint8_t* bytes) {
   uint16_t value;
@@ -82,11 +83,13 @@ void read_q3_k(const uint8_t* b, StoredBlock& out) {
   read_two_bits(b + 32, out.quants);
   for (int run = 0; run < 8; ++run)
     for (int i = 0; i < 32; ++i)
-      out.quants[run * 32 + i] = static_cast<uint8_t>(out.quants[run * 32 + i] + (b[i] >> run & 1) * 4 + (32 - 4));
+      out.quants[run * 32 + i] =
+          static_cast<uint8_t>(out.quants[run * 32 + i] + (b[i] >> run & 1) * 4 + (32 - 4));
   out.d = load_u16(b + 108);
 }
 
-// Header, scales and nibbles of q4_k and q5_k: eight 6-bit scales and mins in 12 bytes; 64 elements share 32 bytes.
+// Header, scales and nibbles of q4_k and q5_k: eight 6-bit scales and mins in 12 bytes; 64 elements share 32
+// bytes.
 void read_k4(const uint8_t* b, const uint8_t* qs, StoredBlock& out) {
   out.d = load_u16(b);
   out.dmin = load_u16(b + 2);
@@ -107,7 +110,8 @@ void read_k4(const uint8_t* b, const uint8_t* qs, StoredBlock& out) {
 void read_q5_k(const uint8_t* b, StoredBlock& out) {
   read_k4(b, b + 48, out);
   for (int run = 0; run < 8; ++run)
-    for (int i = 0; i < 32; ++i) out.quants[run * 32 + i] |= static_cast<uint8_t>((b[16 + i] >> run & 1) << 4);
+    for (int i = 0; i < 32; ++i)
+      out.quants[run * 32 + i] |= static_cast<uint8_t>((b[16 + i] >> run & 1) << 4);
 }
 
 void read_q6_k(const uint8_t* b, StoredBlock& out) {
@@ -127,20 +131,32 @@ void read_q6_k(const uint8_t* b, StoredBlock& out) {
 void read_block(DType dtype, const std::byte* bytes, StoredBlock& block) {
   const auto* b = reinterpret_cast<const uint8_t*>(bytes);
   switch (dtype) {
-    case DType::q4_0: return read_q4(b, 0, block);
-    case DType::q4_1: return read_q4(b, 1, block);
-    case DType::q5_0: return read_q5(b, 0, block);
-    case DType::q5_1: return read_q5(b, 1, block);
-    case DType::q8_0: return read_q8_0(b, block);
-    case DType::iq4_nl: return read_iq4_nl(b, block);
-    case DType::q2_k: return read_q2_k(b, block);
-    case DType::q3_k: return read_q3_k(b, block);
-    case DType::q4_k: return read_k4(b, b + 16, block);
-    case DType::q5_k: return read_q5_k(b, block);
-    case DType::q6_k: return read_q6_k(b, block);
+    case DType::q4_0:
+      return read_q4(b, 0, block);
+    case DType::q4_1:
+      return read_q4(b, 1, block);
+    case DType::q5_0:
+      return read_q5(b, 0, block);
+    case DType::q5_1:
+      return read_q5(b, 1, block);
+    case DType::q8_0:
+      return read_q8_0(b, block);
+    case DType::iq4_nl:
+      return read_iq4_nl(b, block);
+    case DType::q2_k:
+      return read_q2_k(b, block);
+    case DType::q3_k:
+      return read_q3_k(b, block);
+    case DType::q4_k:
+      return read_k4(b, b + 16, block);
+    case DType::q5_k:
+      return read_q5_k(b, block);
+    case DType::q6_k:
+      return read_q6_k(b, block);
     case DType::f32:
     case DType::f16:
-    case DType::bf16: break;
+    case DType::bf16:
+      break;
   }
   PAGODA_CHECK(false, "{} has no blocks", to_string(dtype));
 }

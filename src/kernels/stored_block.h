@@ -1,4 +1,5 @@
-// Stored quantisation blocks (GGUF layouts, see tensor/dequantize.cpp) as the integers that linear layers multiply.
+// Stored quantisation blocks (GGUF layouts, see tensor/dequantize.cpp) as the integers that linear layers
+// multiply.
 #pragma once
 
 #include <cstddef>

@@ -11,7 +11,8 @@ namespace pagoda {
 
 namespace {
 
-constexpr std::array<int8_t, 16> kIq4NlTable = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr std::array<int8_t, 16> kIq4NlTable = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                1,    13,   25,  38,  53,  69,  89,  113};
 
 uint16_t load_u16(const uint8_t* bytes) {
   uint16_t value;
@@ -23,9 +24,13 @@ uint32_t load_u32(const uint8_t* bytes) {
   std::memcpy(&value, bytes, sizeof value);
   return value;
 }
-float load_f16(const uint8_t* bytes) { return f16_to_f32(load_u16(bytes)); }
+float load_f16(const uint8_t* bytes) {
+  return f16_to_f32(load_u16(bytes));
+}
 
-int nibble(const uint8_t* qs, int i) { return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4; }
+int nibble(const uint8_t* qs, int i) {
+  return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
+}
 
 void block_q4_0(const uint8_t* b, float* out) {
   const float d = load_f16(b);
@@ -55,11 +60,14 @@ void block_q8_0(const uint8_t* b, float* out) {
 }
 void block_iq4_nl(const uint8_t* b, float* out) {
   const float d = load_f16(b);
-  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(kIq4NlTable[static_cast<size_t>(nibble(b + 2, i))]);
+  for (int i = 0; i < 32; ++i)
+    out[i] = d * static_cast<float>(kIq4NlTable[static_cast<size_t>(nibble(b + 2, i))]);
 }
 
 // Two-bit fields of q2_K, q3_K and q6_K: 128 elements share 32 bytes, shift 0, 2, 4, 6 for each run of 32.
-int two_bits(const uint8_t* bytes, int i) { return bytes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3; }
+int two_bits(const uint8_t* bytes, int i) {
+  return bytes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+}
 
 void block_q2_k(const uint8_t* b, float* out) {
   const uint8_t* scales = b;
@@ -139,20 +147,32 @@ void block_q6_k(const uint8_t* b, float* out) {
 using BlockFunction = void (*)(const uint8_t* block, float* out);
 BlockFunction block_function(DType dtype) {
   switch (dtype) {
-    case DType::q4_0: return block_q4_0;
-    case DType::q4_1: return block_q4_1;
-    case DType::q5_0: return block_q5_0;
-    case DType::q5_1: return block_q5_1;
-    case DType::q8_0: return block_q8_0;
-    case DType::q2_k: return block_q2_k;
-    case DType::q3_k: return block_q3_k;
-    case DType::q4_k: return block_q4_k;
-    case DType::q5_k: return block_q5_k;
-    case DType::q6_k: return block_q6_k;
-    case DType::iq4_nl: return block_iq4_nl;
+    case DType::q4_0:
+      return block_q4_0;
+    case DType::q4_1:
+      return block_q4_1;
+    case DType::q5_0:
+      return block_q5_0;
+    case DType::q5_1:
+      return block_q5_1;
+    case DType::q8_0:
+      return block_q8_0;
+    case DType::q2_k:
+      return block_q2_k;
+    case DType::q3_k:
+      return block_q3_k;
+    case DType::q4_k:
+      return block_q4_k;
+    case DType::q5_k:
+      return block_q5_k;
+    case DType::q6_k:
+      return block_q6_k;
+    case DType::iq4_nl:
+      return block_iq4_nl;
     case DType::f32:
     case DType::f16:
-    case DType::bf16: break;
+    case DType::bf16:
+      break;
   }
   return nullptr;
 }
@@ -160,8 +180,8 @@ BlockFunction block_function(DType dtype) {
 }  // namespace
 
 void dequantize_row(DType dtype, std::span<const std::byte> row, std::span<float> out) {
-  PAGODA_CHECK(row.size() == row_bytes(dtype, out.size()), "{} bytes for {} elements of {}", row.size(), out.size(),
-               to_string(dtype));
+  PAGODA_CHECK(row.size() == row_bytes(dtype, out.size()), "{} bytes for {} elements of {}", row.size(),
+               out.size(), to_string(dtype));
   const auto* bytes = reinterpret_cast<const uint8_t*>(row.data());
   if (dtype == DType::f32) {
     std::memcpy(out.data(), bytes, row.size());
@@ -172,7 +192,8 @@ void dequantize_row(DType dtype, std::span<const std::byte> row, std::span<float
   } else {
     const DTypeInfo& type = info(dtype);
     const BlockFunction block = block_function(dtype);
-    for (size_t i = 0; i < out.size(); i += type.block_len, bytes += type.block_bytes) block(bytes, out.data() + i);
+    for (size_t i = 0; i < out.size(); i += type.block_len, bytes += type.block_bytes)
+      block(bytes, out.data() + i);
   }
 }
 

@@ -1,5 +1,6 @@
-// The reference meaning of every element type: what a stored row says in f32. Written for reading, used at load, by
-// embedding look-ups and by tests; the layouts are those of GGUF (research note "cpu-perf", section 2).
+// The reference meaning of every element type: what a stored row says in f32. Written for reading, used at
+// load, by embedding look-ups and by tests; the layouts are those of GGUF (research note "cpu-perf", section
+// 2).
 #pragma once
 
 #include <cstddef>

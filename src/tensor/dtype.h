@@ -9,9 +9,19 @@
 namespace pagoda {
 
 enum class DType : uint8_t {
-  f32, f16, bf16,
-  q4_0, q4_1, q5_0, q5_1, q8_0,
-  q2_k, q3_k, q4_k, q5_k, q6_k,
+  f32,
+  f16,
+  bf16,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
   iq4_nl,
 };
 
@@ -24,8 +34,12 @@ struct DTypeInfo {
 
 const DTypeInfo& info(DType dtype);
 std::optional<DType> dtype_from_ggml_id(uint32_t id);
-inline std::string_view to_string(DType dtype) { return info(dtype).name; }
-inline bool is_float(DType dtype) { return dtype <= DType::bf16; }
+inline std::string_view to_string(DType dtype) {
+  return info(dtype).name;
+}
+inline bool is_float(DType dtype) {
+  return dtype <= DType::bf16;
+}
 
 // Bytes of a row of `num_elements`, which must be a multiple of the block length.
 size_t row_bytes(DType dtype, size_t num_elements);

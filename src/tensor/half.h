@@ -1,6 +1,7 @@
-// Conversions between f32 and the two 16-bit floats, in portable integer arithmetic: the scalar definition that every
-// vector body must match. Rounding is to nearest even; f32 -> bf16 keeps subnormals; NaN stays a quiet NaN.
-// Always inlined: kernels of several ISAs include this, and none may export a copy compiled for its own ISA.
+// Conversions between f32 and the two 16-bit floats, in portable integer arithmetic: the scalar definition
+// that every vector body must match. Rounding is to nearest even; f32 -> bf16 keeps subnormals; NaN stays a
+// quiet NaN. Always inlined: kernels of several ISAs include this, and none may export a copy compiled for
+// its own ISA.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,9 @@ int64_t Shape::num_elements() const {
   return count;
 }
 
-std::string Shape::to_string() const { return fmt::format("[{}]", fmt::join(dims, dims + rank, ", ")); }
+std::string Shape::to_string() const {
+  return fmt::format("[{}]", fmt::join(dims, dims + rank, ", "));
+}
 
 std::span<const std::byte> TensorView::row(int64_t index) const {
   PAGODA_CHECK(index >= 0 && index < num_rows(), "row {} of {}", index, num_rows());

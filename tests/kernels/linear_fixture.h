@@ -34,11 +34,16 @@ inline ScaleOffsets scale_offsets(DType dtype) {
     case DType::q4_1:
     case DType::q5_1:
     case DType::q4_k:
-    case DType::q5_k: return {0, 2};
-    case DType::q2_k: return {80, 82};
-    case DType::q3_k: return {108, -1};
-    case DType::q6_k: return {208, -1};
-    default: return {0, -1};
+    case DType::q5_k:
+      return {0, 2};
+    case DType::q2_k:
+      return {80, 82};
+    case DType::q3_k:
+      return {108, -1};
+    case DType::q6_k:
+      return {208, -1};
+    default:
+      return {0, -1};
   }
 }
 
@@ -54,10 +59,16 @@ enum class Bits {
 class StoredMatrix {
  public:
   StoredMatrix(DType dtype, int64_t rows, int64_t cols, Bits bits, uint32_t seed)
-      : dtype_(dtype), rows_(rows), cols_(cols), row_bytes_(row_bytes(dtype, static_cast<size_t>(cols))),
-        bytes_(static_cast<size_t>(rows) * row_bytes_), random_(seed) {
-    if (is_float(dtype)) fill_plain(bits);
-    else fill_blocks(bits);
+      : dtype_(dtype),
+        rows_(rows),
+        cols_(cols),
+        row_bytes_(row_bytes(dtype, static_cast<size_t>(cols))),
+        bytes_(static_cast<size_t>(rows) * row_bytes_),
+        random_(seed) {
+    if (is_float(dtype))
+      fill_plain(bits);
+    else
+      fill_blocks(bits);
   }
 
   DType dtype() const { return dtype_; }
@@ -77,8 +88,10 @@ class StoredMatrix {
     for (size_t i = 0; i < bytes_.size(); i += size) {
       const float value = bits == Bits::all_zeros ? 0.0f : uniform(random_);
       const uint16_t half = dtype_ == DType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
-      if (dtype_ == DType::f32) std::memcpy(&bytes_[i], &value, 4);
-      else std::memcpy(&bytes_[i], &half, 2);
+      if (dtype_ == DType::f32)
+        std::memcpy(&bytes_[i], &value, 4);
+      else
+        std::memcpy(&bytes_[i], &half, 2);
     }
   }
   void fill_blocks(Bits bits) {
@@ -98,7 +111,8 @@ class StoredMatrix {
   void put_scale(size_t offset, Bits bits) {
     float scale = 65504.0f;
     if (bits == Bits::random) scale = std::uniform_real_distribution<float>(-0.02f, 0.02f)(random_);
-    if (bits == Bits::power_of_two) scale = std::ldexp(random_() % 2 ? 1.0f : -1.0f, -static_cast<int>(random_() % 4));
+    if (bits == Bits::power_of_two)
+      scale = std::ldexp(random_() % 2 ? 1.0f : -1.0f, -static_cast<int>(random_() % 4));
     const uint16_t half = f32_to_f16(scale);
     std::memcpy(&bytes_[offset], &half, 2);
   }
@@ -114,7 +128,7 @@ class StoredMatrix {
 // Aligned to 64 bytes and not a byte longer than asked for, so that AddressSanitizer sees reads past the end.
 class ExactBuffer {
  public:
-  explicit ExactBuffer(size_t size) : bytes_(new (std::align_val_t{64}) std::byte[size]) {
+  explicit ExactBuffer(size_t size) : bytes_(new(std::align_val_t{64}) std::byte[size]) {
     std::memset(bytes_.get(), 0xcc, size);
   }
   std::byte* data() const { return bytes_.get(); }
@@ -131,11 +145,13 @@ class PackedMatrix {
  public:
   explicit PackedMatrix(const StoredMatrix& stored)
       : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr},
-        buffer_(packed_group_bytes(stored.dtype(), stored.cols()) * static_cast<size_t>(weight_.num_groups())) {
+        buffer_(packed_group_bytes(stored.dtype(), stored.cols()) *
+                static_cast<size_t>(weight_.num_groups())) {
     const size_t group_bytes = packed_group_bytes(stored.dtype(), stored.cols());
     for (int64_t g = 0; g < weight_.num_groups(); ++g) {
       std::array<const std::byte*, 16> rows = {};
-      for (int64_t i = 0; i < 16 && g * 16 + i < stored.rows(); ++i) rows[static_cast<size_t>(i)] = stored.row(g * 16 + i);
+      for (int64_t i = 0; i < 16 && g * 16 + i < stored.rows(); ++i)
+        rows[static_cast<size_t>(i)] = stored.row(g * 16 + i);
       pack_group(stored.dtype(), rows, stored.cols(), buffer_.data() + static_cast<size_t>(g) * group_bytes);
     }
     weight_.data = buffer_.data();
@@ -151,7 +167,8 @@ class PackedMatrix {
 class Activations {
  public:
   Activations(Isa isa, ActivationFormat format, const std::vector<float>& x, int64_t cols)
-      : num_tokens_(static_cast<int64_t>(x.size()) / cols), row_bytes_(activation_row_bytes(format, cols)),
+      : num_tokens_(static_cast<int64_t>(x.size()) / cols),
+        row_bytes_(activation_row_bytes(format, cols)),
         buffer_(row_bytes_ * static_cast<size_t>(num_tokens_)) {
     for (int64_t t = 0; t < num_tokens_; ++t)
       kernels_for(isa).linear.quantize(format, x.data() + t * cols, cols,

@@ -30,7 +30,9 @@ class QuantizeTest : public testing::TestWithParam<Isa> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(AllIsas, QuantizeTest, testing::ValuesIn(available_isas(detect_cpu())),
-                         [](const testing::TestParamInfo<Isa>& isa) { return std::string(to_string(isa.param)); });
+                         [](const testing::TestParamInfo<Isa>& isa) {
+                           return std::string(to_string(isa.param));
+                         });
 
 TEST_P(QuantizeTest, BlockOf32HoldsScaleQuantsAndSums) {
   std::vector<float> x(64);
@@ -71,7 +73,8 @@ TEST_P(QuantizeTest, BlockOf256HoldsScaleQuantsAndSums) {
 TEST_P(QuantizeTest, TiesRoundToEven) {
   std::vector<float> x(256, 0.0f);
   x[0] = 127.0f;
-  x[1] = 0.5f, x[2] = 1.5f, x[3] = 2.5f, x[4] = -0.5f, x[5] = -1.5f, x[6] = -2.5f, x[7] = 125.5f, x[8] = -126.5f;
+  x[1] = 0.5f, x[2] = 1.5f, x[3] = 2.5f, x[4] = -0.5f, x[5] = -1.5f, x[6] = -2.5f, x[7] = 125.5f,
+  x[8] = -126.5f;
   const Activation32 small = blocks32(x)[0];
   const Activation256 large = blocks256(x)[0];
   const int expected[] = {127, 0, 2, 2, 0, -2, -2, 126, -126};
@@ -124,9 +127,11 @@ TEST_P(QuantizeTest, SameBytesAsTheDefinition) {
   x[7] = kNan, x[300] = kInf, x[600] = 1e-42f, x[1000] = 3e38f;
   std::fill(x.begin() + 2048, x.begin() + 2560, 0.0f);
   for (size_t i = 2560; i < 3072; ++i) x[i] = static_cast<float>(static_cast<int>(i * 31 % 509) - 254) / 2.0f;
-  for (const ActivationFormat format : {ActivationFormat::f32, ActivationFormat::q8_32, ActivationFormat::q8_256})
+  for (const ActivationFormat format :
+       {ActivationFormat::f32, ActivationFormat::q8_32, ActivationFormat::q8_256})
     for (const int64_t cols : {1024, 256, 512})
-      EXPECT_EQ(Activations(GetParam(), format, x, cols).bytes(), Activations(Isa::scalar, format, x, cols).bytes());
+      EXPECT_EQ(Activations(GetParam(), format, x, cols).bytes(),
+                Activations(Isa::scalar, format, x, cols).bytes());
 }
 
 TEST_P(QuantizeTest, ShortRowsOf32ArePadded) {
@@ -134,7 +139,8 @@ TEST_P(QuantizeTest, ShortRowsOf32ArePadded) {
   const Activations row(GetParam(), ActivationFormat::q8_32, x, 7 * 32);
   EXPECT_EQ(activation_row_bytes(ActivationFormat::q8_32, 7 * 32) % 64, 0u);
   EXPECT_EQ(row.bytes(), Activations(Isa::scalar, ActivationFormat::q8_32, x, 7 * 32).bytes());
-  for (size_t i = 7 * sizeof(Activation32); i < row.bytes().size(); ++i) EXPECT_EQ(row.bytes()[i], std::byte{0});
+  for (size_t i = 7 * sizeof(Activation32); i < row.bytes().size(); ++i)
+    EXPECT_EQ(row.bytes()[i], std::byte{0});
 }
 
 }  // namespace

@@ -11,7 +11,9 @@
 namespace pagoda {
 namespace {
 
-std::string name_of(const testing::TestParamInfo<DType>& info) { return std::string(to_string(info.param)); }
+std::string name_of(const testing::TestParamInfo<DType>& info) {
+  return std::string(to_string(info.param));
+}
 
 class LinearTest : public testing::TestWithParam<DType> {
  protected:
@@ -31,7 +33,8 @@ std::vector<double> meant_by(ActivationFormat format, const float* x, int64_t co
     float max = 0;
     for (int64_t i = b; i < b + block; ++i) max = std::max(max, std::fabs(x[i]));
     for (int64_t i = b; i < b + block; ++i)
-      values[static_cast<size_t>(i)] = std::nearbyint(x[i] * (127.0f / max)) * static_cast<double>(max / 127.0f);
+      values[static_cast<size_t>(i)] =
+          std::nearbyint(x[i] * (127.0f / max)) * static_cast<double>(max / 127.0f);
   }
   return values;
 }
@@ -56,12 +59,14 @@ TEST_P(LinearTest, ScalarAgreesWithDoublePrecision) {
         expected += a[k] * w[k];
         magnitude += std::fabs(a[k] * w[k]);
       }
-      ASSERT_NEAR(out[static_cast<size_t>(t * stride + r)], expected, 4e-7 * magnitude) << "row " << r << " token " << t;
+      ASSERT_NEAR(out[static_cast<size_t>(t * stride + r)], expected, 4e-7 * magnitude)
+          << "row " << r << " token " << t;
     }
   }
 }
 
-// With scales that are powers of two and one activation of 127, every product is exact: the output is the weight.
+// With scales that are powers of two and one activation of 127, every product is exact: the output is the
+// weight.
 TEST_P(LinearTest, PackingKeepsEveryWeight) {
   const StoredMatrix stored(dtype(), 19, cols(2), Bits::power_of_two, 4);
   const PackedMatrix packed(stored);
@@ -74,7 +79,8 @@ TEST_P(LinearTest, PackingKeepsEveryWeight) {
   for (int64_t r = 0; r < stored.rows(); ++r) {
     const std::vector<float> w = stored.dequantised(r);
     for (int64_t k = 0; k < n; ++k)
-      ASSERT_EQ(out[static_cast<size_t>(k * stride + r)], 127.0f * w[static_cast<size_t>(k)]) << "row " << r << " k " << k;
+      ASSERT_EQ(out[static_cast<size_t>(k * stride + r)], 127.0f * w[static_cast<size_t>(k)])
+          << "row " << r << " k " << k;
   }
 }
 
@@ -85,7 +91,8 @@ TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
   for (const Isa isa : available_isas(detect_cpu())) {
     const Activations activations(isa, format(), x, stored.cols());
     std::vector<float> out(2 * 64, -7.0f);
-    const LinearArgs args = {packed.weight(), activations.data(), 2, nullptr, out.data(), 64, Store::overwrite};
+    const LinearArgs args = {packed.weight(), activations.data(), 2, nullptr, out.data(), 64,
+                             Store::overwrite};
     kernels_for(isa).linear.linear(args, 1, 2);
     for (size_t i = 0; i < out.size(); ++i)
       EXPECT_EQ(out[i] == -7.0f, i % 64 < 16 || i % 64 >= 32) << to_string(isa) << " element " << i;
@@ -100,7 +107,8 @@ TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
 TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
   for (const int64_t rows : {1, 16, 23, 64}) {
     for (const int64_t blocks : {1, 2, 5}) {
-      const StoredMatrix stored(dtype(), rows, cols(blocks), Bits::random, static_cast<uint32_t>(rows + 100 * blocks));
+      const StoredMatrix stored(dtype(), rows, cols(blocks), Bits::random,
+                                static_cast<uint32_t>(rows + 100 * blocks));
       const PackedMatrix packed(stored);
       const std::vector<float> bias = random_floats(static_cast<size_t>(rows), 7);
       const std::vector<float> x = random_floats(static_cast<size_t>(33 * stored.cols()), 8);
@@ -113,9 +121,10 @@ TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
           run.num_tokens = tokens;
           run.groups_per_call = tokens % 3 == 0 ? 1 : 3;
           const std::vector<float> out = run(packed.weight(), activations.data());
-          const std::vector<float> prefix(expected.begin(), expected.begin() + static_cast<int64_t>(out.size()));
-          ASSERT_EQ(bits_of(out), bits_of(prefix)) << to_string(isa) << " " << rows << "x" << stored.cols() << ", "
-                                                   << tokens << " tokens";
+          const std::vector<float> prefix(expected.begin(),
+                                          expected.begin() + static_cast<int64_t>(out.size()));
+          ASSERT_EQ(bits_of(out), bits_of(prefix))
+              << to_string(isa) << " " << rows << "x" << stored.cols() << ", " << tokens << " tokens";
         }
       }
     }
@@ -155,7 +164,8 @@ TEST_P(LinearTest, ExtremeValuesGiveTheSameBits) {
         run.isa = isa;
         run.num_tokens = tokens;
         const std::vector<float> out = run(packed.weight(), activations.data());
-        const std::vector<float> prefix(expected.begin(), expected.begin() + static_cast<int64_t>(out.size()));
+        const std::vector<float> prefix(expected.begin(),
+                                        expected.begin() + static_cast<int64_t>(out.size()));
         ASSERT_EQ(bits_of(out), bits_of(prefix)) << to_string(isa) << ", " << tokens << " tokens";
       }
     }

@@ -1,6 +1,7 @@
-// Linear layers with AVX2: vpmaddubsw multiplies unsigned weights by signed activations and adds pairs in 16 bits. As
-// many of these are added as cannot overflow, then one vpmaddwd widens to 32 bits and applies the sub-block scale.
-// A vector is half a group, 8 rows: few tokens take both halves in one pass over the weights, more take two passes.
+// Linear layers with AVX2: vpmaddubsw multiplies unsigned weights by signed activations and adds pairs in 16
+// bits. As many of these are added as cannot overflow, then one vpmaddwd widens to 32 bits and applies the
+// sub-block scale. A vector is half a group, 8 rows: few tokens take both halves in one pass over the
+// weights, more take two passes.
 #include <immintrin.h>
 
 #include <type_traits>
@@ -12,16 +13,26 @@ namespace pagoda::isa_avx2 {
 
 namespace {
 
-PAGODA_INLINE __m256i load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-PAGODA_INLINE __m128i load128(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-PAGODA_INLINE __m128i load64(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+PAGODA_INLINE __m256i load(const uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+PAGODA_INLINE __m128i load128(const uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+PAGODA_INLINE __m128i load64(const uint8_t* p) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+}
 PAGODA_INLINE __m256i broadcast(const void* p) {
   int32_t value;
   __builtin_memcpy(&value, p, sizeof value);
   return _mm256_set1_epi32(value);
 }
-PAGODA_INLINE __m256 broadcast_float(const void* p) { return _mm256_castsi256_ps(broadcast(p)); }
-PAGODA_INLINE __m256 load_f16(const uint8_t* p) { return _mm256_cvtph_ps(load128(p)); }
+PAGODA_INLINE __m256 broadcast_float(const void* p) {
+  return _mm256_castsi256_ps(broadcast(p));
+}
+PAGODA_INLINE __m256 load_f16(const uint8_t* p) {
+  return _mm256_cvtph_ps(load128(p));
+}
 
 // (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
 template <int kShift>
@@ -64,21 +75,25 @@ constexpr int operand_at(int i) {
 
 // How many products of vpmaddubsw fit into 16 bits when added: 2 * (2^bits - 1) * 127 each.
 template <int kBits>
-inline constexpr int kSummable = kBits == 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
+inline constexpr int kSummable = kBits == 4   ? 8
+                                 : kBits == 5 ? 4
+                                 : kBits == 6 ? 2
+                                              : 1;
 
-// Four products each: 16-bit pairs. Signed 8-bit weights would saturate as they are: their magnitudes are the unsigned
-// operand, their signs move to the activations (|-128| is 128 as an unsigned byte, and activations are never -128).
+// Four products each: 16-bit pairs. Signed 8-bit weights would saturate as they are: their magnitudes are the
+// unsigned operand, their signs move to the activations (|-128| is 128 as an unsigned byte, and activations
+// are never -128).
 template <int kBits>
 PAGODA_INLINE __m256i multiply(__m256i w, __m256i a) {
   if constexpr (kBits == 8) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
   return _mm256_maddubs_epi16(w, a);
 }
 
-// sums[t][h] += factor[h] (16-bit pairs) * dot product of the operands in places [kFirst, kFirst + kCount) of the order
-// with the activations of token t.
+// sums[t][h] += factor[h] (16-bit pairs) * dot product of the operands in places [kFirst, kFirst + kCount) of
+// the order with the activations of token t.
 template <int kBits, int kFirst, int kCount, int kTokens, int kHalves>
-PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>& rows, const __m256i (&factor)[kHalves],
-                                __m256i (&sums)[kTokens][kHalves]) {
+PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>& rows,
+                                const __m256i (&factor)[kHalves], __m256i (&sums)[kTokens][kHalves]) {
   constexpr int kGroup = kSummable<kBits> < kCount ? kSummable<kBits> : kCount;
   PAGODA_UNROLL for (int first = kFirst; first < kFirst + kCount; first += kGroup) {
     __m256i words[kTokens][kHalves];
@@ -95,8 +110,8 @@ PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>&
       }
     }
     PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-      PAGODA_UNROLL for (int h = 0; h < kHalves; ++h)
-        sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_madd_epi16(words[t][h], factor[h]));
+      PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) sums[t][h] =
+          _mm256_add_epi32(sums[t][h], _mm256_madd_epi16(words[t][h], factor[h]));
     }
   }
 }
@@ -131,9 +146,9 @@ PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
   PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) ones[h] = _mm256_set1_epi16(1);
   __m256i sums[P::kTokens][P::kHalves];
   PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h)
-      sums[t][h] = kFormat.zero_point == 0 || kFormat.bits == 8 ? _mm256_setzero_si256()
-                                                                : broadcast(pass.rows[t] + zero_point_offset<kFormat>());
+    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) sums[t][h] =
+        kFormat.zero_point == 0 || kFormat.bits == 8 ? _mm256_setzero_si256()
+                                                     : broadcast(pass.rows[t] + zero_point_offset<kFormat>());
   }
   add_products<kFormat.bits, 0, 8>(block + kAt.quants + 32 * pass.first_half, pass.rows, ones, sums);
   PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
@@ -145,7 +160,8 @@ PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
       acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][h]), _mm256_mul_ps(d, s), acc);
       if constexpr (kFormat.has_min != 0) {
         const __m256 m = load_f16(block + kAt.dmin + 16 * half);
-        acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, sum)), _mm256_mul_ps(m, s), acc);
+        acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, sum)),
+                              _mm256_mul_ps(m, s), acc);
       }
     }
   }
@@ -231,7 +247,8 @@ PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
 
 // Lanes of a half that are rows of the matrix.
 PAGODA_INLINE __m256i valid_lanes(const Tile& tile, int half) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(tile.num_rows - 8 * half), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(tile.num_rows - 8 * half),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 template <class P>
@@ -256,7 +273,9 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
   for (int token = 0; token < kTileTokens; token += kTokens) {
     for (int half = 0; half < 2; half += kHalves) {
       Pass<kTokens, kHalves> pass = {
-          TokenRows<kTokens>(tile.activations + token * tile.activation_stride, tile.activation_stride), half, {}};
+          TokenRows<kTokens>(tile.activations + token * tile.activation_stride, tile.activation_stride),
+          half,
+          {}};
       accumulate(pass);
       store(tile, token, pass);
     }
@@ -268,18 +287,20 @@ struct Quantised {
   template <int kTileTokens>
   static void tile(const Tile& tile) noexcept {
     constexpr int kTokens = kTileTokens <= 4 ? kTileTokens : kTileTokens / 2;
-    run_passes<kTokens, kTokens <= 2 ? 2 : 1, kTileTokens>(tile, [&](auto& pass) __attribute__((always_inline)) {
-      const uint8_t* block = tile.group;
-      for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += block_layout(kFormat).bytes) {
-        if constexpr (kFormat.block_length == 256) {
-          add_block256<kFormat>(block, pass);
-          pass.rows.advance(sizeof(Activation256));
-        } else {
-          add_block32<kFormat>(block, pass);
-          pass.rows.advance(sizeof(Activation32));
-        }
-      }
-    });
+    run_passes<kTokens, kTokens <= 2 ? 2 : 1, kTileTokens>(
+        tile, [&](auto& pass) __attribute__((always_inline)) {
+          const uint8_t* block = tile.group;
+          for (int64_t k = 0; k < tile.num_cols;
+               k += kFormat.block_length, block += block_layout(kFormat).bytes) {
+            if constexpr (kFormat.block_length == 256) {
+              add_block256<kFormat>(block, pass);
+              pass.rows.advance(sizeof(Activation256));
+            } else {
+              add_block32<kFormat>(block, pass);
+              pass.rows.advance(sizeof(Activation32));
+            }
+          }
+        });
   }
 };
 
@@ -288,30 +309,34 @@ template <DType kType>
 PAGODA_INLINE __m256 load_plain(const uint8_t* group, int64_t k, int half) {
   if constexpr (kType == DType::f32) return _mm256_castsi256_ps(load(group + 64 * k + 32 * half));
   if constexpr (kType == DType::f16) return load_f16(group + 32 * k + 16 * half);
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(group + 32 * k + 16 * half)), 16));
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(group + 32 * k + 16 * half)), 16));
 }
 
 template <DType kType>
 struct Plain {
   template <int kTileTokens>
   static void tile(const Tile& tile) noexcept {
-    run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(tile, [&](auto& pass) __attribute__((always_inline)) {
-      using P = std::remove_reference_t<decltype(pass)>;
-      for (int64_t k = 0; k < tile.num_cols; ++k) {
-        prefetch<1, P::kTokens>(tile.group + k * (kType == DType::f32 ? 64 : 32));
-        PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-          const __m256 w = load_plain<kType>(tile.group, k, pass.first_half + h);
-          PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t)
-            pass.acc[t][h] = _mm256_fmadd_ps(w, broadcast_float(pass.rows[t]), pass.acc[t][h]);
-        }
-        pass.rows.advance(sizeof(float));
-      }
-    });
+    run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(
+        tile, [&](auto& pass) __attribute__((always_inline)) {
+          using P = std::remove_reference_t<decltype(pass)>;
+          for (int64_t k = 0; k < tile.num_cols; ++k) {
+            prefetch<1, P::kTokens>(tile.group + k * (kType == DType::f32 ? 64 : 32));
+            PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+              const __m256 w = load_plain<kType>(tile.group, k, pass.first_half + h);
+              PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) pass.acc[t][h] =
+                  _mm256_fmadd_ps(w, broadcast_float(pass.rows[t]), pass.acc[t][h]);
+            }
+            pass.rows.advance(sizeof(float));
+          }
+        });
   }
 };
 
 }  // namespace
 
-LinearKernels linear_kernels() { return {quantize, run_linear_of<Quantised, Plain>}; }
+LinearKernels linear_kernels() {
+  return {quantize, run_linear_of<Quantised, Plain>};
+}
 
 }  // namespace pagoda::isa_avx2

@@ -1,5 +1,6 @@
-// Linear layers with AVX-512 VNNI: vpdpbusd multiplies unsigned weights by signed activations, which come as 4-byte
-// broadcasts from the L1 cache. Unpacked weights of 32 k stay in 8 registers while up to 8 tokens pass.
+// Linear layers with AVX-512 VNNI: vpdpbusd multiplies unsigned weights by signed activations, which come as
+// 4-byte broadcasts from the L1 cache. Unpacked weights of 32 k stay in 8 registers while up to 8 tokens
+// pass.
 #include <immintrin.h>
 
 #include "kernels/isa/linear_driver.h"
@@ -9,17 +10,23 @@ namespace pagoda::isa_avx512 {
 
 namespace {
 
-PAGODA_INLINE __m512i load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+PAGODA_INLINE __m512i load(const uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
 PAGODA_INLINE __m512i broadcast(const void* p) {
   int32_t value;
   __builtin_memcpy(&value, p, sizeof value);
   return _mm512_set1_epi32(value);
 }
-PAGODA_INLINE __m512 broadcast_float(const void* p) { return _mm512_castsi512_ps(broadcast(p)); }
+PAGODA_INLINE __m512 broadcast_float(const void* p) {
+  return _mm512_castsi512_ps(broadcast(p));
+}
 PAGODA_INLINE __m512 load_f16(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-PAGODA_INLINE __m128i load128(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+PAGODA_INLINE __m128i load128(const uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
 
 // (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
 template <int kShift>
@@ -30,8 +37,8 @@ PAGODA_INLINE __m512i field(__m512i v, int mask) {
 template <int kShift>
 PAGODA_INLINE __m512i field_or(__m512i v, int mask, __m512i rest) {
   constexpr int kAAndBOrC = 0xea;
-  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)), rest,
-                                   kAAndBOrC);
+  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)),
+                                   rest, kAAndBOrC);
 }
 
 // The 8 operands of 32 k; the inverse of the packing in linear_layout.h.
@@ -66,8 +73,8 @@ PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
   }
 }
 
-// t[i] += dot products of operands [kFirst, kFirst + kCount) with token (first_token + i); `rows` is at the 32 k. A
-// single token gets two chains, so that the latency of vpdpbusd does not bind.
+// t[i] += dot products of operands [kFirst, kFirst + kCount) with token (first_token + i); `rows` is at the
+// 32 k. A single token gets two chains, so that the latency of vpdpbusd does not bind.
 template <int kFirst, int kCount, int kTile, int kTokens>
 PAGODA_INLINE void dot(const __m512i (&w)[8], const TokenRows<kTile>& rows, int first_token,
                        __m512i (&t)[kTokens]) {
@@ -80,8 +87,8 @@ PAGODA_INLINE void dot(const __m512i (&w)[8], const TokenRows<kTile>& rows, int 
     t[0] = _mm512_add_epi32(t[0], odd);
   } else {
     PAGODA_UNROLL for (int o = kFirst; o < kFirst + kCount; ++o) {
-      PAGODA_UNROLL for (int i = 0; i < kTokens; ++i)
-        t[i] = _mm512_dpbusd_epi32(t[i], w[o], broadcast(rows[first_token + i] + 4 * o));
+      PAGODA_UNROLL for (int i = 0; i < kTokens; ++i) t[i] =
+          _mm512_dpbusd_epi32(t[i], w[o], broadcast(rows[first_token + i] + 4 * o));
     }
   }
 }
@@ -105,9 +112,12 @@ PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
 template <PackedFormat kFormat>
 constexpr int zero_point_offset() {
   switch (kFormat.zero_point) {
-    case 8: return offsetof(Activation32, minus_8_sum);
-    case 16: return offsetof(Activation32, minus_16_sum);
-    default: return offsetof(Activation32, minus_128_sum);
+    case 8:
+      return offsetof(Activation32, minus_8_sum);
+    case 16:
+      return offsetof(Activation32, minus_16_sum);
+    default:
+      return offsetof(Activation32, minus_128_sum);
   }
 }
 
@@ -121,9 +131,9 @@ PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& r
   prefetch<kAt.bytes, kTokens>(block);
   PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
     __m512i t[kStep];
-    PAGODA_UNROLL for (int i = 0; i < kStep; ++i)
-      t[i] = kFormat.zero_point == 0 ? _mm512_setzero_si512()
-                                     : broadcast(rows[first + i] + zero_point_offset<kFormat>());
+    PAGODA_UNROLL for (int i = 0; i < kStep; ++i) t[i] =
+        kFormat.zero_point == 0 ? _mm512_setzero_si512()
+                                : broadcast(rows[first + i] + zero_point_offset<kFormat>());
     dot<0, 8>(w, rows, first, t);
     PAGODA_UNROLL for (int i = 0; i < kStep; ++i) {
       const __m512 s = broadcast_float(rows[first + i] + offsetof(Activation32, scale));
@@ -131,7 +141,8 @@ PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& r
       a = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[i]), _mm512_mul_ps(d, s), a);
       if constexpr (kFormat.has_min != 0) {
         const __m512 m = load_f16(block + kAt.dmin);
-        a = _mm512_fmadd_ps(broadcast_float(rows[first + i] + offsetof(Activation32, sum)), _mm512_mul_ps(m, s), a);
+        a = _mm512_fmadd_ps(broadcast_float(rows[first + i] + offsetof(Activation32, sum)),
+                            _mm512_mul_ps(m, s), a);
       }
     }
   }
@@ -151,8 +162,8 @@ PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const T
       __m512i t[kStep];
       PAGODA_UNROLL for (int i = 0; i < kStep; ++i) t[i] = _mm512_setzero_si512();
       dot<0, 8>(w, rows, first, t);
-      PAGODA_UNROLL for (int i = 0; i < kStep; ++i)
-        sums[first + i] = _mm512_add_epi32(sums[first + i], _mm512_mullo_epi32(t[i], scale));
+      PAGODA_UNROLL for (int i = 0; i < kStep; ++i) sums[first + i] =
+          _mm512_add_epi32(sums[first + i], _mm512_mullo_epi32(t[i], scale));
     }
   } else {
     const __m512i scale0 = _mm512_cvtepi8_epi32(load128(scales));
@@ -168,7 +179,8 @@ PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const T
       dot<0, 4>(w, rows, first, t);
       dot<4, 4>(w, rows, first, u);
       PAGODA_UNROLL for (int i = 0; i < kStep; ++i) {
-        const __m512i scaled = _mm512_add_epi32(_mm512_mullo_epi32(t[i], scale0), _mm512_mullo_epi32(u[i], scale1));
+        const __m512i scaled =
+            _mm512_add_epi32(_mm512_mullo_epi32(t[i], scale0), _mm512_mullo_epi32(u[i], scale1));
         sums[first + i] = _mm512_add_epi32(sums[first + i], scaled);
       }
     }
@@ -183,15 +195,15 @@ PAGODA_INLINE void sum_mins(const uint8_t* mins, const TokenRows<kTokens>& rows,
     PAGODA_UNROLL for (int pair = 0; pair < 4; ++pair) {
       const __m512i min =
           _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(mins + 32 * pair)));
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t)
-        sums[t] = _mm512_dpwssd_epi32(sums[t], min, broadcast(rows[t] + offsetof(Activation256, sums32) + 4 * pair));
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t] =
+          _mm512_dpwssd_epi32(sums[t], min, broadcast(rows[t] + offsetof(Activation256, sums32) + 4 * pair));
     }
   } else {
     for (int j = 0; j < 16; ++j) {
       const __m512i min = _mm512_cvtepu8_epi32(load128(mins + 16 * j));
       PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-        const __m512i sum = broadcast(rows[t] + j / 2 * sizeof(Activation256::Run) + offsetof(Activation256::Run, minus_32_sums16) +
-                                      j % 2 * 4);
+        const __m512i sum = broadcast(rows[t] + j / 2 * sizeof(Activation256::Run) +
+                                      offsetof(Activation256::Run, minus_32_sums16) + j % 2 * 4);
         sums[t] = _mm512_sub_epi32(sums[t], _mm512_mullo_epi32(min, sum));
       }
     }
@@ -200,7 +212,8 @@ PAGODA_INLINE void sum_mins(const uint8_t* mins, const TokenRows<kTokens>& rows,
 }
 
 template <PackedFormat kFormat, int kTokens>
-PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
+PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& rows,
+                                __m512 (&acc)[kTokens]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   __m512i sums[kTokens];
   PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
@@ -239,8 +252,10 @@ struct Quantised {
     PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
     const uint8_t* block = tile.group;
     for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += kBlockBytes) {
-      if constexpr (kLong) add_block256<kFormat>(block, rows, acc);
-      else add_block32<kFormat>(block, rows, acc);
+      if constexpr (kLong)
+        add_block256<kFormat>(block, rows, acc);
+      else
+        add_block32<kFormat>(block, rows, acc);
       rows.advance(kLong ? sizeof(Activation256) : sizeof(Activation32));
     }
     store(tile, acc);
@@ -266,7 +281,8 @@ struct Plain {
     for (int64_t k = 0; k < tile.num_cols; ++k) {
       prefetch<1, kTokens>(tile.group + k * kBytesPerColumn);
       const __m512 w = load_plain<kType>(tile.group, k);
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_fmadd_ps(w, broadcast_float(rows[t]), acc[t]);
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] =
+          _mm512_fmadd_ps(w, broadcast_float(rows[t]), acc[t]);
       rows.advance(sizeof(float));
     }
     store(tile, acc);
@@ -275,6 +291,8 @@ struct Plain {
 
 }  // namespace
 
-LinearKernels linear_kernels() { return {quantize, run_linear_of<Quantised, Plain>}; }
+LinearKernels linear_kernels() {
+  return {quantize, run_linear_of<Quantised, Plain>};
+}
 
 }  // namespace pagoda::isa_avx512

@@ -46,14 +46,16 @@ struct RowBlock {
 void read_row(const PackedFormat& format, const uint8_t* block, int row, RowBlock& out) {
   const BlockLayout at = block_layout(format);
   for (int i = 0; i < format.block_length; ++i)
-    out.quants[i] = unpack(format.bits, block + at.quants + i / 32 * 64 * format.bits, row, i % 32) - format.zero_point;
+    out.quants[i] =
+        unpack(format.bits, block + at.quants + i / 32 * 64 * format.bits, row, i % 32) - format.zero_point;
   out.d = load_f16(block + at.d, row);
   out.dmin = format.has_min ? load_f16(block + at.dmin, row) : 0.0f;
   if (format.block_length != 256) return;
   for (int j = 0; j < 256 / format.sub_length; ++j) {
     out.scales[j] = static_cast<int8_t>(block[at.scales + j * 16 + row]);
     if (!format.has_min) continue;
-    out.mins[j] = format.sub_length == 32 ? block[at.mins + j / 2 * 32 + row * 2 + j % 2] : block[at.mins + j * 16 + row];
+    out.mins[j] = format.sub_length == 32 ? block[at.mins + j / 2 * 32 + row * 2 + j % 2]
+                                          : block[at.mins + j * 16 + row];
   }
 }
 
@@ -129,7 +131,8 @@ void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_
   const PackedWeight& w = args.weight;
   const auto stride = static_cast<int64_t>(activation_row_bytes(activation_format(w.dtype), w.num_cols));
   const size_t group_bytes = packed_group_bytes(w.dtype, w.num_cols);
-  const auto* group = reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * group_bytes;
+  const auto* group =
+      reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * group_bytes;
   const std::byte* activations = args.activations + token_begin * stride;
   const int lane = static_cast<int>(row % kRows);
   if (is_float(w.dtype))
@@ -157,6 +160,8 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 
 }  // namespace
 
-LinearKernels linear_kernels() { return {quantize, linear}; }
+LinearKernels linear_kernels() {
+  return {quantize, linear};
+}
 
 }  // namespace pagoda::isa_scalar
