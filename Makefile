@@ -21,7 +21,7 @@ help: ## this list
 	@echo "Variables: MODEL=$(MODEL) HOST=$(HOST) PORT=$(PORT) PRESET=$(PRESET) JOBS=$(JOBS) ARGS='further options of pagoda serve'"
 
 run: build ## install what is missing, build, fetch the model, serve it on http://$(HOST):$(PORT)
-	@model="$$(python3 tools/fetch_model.py $(MODEL))" && exec $(PAGODA) serve --model "$$model" --host $(HOST) --port $(PORT) $(ARGS)
+	@model="$$(python3 tools/fetch_model.py $(MODEL))" && exec $(PAGODA) serve --model "$$model" --served-model-name $(MODEL) --host $(HOST) --port $(PORT) $(ARGS)
 
 build: setup configure ## build $(BUILD)/bin/pagoda
 	@cmake --build $(BUILD) -j$(JOBS) --target pagoda $(if $(VERBOSE),,-- --quiet)
