@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/load_bytes.h"
 
 namespace pagoda {
 
@@ -12,17 +13,6 @@ namespace {
 // The table of iq4_nl plus 128, the zero point of 8-bit packed quants.
 constexpr std::array<uint8_t, 16> kIq4NlBiased = {1,   24,  45,  63,  79,  93,  106, 118,
                                                   129, 141, 153, 166, 181, 197, 217, 241};
-
-uint16_t load_u16(const uint8_t* bytes) {
-  uint16_t value;
-  std::memcpy(&value, bytes, sizeof value);
-  return value;
-}
-uint32_t load_u32(const uint8_t* bytes) {
-  uint32_t value;
-  std::memcpy(&value, bytes, sizeof value);
-  return value;
-}
 
 // 32 quants of blocks of 32: low nibbles, then high nibbles.
 void read_nibbles(const uint8_t* qs, uint8_t* quants) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "tensor/half.h"
+#include "tensor/load_bytes.h"
 
 namespace pagoda {
 
@@ -14,16 +15,6 @@ namespace {
 constexpr std::array<int8_t, 16> kIq4NlTable = {-127, -104, -83, -65, -49, -35, -22, -10,
                                                 1,    13,   25,  38,  53,  69,  89,  113};
 
-uint16_t load_u16(const uint8_t* bytes) {
-  uint16_t value;
-  std::memcpy(&value, bytes, sizeof value);
-  return value;
-}
-uint32_t load_u32(const uint8_t* bytes) {
-  uint32_t value;
-  std::memcpy(&value, bytes, sizeof value);
-  return value;
-}
 float load_f16(const uint8_t* bytes) {
   return f16_to_f32(load_u16(bytes));
 }
