@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Runs every built fuzzer for some seconds, as many at once as there are cores; fails on a finding.
 # Usage: tools/fuzz.sh SECONDS [BUILD_DIR]        (build first: cmake --preset fuzz && cmake --build --preset fuzz)
+# FUZZ_SEED=N fixes the seed of the mutations: the same build, corpus and seed try the same inputs.
 # Seeds come from tests/fuzz/corpus/NAME; what a run discovers is kept in BUILD_DIR/corpus/NAME and used by the next
 # run; inputs that fail lie in BUILD_DIR/findings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:?usage: tools/fuzz.sh SECONDS [BUILD_DIR]}
 build=${2:-build/fuzz}
-export seconds build
+seed=${FUZZ_SEED:-0}  # 0: libFuzzer takes the time
+export seconds build seed
 
 shopt -s nullglob
 fuzzers=("$build"/bin/fuzz_*)
@@ -19,12 +21,13 @@ run_one() {
   [[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
   [[ -f tests/fuzz/corpus/$name.dict ]] && words=("-dict=tests/fuzz/corpus/$name.dict")
   local log=$build/findings/$name.log
-  if "$binary" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=512 -timeout=60 -print_final_stats=1 \
+  if "$binary" -seed="$seed" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=512 -timeout=60 -print_final_stats=1 \
     -artifact_prefix="$build/findings/$name-" "${words[@]}" "$build/corpus/$name" "${seeds[@]}" >"$log" 2>&1; then
     printf '%-14s ok: %s runs\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
   else
-    tail -40 "$log"
-    printf '%-14s FAILED, see %s\n' "$name" "$log"
+    tail -60 "$log"
+    printf '%-14s FAILED, see %s; its inputs in base64:\n' "$name" "$log"
+    for input in "$build/findings/$name"-*; do echo "${input##*/} $(head -c 65536 "$input" | base64 -w 0)"; done
     return 1
   fi
 }

@@ -105,6 +105,9 @@ TEST(Quote, ShowsNamesOnOneLine) {
   EXPECT_EQ(quote(std::string_view("a\n\x1b[0m\0\xc3\xa9", 9)), "'a\\x0a\\x1b[0m\\x00\\xc3\\xa9'");
   EXPECT_EQ(quote(std::string(80, 'n')), "'" + std::string(80, 'n') + "'");
   EXPECT_EQ(quote(std::string(81, 'n')), "'" + std::string(80, 'n') + "…'");
+  // What is shown is bounded, not what is read: escapes are four times as long.
+  EXPECT_EQ(quote(std::string(77, 'n') + "\n"), "'" + std::string(77, 'n') + "…'");
+  EXPECT_LE(quote(std::string(1000, '\xff')).size(), 2 + 80 + std::string_view("…").size());
 }
 
 }  // namespace
