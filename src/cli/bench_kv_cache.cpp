@@ -58,6 +58,7 @@ std::string decode(const Tokenizer& tokenizer, std::span<const int32_t> ids) {
 // Seconds until token number `tokens`, in each run.
 Spread spread_at(const std::vector<Generation>& runs, int64_t tokens) {
   std::vector<double> seconds;
+  seconds.reserve(runs.size());
   for (const Generation& run : runs) seconds.push_back(run.seconds.at(static_cast<size_t>(tokens - 1)));
   return spread_of(std::move(seconds));
 }

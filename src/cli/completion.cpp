@@ -77,7 +77,7 @@ void apply(const SamplingArguments& arguments, SamplingParams& params) {
   if (arguments.top_p) params.top_p = *arguments.top_p;
   if (arguments.min_p) params.min_p = *arguments.min_p;
   if (arguments.repetition_penalty) params.repetition_penalty = *arguments.repetition_penalty;
-  if (arguments.seed) params.seed = *arguments.seed;
+  if (arguments.seed) params.seed = arguments.seed;
 }
 
 }  // namespace pagoda

@@ -60,10 +60,10 @@ Result<std::string> find_model(const std::string& name, const std::string& folde
   std::vector<std::string> matches;
   const std::string wanted = letters_and_digits(name);
   for (const std::string& model : models) {
-    if (model == name) return folder + "/" + model;
+    if (model == name) return fmt::format("{}/{}", folder, model);
     if (!wanted.empty() && letters_and_digits(model).starts_with(wanted)) matches.push_back(model);
   }
-  if (matches.size() == 1) return folder + "/" + matches.front();
+  if (matches.size() == 1) return fmt::format("{}/{}", folder, matches.front());
   if (matches.size() > 1)
     return fail(ErrorCode::not_found, "'{}' may be {}; write more of the name", name,
                 fmt::join(matches, " or "));

@@ -114,8 +114,8 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
                    .max_logits_rows = config_.batch_limits().max_logits_rows,
                    .prefill_chunk = config_.prefill_chunk},
       publisher_(config_.max_sequences, config_.max_sequences + config_.max_queued_requests) {
-  const auto max_requests = static_cast<size_t>(config_.max_sequences + config_.max_queued_requests);
   const auto max_sequences = static_cast<size_t>(config_.max_sequences);
+  const size_t max_requests = max_sequences + static_cast<size_t>(config_.max_queued_requests);
   mail_.arrivals.reserve(max_requests);
   mail_.cancels.reserve(max_requests);
   plan_.items.reserve(max_sequences);

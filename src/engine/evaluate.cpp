@@ -65,8 +65,9 @@ struct Evaluator::Impl {
     const bool reserved = cache.reserve(table, length + num_tokens);
     PAGODA_CHECK(reserved, "the pool was sized for all sequences");
     slices[static_cast<size_t>(index)] = {token_begin, num_tokens, length, cache.page_table(table)};
-    for (int32_t i = 0; i < num_tokens; ++i)
-      positions[static_cast<size_t>(token_begin + i)] = static_cast<int32_t>(length + i);
+    const auto own =
+        std::span(positions).subspan(static_cast<size_t>(token_begin), static_cast<size_t>(num_tokens));
+    std::iota(own.begin(), own.end(), static_cast<int32_t>(length));
   }
 
   void forward(std::span<const int32_t> ids, size_t num_slices, size_t num_rows) {

@@ -125,7 +125,7 @@ void StatsBoard::record_token(const Sequence& sequence, int64_t now_ns) {
 
 void StatsBoard::record_sequence_end(const Sequence& sequence) {
   std::lock_guard lock(mutex_);
-  switch (*sequence.output.finish_reason()) {
+  switch (sequence.output.finish_reason().value_or(FinishReason::error)) {
     case FinishReason::stop:
       ++stats_.finished_stop;
       break;

@@ -1,6 +1,7 @@
 #include "kv/kv_cache.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 
@@ -57,6 +58,12 @@ int64_t KvCache::pages_needed(KvHandle handle, int64_t new_length) const {
   return std::max<int64_t>(more, 0) + (last_page_needs_copy(target) ? 1 : 0);
 }
 
+PageId KvCache::take_page() {
+  const std::optional<PageId> page = allocator_.allocate();
+  PAGODA_CHECK(page.has_value(), "no page is free");
+  return page.value_or(0);
+}
+
 bool KvCache::reserve(KvHandle handle, int64_t new_length) {
   PAGODA_CHECK(new_length <= max_context_, "{} tokens in a table for {}", new_length, max_context_);
   if (pages_needed(handle, new_length) > num_free_pages()) return false;
@@ -64,13 +71,13 @@ bool KvCache::reserve(KvHandle handle, int64_t new_length) {
   if (new_length <= target.length) return true;
   if (last_page_needs_copy(target)) {
     PageId& shared = target.pages[static_cast<size_t>(target.length / kPageTokens)];
-    const PageId copy = *allocator_.allocate();
+    const PageId copy = take_page();
     pool_->copy_page(shared, copy);
     allocator_.release(shared);
     shared = copy;
   }
   while (static_cast<int64_t>(target.pages.size()) < pages_for(new_length))
-    target.pages.push_back(*allocator_.allocate());
+    target.pages.push_back(take_page());
   return true;
 }
 

@@ -71,6 +71,8 @@ class KvCache {
   const Table& table(KvHandle handle) const;
   // Whether the page that position `length` falls in is partly filled and shared.
   bool last_page_needs_copy(const Table& table) const;
+  // A page of the caller's own; some page must be free.
+  PageId take_page();
 
   KvPool* pool_;
   int64_t max_context_;

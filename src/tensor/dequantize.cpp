@@ -131,7 +131,8 @@ void block_q6_k(const uint8_t* b, float* out) {
     const uint8_t byte = ql[i / 128 * 64 + i % 64];
     const int low = i % 128 < 64 ? byte & 15 : byte >> 4;
     const int q = (low | two_bits(qh, i) << 4) - 32;
-    out[i] = d * static_cast<float>(scales[i / 16] * q);
+    const int sub_block = i / 16;
+    out[i] = d * static_cast<float>(scales[sub_block] * q);
   }
 }
 
