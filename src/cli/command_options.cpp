@@ -1,0 +1,88 @@
+#include "cli/command_options.h"
+
+#include "cli/byte_size.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr const char* kGroup = "Engine";
+
+template <class T>
+Result<T> pick(std::string_view text, std::initializer_list<std::pair<std::string_view, T>> choices) {
+  std::string names;
+  for (const auto& [name, value] : choices) {
+    if (name == text) return value;
+    names += names.empty() ? "" : ", ";
+    names += name;
+  }
+  return fail(ErrorCode::invalid_argument, "'{}' is none of {}", text, names);
+}
+
+Result<KvType> parse_kv_type(std::string_view text) {
+  return pick<KvType>(text, {{"auto", KvType::automatic}, {"f32", KvType::f32}, {"bf16", KvType::bf16}});
+}
+
+Result<std::optional<LogLevel>> parse_log_level(std::string_view text) {
+  return pick<std::optional<LogLevel>>(text, {{"debug", LogLevel::debug},
+                                              {"info", LogLevel::info},
+                                              {"warning", LogLevel::warning},
+                                              {"error", LogLevel::error},
+                                              {"off", LogLevel::off}});
+}
+
+}  // namespace
+
+void add_model_name(CLI::App& app, std::string& model) {
+  app.add_option("-m,--model", model,
+                 "A .gguf file, a Hugging Face folder, or the short name of a downloaded model")
+      ->type_name("MODEL")
+      ->required();
+}
+
+void add_threads(CLI::App& app, int& num_threads) {
+  app.add_option("-t,--threads", num_threads, "Compute threads (default: the usable cores)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024))
+      ->group(kGroup);
+}
+
+void add_model_options(CLI::App& app, ModelArguments& model, const char* default_log_level) {
+  add_model_name(app, model.model);
+  add_threads(app, model.num_threads);
+  app.add_option_function<std::string>("--memory", into(model.memory_bytes, parse_byte_size, "--memory"),
+                                       "Bound on weights, KV cache and scratch together, as 8GiB or 500MB "
+                                       "(default: 80 % of what is available)")
+      ->type_name("SIZE")
+      ->group(kGroup);
+  app.add_option_function<std::string>(
+         "--kv-type", into(model.kv_type, parse_kv_type, "--kv-type"),
+         "Element type of the KV cache: auto, f32 or bf16 (auto: f32 for models with "
+         "floating-point weights, else bf16)")
+      ->type_name("TYPE")
+      ->default_str("auto")
+      ->group(kGroup);
+  app.add_option("--max-context", model.max_context,
+                 "Most tokens of one sequence (default: the model's context)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(kGroup);
+  app.add_option_function<std::string>("--log-level", into(model.log_level, parse_log_level, "--log-level"),
+                                       "debug, info, warning, error or off, on standard error")
+      ->type_name("LEVEL")
+      ->default_str(default_log_level)
+      ->group(kGroup);
+}
+
+void add_json(CLI::App& app, bool& json, const char* description) {
+  app.add_flag("--json", json, description);
+}
+
+void add_chunk(CLI::App& app, int32_t& chunk) {
+  app.add_option("--chunk", chunk, "Tokens of a prompt computed in one step")
+      ->type_name("N")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+}
+
+}  // namespace pagoda

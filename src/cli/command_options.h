@@ -1,0 +1,50 @@
+// Options that several commands have, and how a subcommand becomes a Command. Includes CLI11, so only the
+// files that define commands should include it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/arguments.h"
+
+namespace pagoda {
+
+// Makes the Command of the subcommand that was chosen.
+using CommandMaker = std::function<Command()>;
+
+// A subcommand whose arguments become the Command.
+template <class Arguments>
+CLI::App& add_command(CLI::App& parent, CommandMaker& make, const char* name, const char* description,
+                      const std::shared_ptr<Arguments>& arguments, const char* examples) {
+  CLI::App& app = *parent.add_subcommand(name, description);
+  app.footer(std::string("Examples:\n") + examples);
+  app.callback([&make, arguments] { make = [arguments] { return Command(std::move(*arguments)); }; });
+  return app;
+}
+
+// Text -> value where the text needs more than a number; what the parser says becomes a usage error.
+template <class T>
+std::function<void(const std::string&)> into(T& target, Result<T> (*parse)(std::string_view),
+                                             const char* option) {
+  return [&target, parse, option](const std::string& text) {
+    Result<T> value = parse(text);
+    if (!value) throw CLI::ValidationError(option, value.error().message);
+    target = std::move(*value);
+  };
+}
+
+void add_model_name(CLI::App& app, std::string& model);
+void add_threads(CLI::App& app, int& num_threads);
+// The model and the engine's options of every command that loads one.
+void add_model_options(CLI::App& app, ModelArguments& model, const char* default_log_level);
+void add_json(CLI::App& app, bool& json, const char* description);
+void add_chunk(CLI::App& app, int32_t& chunk);
+
+// bench_command_line.cpp: `bench` with its subcommands.
+void add_bench_commands(CLI::App& app, CommandMaker& make);
+
+}  // namespace pagoda
