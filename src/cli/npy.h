@@ -33,8 +33,8 @@ class NpyWriter {
   int64_t num_cols_;
 };
 
-// The elements, in order, of an array of little-endian int32 or int64 of any shape. `name` is used in
-// messages.
+// The elements of an array of little-endian int32 or int64 of shape (n,) or (1, n). Errors name the file, by
+// `name`, and the field of its header.
 Result<std::vector<int32_t>> parse_npy_ids(std::string_view bytes, std::string_view name);
 bool is_npy(std::string_view bytes);
 

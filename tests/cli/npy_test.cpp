@@ -3,6 +3,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cli/token_ids.h"
@@ -10,14 +11,23 @@
 namespace pagoda {
 namespace {
 
-std::string npy_of(std::string_view descr, std::string_view data) {
-  const std::string header =
-      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': (2,), }}\n", descr);
+using ::testing::HasSubstr;
+
+std::string npy_with(const std::string& header, std::string_view data) {
   std::string bytes("\x93NUMPY\x01\x00", 8);
   bytes += static_cast<char>(header.size());
   bytes += '\0';
   return bytes.append(header).append(data);
 }
+
+std::string npy_of(std::string_view descr, std::string_view data, std::string_view shape = "(2,)",
+                   std::string_view fortran_order = "False") {
+  return npy_with(
+      fmt::format("{{'descr': '{}', 'fortran_order': {}, 'shape': {}, }}\n", descr, fortran_order, shape),
+      data);
+}
+
+const std::string kTwoIds("\x07\0\0\0\0\0\1\0", 8);
 
 std::string temporary_file(const std::string& name) {
   return (std::filesystem::path(testing::TempDir()) / ("pagoda_npy_test_" + name)).string();
@@ -57,13 +67,45 @@ TEST(Npy, ReadsIds) {
             expected);
 }
 
-TEST(Npy, RefusesDamagedAndOtherArrays) {
-  const std::string good = npy_of("<i4", std::string("\x07\0\0\0\0\0\1\0", 8));
-  for (size_t size = 0; size + 8 < good.size(); ++size)
+TEST(Npy, ReadsARow) {
+  EXPECT_EQ(parse_npy_ids(npy_of("<i4", kTwoIds, "(1, 2)"), "x"), (std::vector<int32_t>{7, 65536}));
+  EXPECT_EQ(parse_npy_ids(npy_with("{'shape':(2,),'fortran_order':False,'descr':'<i4'}", kTwoIds), "x"),
+            (std::vector<int32_t>{7, 65536}));
+}
+
+void expect_refused(const std::string& bytes, const char* field) {
+  const auto ids = parse_npy_ids(bytes, "x.npy");
+  ASSERT_FALSE(ids) << field;
+  EXPECT_TRUE(ids.error().message.starts_with("x.npy: ")) << ids.error().message;
+  EXPECT_THAT(ids.error().message, HasSubstr(field));
+}
+
+TEST(Npy, RefusesOtherArrays) {
+  for (const char* descr : {"<f4", ">i4", "<i2", "<u8", "|b1", "|O", ""})
+    expect_refused(npy_of(descr, kTwoIds), "'descr'");
+  for (const char* shape :
+       {"()", "(2, 1)", "(1, 1, 2)", "(-2,)", "(2.0,)", "(99999999999999999999,)", "2", "(2,"})
+    expect_refused(npy_of("<i4", kTwoIds, shape), "'shape'");
+  for (const char* order : {"True", "0", "None"})
+    expect_refused(npy_of("<i4", kTwoIds, "(2,)", order), "'fortran_order'");
+  expect_refused(npy_with("{'descr': '<i4', 'fortran_order': False}", kTwoIds), "no 'shape'");
+  expect_refused(npy_with("{'descr': '<i4', 'descr': '<i4', 'fortran_order': False}", kTwoIds),
+                 "field 'descr'");
+  expect_refused(npy_with("{'descr': '<i4', 'fortran_order': False, 'shape': (2,), 'x': 1}", kTwoIds), "'x'");
+  expect_refused(npy_with("descr: <i4", kTwoIds), "header");
+}
+
+TEST(Npy, SizeMustBeWhatTheShapeSays) {
+  expect_refused(npy_of("<i4", kTwoIds, "(3,)"), "'shape' says 3 elements");
+  expect_refused(npy_of("<i4", kTwoIds, "(1,)"), "8 bytes follow");
+  expect_refused(npy_of("<i8", kTwoIds, "(4611686018427387905,)"), "'shape'");
+  expect_refused(npy_of("<i4", "\xff\xff\xff\xff", "(1,)"), "element 0 is -1");
+}
+
+TEST(Npy, RefusesDamagedFiles) {
+  const std::string good = npy_of("<i4", kTwoIds);
+  for (size_t size = 0; size < good.size(); ++size)
     EXPECT_FALSE(parse_npy_ids(std::string_view(good).substr(0, size), "x")) << size;
-  EXPECT_FALSE(parse_npy_ids(std::string_view(good).substr(0, good.size() - 1), "x"));
-  EXPECT_FALSE(parse_npy_ids(npy_of("<f4", "12345678"), "x"));
-  EXPECT_FALSE(parse_npy_ids(npy_of("<i4", "\xff\xff\xff\xff"), "x"));
 }
 
 TEST(TokenIds, ReadsText) {
