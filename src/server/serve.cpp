@@ -24,8 +24,8 @@ Status serve(const ServerOptions& options, const ModelLoader& load, const ReadyC
     }
     const auto served = std::make_shared<const ServedModel>(std::move(*model));
     server->set_model(served);
-    on_ready(*served, server->port());
     loaded.set_value({});
+    on_ready(*served, server->port());
   });
   server->run();
   if (outcome.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {

@@ -12,7 +12,7 @@ namespace pagoda {
 
 // Called on a thread of its own; the server answers 503 meanwhile.
 using ModelLoader = std::function<Result<ServedModel>()>;
-// Called once, when requests can be answered: the place for a banner.
+// Called once, when /ready answers 200 and so do requests: the place for a banner.
 using ReadyCallback = std::function<void(const ServedModel& model, uint16_t port)>;
 
 // Serves until SIGTERM or SIGINT, drains and returns. The errors are those of the port and of the loader. A

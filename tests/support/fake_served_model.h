@@ -74,9 +74,9 @@ inline EngineConfig fake_engine_config() {
 }
 
 // The engine is running. `on_forward` is called in every step.
-inline std::shared_ptr<const ServedModel> fake_served_model(
-    EngineConfig config, std::function<void(const ForwardBatch&)> on_forward = {},
-    int32_t poison_token = -1) {
+inline ServedModel make_fake_served_model(EngineConfig config,
+                                          std::function<void(const ForwardBatch&)> on_forward = {},
+                                          int32_t poison_token = -1) {
   const auto kernels = std::make_shared<const Kernels>(plain_kernels());
   auto tokenizer = std::make_shared<FakeTokenizer>(byte_tokenizer());
   FakeModel::Options options{
@@ -98,8 +98,14 @@ inline std::shared_ptr<const ServedModel> fake_served_model(
   (*engine)->start();
   Result<ChatTemplate> chat_template = ChatTemplate::compile(kChatMl);
   PAGODA_CHECK(chat_template.has_value(), "{}", chat_template.error().message);
+  return make_served_model({"fake", "org/fake-model"}, std::move(*engine), std::move(*chat_template));
+}
+
+inline std::shared_ptr<const ServedModel> fake_served_model(
+    EngineConfig config, std::function<void(const ForwardBatch&)> on_forward = {},
+    int32_t poison_token = -1) {
   return std::make_shared<const ServedModel>(
-      make_served_model({"fake", "org/fake-model"}, std::move(*engine), std::move(*chat_template)));
+      make_fake_served_model(std::move(config), std::move(on_forward), poison_token));
 }
 
 }  // namespace pagoda::testing
