@@ -42,6 +42,13 @@ TEST(ApiErrorTest, EngineErrorsGetTheStatusOfTheirCode) {
   EXPECT_EQ(to_api_error({ErrorCode::out_of_memory, ""}).status, 500);
 }
 
+TEST(ApiErrorTest, OnlyABadRequestHasAParameter) {
+  EXPECT_EQ(to_api_error({ErrorCode::invalid_argument, ""}, "messages").param, "messages");
+  EXPECT_EQ(to_api_error({ErrorCode::unsupported, ""}, "prompt").param, "prompt");
+  EXPECT_EQ(to_api_error({ErrorCode::invalid_argument, ""}).param, std::nullopt);
+  EXPECT_EQ(to_api_error({ErrorCode::internal, ""}, "messages").param, std::nullopt);
+}
+
 TEST(TokenTextTest, PartsOfCharactersAreReplacedAndTheirBytesTold) {
   EXPECT_EQ(to_utf8("a\xc3\xa9"), "a\xc3\xa9");
   EXPECT_EQ(to_utf8("\xc3"), "\xef\xbf\xbd");

@@ -308,6 +308,20 @@ TEST_F(GenerationTest, RefusalsHaveTheirStatus) {
                "integer_above_max_value");
 }
 
+TEST_F(GenerationTest, ASmallKvCacheBoundsTheContext) {
+  engine_config.num_pages = 8;
+  engine_config.max_sequences = 8;
+  start();
+  const HttpReply reply = post(kChat, chat_body(R"("max_tokens":1)", std::string(200, '.')));
+  expect_error(reply, 400, "invalid_request_error", "messages", "context_length_exceeded");
+  EXPECT_NE(reply.body.find("128 tokens"), std::string::npos) << reply.body;
+  expect_error(post(kChat, chat_body(R"("max_completion_tokens":128)")), 400, "invalid_request_error",
+               "max_completion_tokens", "context_length_exceeded");
+  const std::string prompt(200, '.');
+  expect_error(post(kCompletions, fmt::format(R"({{"prompt":"{}"}})", prompt)), 400, "invalid_request_error",
+               "prompt", "context_length_exceeded");
+}
+
 TEST_F(GenerationTest, WhileLoadingOnlyTheApiWaits) {
   start_without_model();
   EXPECT_EQ(get("/health").status, 200);

@@ -24,7 +24,8 @@ ServerOptions quiet_options() {
 TEST(ServeTest, TheWelcomeComesWhenTheServerIsReady) {
   std::vector<int> statuses;
   const Status status = serve(
-      quiet_options(), [] { return Result<ServedModel>(testing::make_fake_served_model(testing::fake_engine_config())); },
+      quiet_options(),
+      [] { return Result<ServedModel>(testing::make_fake_served_model(testing::fake_engine_config())); },
       [&](const ServedModel&, uint16_t port) {
         testing::HttpClient client(port);
         statuses.push_back(client.get("/ready").status);

@@ -57,12 +57,13 @@ ApiError service_unavailable(std::string_view code, std::string message, int64_t
           .retry_after_seconds = retry_after_seconds};
 }
 
-ApiError to_api_error(const Error& error) {
+ApiError to_api_error(const Error& error, std::string_view param) {
+  const auto at_fault = param.empty() ? std::nullopt : std::optional<std::string>(param);
   switch (error.code) {
     case ErrorCode::invalid_argument:
-      return {.status = 400, .message = error.message, .code = "invalid_value"};
+      return {.status = 400, .message = error.message, .param = at_fault, .code = "invalid_value"};
     case ErrorCode::unsupported:
-      return {.status = 400, .message = error.message, .code = "unsupported_value"};
+      return {.status = 400, .message = error.message, .param = at_fault, .code = "unsupported_value"};
     case ErrorCode::not_found:
       return {.status = 404, .message = error.message, .code = "not_found"};
     case ErrorCode::overloaded:

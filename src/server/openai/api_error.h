@@ -36,8 +36,9 @@ ApiError max_tokens_overflow(std::string_view max_tokens_param, int64_t max_toke
                              int64_t max_context);
 ApiError overloaded(int64_t retry_after_seconds);
 ApiError service_unavailable(std::string_view code, std::string message, int64_t retry_after_seconds);
-// An engine's or library's error, by its code.
-ApiError to_api_error(const Error& error);
+// An engine's or library's error, by its code. `param`: what is at fault if the request
+// is.
+ApiError to_api_error(const Error& error, std::string_view param = {});
 
 // {"error": {…}}
 std::string to_json(const ApiError& error);

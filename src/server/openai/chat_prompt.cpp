@@ -73,7 +73,7 @@ ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, Chat
     rendered = std::move(*cut);
   }
   Result<std::vector<TokenId>> ids = model.shield.encode(tokenizer, *rendered);
-  if (!ids) return std::unexpected(to_api_error(ids.error()));
+  if (!ids) return std::unexpected(to_api_error(ids.error(), "messages"));
   return std::move(*ids);
 }
 

@@ -15,7 +15,7 @@ struct EncodedPrompt {
 ApiResult<EncodedPrompt> encode(const Tokenizer& tokenizer, const Prompt& prompt) {
   if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) return EncodedPrompt{*tokens};
   Result<std::vector<TokenId>> ids = tokenizer.encode(std::get<std::string>(prompt), Specials::parse);
-  if (!ids) return std::unexpected(to_api_error(ids.error()));
+  if (!ids) return std::unexpected(to_api_error(ids.error(), "prompt"));
   EncodedPrompt encoded;
   const TokenId bos = tokenizer.bos_id();
   encoded.starts_with_bos = tokenizer.adds_bos() && bos >= 0 && (ids->empty() || ids->front() != bos);

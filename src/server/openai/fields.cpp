@@ -118,7 +118,8 @@ void Fields::decimal(std::string_view name, DecimalRange range, float& out) {
   const std::optional<double> number = as_decimal(*value);
   if (!number) return fail_with(wrong_type(param, "a decimal", *value));
   const bool exclusive = range.lower == DecimalRange::Lower::exclusive;
-  if (*number < range.min || (exclusive && *number <= range.min))
+  // As a float, since a tiny number may become 0.
+  if (*number < range.min || (exclusive && static_cast<double>(static_cast<float>(*number)) <= range.min))
     return fail_with(
         bad_parameter(param, "decimal_below_min_value",
                       fmt::format("Invalid '{}': decimal below minimum value. Expected a value {} {}, but "

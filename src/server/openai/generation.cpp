@@ -13,7 +13,7 @@ constexpr int64_t kMaxChoices = 128;  // as OpenAI has it
 ModelLimits limits_of(const ServedModel& model) {
   const EngineConfig& config = model.engine->config();
   return {.vocab_size = model.engine->model_info().vocab_size,
-          .max_context = config.max_context,
+          .max_context = std::min(config.max_context, config.kv_capacity_tokens()),
           .max_choices = std::min<int64_t>(kMaxChoices, config.max_sequences),
           .default_sampling = model.default_sampling};
 }
