@@ -18,35 +18,29 @@ size_t round_up(size_t value, size_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// Operands of 32 k as 32-bit words of 4 quants: word(row, o).
-void pack_quants(int bits, const uint32_t (&words)[kRows][8], std::byte* out) {
-  const auto store = [&](int vector, size_t row, uint32_t value) {
-    std::memcpy(out + vector * 64 + static_cast<int>(row) * 4, &value, sizeof value);
+// Writes row r's lanes of 32 k: o are its 8 words of 4 quants.
+template <int kBits>
+void pack_lane(const uint32_t* o, size_t r, std::byte* out) {
+  const auto store = [&](int vector, uint32_t value) {
+    std::memcpy(out + vector * 64 + static_cast<int>(r) * 4, &value, sizeof value);
   };
-  for (size_t r = 0; r < kRows; ++r) {
-    const uint32_t* o = words[r];
-    switch (bits) {
-      case 4:
-        for (int g = 0; g < 4; ++g) store(g, r, o[2 * g] | o[2 * g + 1] << 4);
-        break;
-      case 5:
-        store(0, r, o[0] | (o[5] & 0x07070707) << 5);
-        store(1, r, o[1] | (o[7] & 0x08080808) << 2 | (o[5] & 0x18181818) << 3);
-        store(2, r, o[2] | (o[6] & 0x07070707) << 5);
-        store(3, r, o[3] | (o[7] & 0x10101010) << 1 | (o[6] & 0x18181818) << 3);
-        store(4, r, o[4] | (o[7] & 0x07070707) << 5);
-        break;
-      case 6:
-        for (int h = 0; h < 2; ++h) {
-          const uint32_t spread = o[4 * h + 3];
-          store(3 * h, r, o[4 * h] | (spread & 0x03030303) << 6);
-          store(3 * h + 1, r, o[4 * h + 1] | (spread & 0x0c0c0c0c) << 4);
-          store(3 * h + 2, r, o[4 * h + 2] | (spread & 0x30303030) << 2);
-        }
-        break;
-      default:
-        for (int i = 0; i < 8; ++i) store(i, r, o[i]);
+  if constexpr (kBits == 4) {
+    for (int g = 0; g < 4; ++g) store(g, o[2 * g] | o[2 * g + 1] << 4);
+  } else if constexpr (kBits == 5) {
+    store(0, o[0] | (o[5] & 0x07070707) << 5);
+    store(1, o[1] | (o[7] & 0x08080808) << 2 | (o[5] & 0x18181818) << 3);
+    store(2, o[2] | (o[6] & 0x07070707) << 5);
+    store(3, o[3] | (o[7] & 0x10101010) << 1 | (o[6] & 0x18181818) << 3);
+    store(4, o[4] | (o[7] & 0x07070707) << 5);
+  } else if constexpr (kBits == 6) {
+    for (int h = 0; h < 2; ++h) {
+      const uint32_t spread = o[4 * h + 3];
+      store(3 * h, o[4 * h] | (spread & 0x03030303) << 6);
+      store(3 * h + 1, o[4 * h + 1] | (spread & 0x0c0c0c0c) << 4);
+      store(3 * h + 2, o[4 * h + 2] | (spread & 0x30303030) << 2);
     }
+  } else {
+    for (int i = 0; i < 8; ++i) store(i, o[i]);
   }
 }
 
@@ -54,62 +48,105 @@ void put_u16(std::byte* out, size_t row, uint16_t value) {
   std::memcpy(out + 2 * row, &value, sizeof value);
 }
 
-void pack_header(const PackedFormat& format, const StoredBlock (&blocks)[kRows], std::byte* out) {
-  const BlockLayout at = block_layout(format);
-  const int num_subs = format.block_length == 256 ? 256 / format.sub_length : 0;
-  for (size_t r = 0; r < kRows; ++r) {
-    const StoredBlock& block = blocks[r];
-    put_u16(out + at.d, r, block.d);
-    if (format.has_min) put_u16(out + at.dmin, r, block.dmin);
-    for (int j = 0; j < num_subs; ++j) {
-      out[at.scales + j * 16 + static_cast<int>(r)] = static_cast<std::byte>(block.scales[j]);
-      if (!format.has_min) continue;
-      const int min = format.sub_length == 32 ? j / 2 * 32 + static_cast<int>(r) * 2 + j % 2
-                                              : j * 16 + static_cast<int>(r);
-      out[at.mins + min] = static_cast<std::byte>(block.mins[j]);
+// Row r's part of a packed block.
+template <PackedFormat kFormat>
+void pack_row(const StoredBlock& block, size_t r, std::byte* out) {
+  constexpr BlockLayout kAt = block_layout(kFormat);
+  constexpr int kSubs = kFormat.block_length == 256 ? 256 / kFormat.sub_length : 0;
+  put_u16(out + kAt.d, r, block.d);
+  if constexpr (kFormat.has_min != 0) put_u16(out + kAt.dmin, r, block.dmin);
+  for (int j = 0; j < kSubs; ++j) {
+    out[kAt.scales + j * 16 + static_cast<int>(r)] = static_cast<std::byte>(block.scales[j]);
+    if constexpr (kFormat.has_min != 0) {
+      const int min = kFormat.sub_length == 32 ? j / 2 * 32 + static_cast<int>(r) * 2 + j % 2
+                                               : j * 16 + static_cast<int>(r);
+      out[kAt.mins + min] = static_cast<std::byte>(block.mins[j]);
     }
   }
+  for (int run = 0; run < kFormat.block_length / 32; ++run)
+    pack_lane<kFormat.bits>(block.words + run * 8, r, out + kAt.quants + run * 64 * kFormat.bits);
 }
 
 // A block whose every value is 0.
 StoredBlock zero_block(const PackedFormat& format) {
   StoredBlock block = {};
-  std::memset(block.quants, format.zero_point, sizeof block.quants);
+  std::memset(block.words, format.zero_point, sizeof block.words);
   return block;
 }
 
-void pack_quantised(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols,
-                    std::byte* out) {
-  const PackedFormat format = packed_format(dtype);
-  const BlockLayout at = block_layout(format);
-  const size_t stored_bytes = info(dtype).block_bytes;
-  const int64_t num_blocks = num_cols / format.block_length;
-  StoredBlock blocks[kRows];
-  std::fill_n(blocks, kRows, zero_block(format));
-  for (int64_t b = 0; b < num_blocks; ++b, out += at.bytes) {
-    for (size_t r = 0; r < kRows; ++r)
-      if (rows[r] != nullptr) read_block(dtype, rows[r] + static_cast<size_t>(b) * stored_bytes, blocks[r]);
-    std::memset(out, 0, static_cast<size_t>(at.quants));
-    pack_header(format, blocks, out);
-    for (int run = 0; run < format.block_length / 32; ++run) {
-      uint32_t words[kRows][8];
-      for (size_t r = 0; r < kRows; ++r) std::memcpy(words[r], blocks[r].quants + run * 32, 32);
-      pack_quants(format.bits, words, out + at.quants + run * 64 * format.bits);
+template <DType kType>
+void pack_quantised(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
+  constexpr PackedFormat kFormat = packed_format(kType);
+  constexpr BlockLayout kAt = block_layout(kFormat);
+  const size_t stored_bytes = info(kType).block_bytes;
+  const auto num_blocks = static_cast<size_t>(num_cols / kFormat.block_length);
+  const StoredBlock zero = zero_block(kFormat);
+  for (size_t b = 0; b < num_blocks; ++b, out += kAt.bytes) {
+    std::memset(out, 0, static_cast<size_t>(kAt.quants));
+    for (size_t r = 0; r < kRows; ++r) {
+      if (rows[r] == nullptr) {
+        pack_row<kFormat>(zero, r, out);
+        continue;
+      }
+      StoredBlock block;
+      read_block(kType, rows[r] + b * stored_bytes, block);
+      pack_row<kFormat>(block, r, out);
     }
   }
 }
 
+// In runs of k, so that the rows' strided stores stay in the first cache.
 template <size_t kBytes>
 void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
-  for (size_t r = 0; r < kRows; ++r) {
-    for (size_t k = 0; k < static_cast<size_t>(num_cols); ++k) {
-      std::byte* to = out + (k * kRows + r) * kBytes;
-      if (rows[r] != nullptr)
-        std::memcpy(to, rows[r] + k * kBytes, kBytes);
+  constexpr size_t kRun = 64;
+  const auto end = static_cast<size_t>(num_cols);
+  for (size_t begin = 0; begin < end; begin += kRun) {
+    for (size_t r = 0; r < kRows; ++r) {
+      const std::byte* row = rows[r];
+      std::byte* lane = out + r * kBytes;
+      const size_t run_end = std::min(begin + kRun, end);
+      if (row == nullptr)
+        for (size_t k = begin; k < run_end; ++k) std::memset(lane + k * kRows * kBytes, 0, kBytes);
       else
-        std::memset(to, 0, kBytes);
+        for (size_t k = begin; k < run_end; ++k)
+          std::memcpy(lane + k * kRows * kBytes, row + k * kBytes, kBytes);
     }
   }
+}
+
+using Pack = void (*)(std::span<const std::byte* const, 16>, int64_t, std::byte*);
+
+Pack packer(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return pack_plain<4>;
+    case DType::f16:
+    case DType::bf16:
+      return pack_plain<2>;
+    case DType::q4_0:
+      return pack_quantised<DType::q4_0>;
+    case DType::q4_1:
+      return pack_quantised<DType::q4_1>;
+    case DType::q5_0:
+      return pack_quantised<DType::q5_0>;
+    case DType::q5_1:
+      return pack_quantised<DType::q5_1>;
+    case DType::q8_0:
+      return pack_quantised<DType::q8_0>;
+    case DType::iq4_nl:
+      return pack_quantised<DType::iq4_nl>;
+    case DType::q2_k:
+      return pack_quantised<DType::q2_k>;
+    case DType::q3_k:
+      return pack_quantised<DType::q3_k>;
+    case DType::q4_k:
+      return pack_quantised<DType::q4_k>;
+    case DType::q5_k:
+      return pack_quantised<DType::q5_k>;
+    case DType::q6_k:
+      return pack_quantised<DType::q6_k>;
+  }
+  PAGODA_CHECK(false, "no packed layout for {}", to_string(dtype));
 }
 
 size_t packed_bytes_without_padding(DType dtype, int64_t num_cols) {
@@ -134,17 +171,7 @@ size_t packed_group_bytes(DType dtype, int64_t num_cols) {
 
 void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
   const size_t padded = packed_group_bytes(dtype, num_cols);
-  switch (dtype) {
-    case DType::f32:
-      pack_plain<4>(rows, num_cols, out);
-      break;
-    case DType::f16:
-    case DType::bf16:
-      pack_plain<2>(rows, num_cols, out);
-      break;
-    default:
-      pack_quantised(dtype, rows, num_cols, out);
-  }
+  packer(dtype)(rows, num_cols, out);
   const size_t used = packed_bytes_without_padding(dtype, num_cols);
   std::memset(out + used, 0, padded - used);
 }

@@ -14,42 +14,67 @@ namespace {
 constexpr std::array<uint8_t, 16> kIq4NlBiased = {1,   24,  45,  63,  79,  93,  106, 118,
                                                   129, 141, 153, 166, 181, 197, 217, 241};
 
+// Bytes by fours, so that one operation serves four quants. Copied first: what is read never overlaps what is
+// written, which the compiler cannot know of plain pointers.
+template <int kWords>
+struct Words {
+  uint32_t at[kWords];
+};
+template <int kWords>
+Words<kWords> load_words(const uint8_t* bytes) {
+  Words<kWords> words;
+  std::memcpy(words.at, bytes, sizeof words.at);
+  return words;
+}
+
+constexpr uint32_t kLow1 = 0x01010101;
+constexpr uint32_t kLow2 = 0x03030303;
+constexpr uint32_t kLow4 = 0x0f0f0f0f;
+
 // 32 quants of blocks of 32: low nibbles, then high nibbles.
-void read_nibbles(const uint8_t* qs, uint8_t* quants) {
-  for (int i = 0; i < 16; ++i) {
-    quants[i] = qs[i] & 15;
-    quants[16 + i] = static_cast<uint8_t>(qs[i] >> 4);
+void read_nibbles(const uint8_t* qs, uint32_t* words) {
+  const auto in = load_words<4>(qs);
+  for (int i = 0; i < 4; ++i) {
+    words[i] = in.at[i] & kLow4;
+    words[4 + i] = in.at[i] >> 4 & kLow4;
   }
 }
-void add_fifth_bits(uint32_t high, uint8_t* quants) {
-  for (int i = 0; i < 32; ++i) quants[i] |= static_cast<uint8_t>(((high >> i) & 1) << 4);
+// The factor puts bit j of four into byte j.
+void add_fifth_bits(uint32_t high, uint32_t* words) {
+  for (int i = 0; i < 8; ++i) words[i] |= ((high >> 4 * i & 15) * 0x00204081 & kLow1) << 4;
 }
 
 void read_q4(const uint8_t* b, int has_min, StoredBlock& out) {
   out.d = load_u16(b);
   if (has_min) out.dmin = load_u16(b + 2);
-  read_nibbles(b + 2 + 2 * has_min, out.quants);
+  read_nibbles(b + 2 + 2 * has_min, out.words);
 }
 void read_q5(const uint8_t* b, int has_min, StoredBlock& out) {
   out.d = load_u16(b);
   if (has_min) out.dmin = load_u16(b + 2);
-  read_nibbles(b + 6 + 2 * has_min, out.quants);
-  add_fifth_bits(load_u32(b + 2 + 2 * has_min), out.quants);
+  read_nibbles(b + 6 + 2 * has_min, out.words);
+  add_fifth_bits(load_u32(b + 2 + 2 * has_min), out.words);
 }
 void read_q8_0(const uint8_t* b, StoredBlock& out) {
   out.d = load_u16(b);
-  for (int i = 0; i < 32; ++i) out.quants[i] = b[2 + i] ^ 0x80;
+  const auto in = load_words<8>(b + 2);
+  for (int i = 0; i < 8; ++i) out.words[i] = in.at[i] ^ 0x80808080;
 }
 void read_iq4_nl(const uint8_t* b, StoredBlock& out) {
   out.d = load_u16(b);
-  read_nibbles(b + 2, out.quants);
-  for (int i = 0; i < 32; ++i) out.quants[i] = kIq4NlBiased[out.quants[i]];
+  uint8_t quants[32];
+  for (int i = 0; i < 16; ++i) {
+    quants[i] = kIq4NlBiased[b[2 + i] & 15];
+    quants[16 + i] = kIq4NlBiased[b[2 + i] >> 4];
+  }
+  std::memcpy(out.words, quants, sizeof quants);
 }
 
 // 128 elements share 32 bytes, shift 0, 2, 4, 6 for each run of 32.
-void read_two_bits(const uint8_t* bytes, uint8_t* quants) {
+void read_two_bits(const uint8_t* bytes, uint32_t* words) {
+  const auto in = load_words<16>(bytes);
   for (int run = 0; run < 8; ++run)
-    for (int i = 0; i < 32; ++i) quants[run * 32 + i] = bytes[run / 4 * 32 + i] >> (run % 4 * 2) & 3;
+    for (int i = 0; i < 8; ++i) words[run * 8 + i] = in.at[run / 4 * 8 + i] >> (run % 4 * 2) & kLow2;
 }
 
 void read_q2_k(const uint8_t* b, StoredBlock& out) {
@@ -57,7 +82,7 @@ void read_q2_k(const uint8_t* b, StoredBlock& out) {
     out.scales[j] = static_cast<int8_t>(b[j] & 15);
     out.mins[j] = static_cast<uint8_t>(b[j] >> 4);
   }
-  read_two_bits(b + 16, out.quants);
+  read_two_bits(b + 16, out.words);
   out.d = load_u16(b + 80);
   out.dmin = load_u16(b + 82);
 }
@@ -70,48 +95,51 @@ void read_q3_k(const uint8_t* b, StoredBlock& out) {
     const int high = scales[8 + j % 4] >> (j / 4 * 2) & 3;
     out.scales[j] = static_cast<int8_t>((low | high << 4) - 32);
   }
-  read_two_bits(b + 32, out.quants);
+  read_two_bits(b + 32, out.words);
+  const auto high = load_words<8>(b);
   for (int run = 0; run < 8; ++run)
-    for (int i = 0; i < 32; ++i)
-      out.quants[run * 32 + i] =
-          static_cast<uint8_t>(out.quants[run * 32 + i] + (b[i] >> run & 1) * 4 + (32 - 4));
+    for (int i = 0; i < 8; ++i)
+      out.words[run * 8 + i] += ((high.at[i] >> run & kLow1) << 2) + (32 - 4) * kLow1;
   out.d = load_u16(b + 108);
 }
 
-// Header, scales and nibbles of q4_k and q5_k: eight 6-bit scales and mins in 12 bytes; 64 elements share 32
-// bytes.
+// Eight 6-bit scales and mins in 12 bytes.
+void read_k4_scales(const uint8_t* s, StoredBlock& out) {
+  constexpr uint32_t kLow6 = 0x3f3f3f3f;
+  const auto in = load_words<3>(s);
+  const uint32_t scales[2] = {in.at[0] & kLow6, (in.at[2] & kLow4) | (in.at[0] >> 6 & kLow2) << 4};
+  const uint32_t mins[2] = {in.at[1] & kLow6, (in.at[2] >> 4 & kLow4) | (in.at[1] >> 6 & kLow2) << 4};
+  std::memcpy(out.scales, scales, sizeof scales);
+  std::memcpy(out.mins, mins, sizeof mins);
+}
+
+// Header, scales and nibbles of q4_k and q5_k; 64 elements share 32 bytes.
 void read_k4(const uint8_t* b, const uint8_t* qs, StoredBlock& out) {
   out.d = load_u16(b);
   out.dmin = load_u16(b + 2);
-  const uint8_t* s = b + 4;
-  for (int j = 0; j < 4; ++j) {
-    out.scales[j] = static_cast<int8_t>(s[j] & 63);
-    out.mins[j] = s[j + 4] & 63;
-    out.scales[j + 4] = static_cast<int8_t>((s[j + 8] & 15) | (s[j] >> 6) << 4);
-    out.mins[j + 4] = static_cast<uint8_t>((s[j + 8] >> 4) | (s[j + 4] >> 6) << 4);
-  }
+  read_k4_scales(b + 4, out);
+  const auto in = load_words<32>(qs);
   for (int pair = 0; pair < 4; ++pair) {
-    for (int i = 0; i < 32; ++i) {
-      out.quants[pair * 64 + i] = qs[pair * 32 + i] & 15;
-      out.quants[pair * 64 + 32 + i] = static_cast<uint8_t>(qs[pair * 32 + i] >> 4);
+    for (int i = 0; i < 8; ++i) {
+      out.words[pair * 16 + i] = in.at[pair * 8 + i] & kLow4;
+      out.words[pair * 16 + 8 + i] = in.at[pair * 8 + i] >> 4 & kLow4;
     }
   }
 }
 void read_q5_k(const uint8_t* b, StoredBlock& out) {
   read_k4(b, b + 48, out);
+  const auto high = load_words<8>(b + 16);
   for (int run = 0; run < 8; ++run)
-    for (int i = 0; i < 32; ++i)
-      out.quants[run * 32 + i] |= static_cast<uint8_t>((b[16 + i] >> run & 1) << 4);
+    for (int i = 0; i < 8; ++i) out.words[run * 8 + i] |= (high.at[i] >> run & kLow1) << 4;
 }
 
 void read_q6_k(const uint8_t* b, StoredBlock& out) {
-  read_two_bits(b + 128, out.quants);
-  for (int run = 0; run < 8; ++run) {
-    const uint8_t* low = b + run / 4 * 64 + run % 2 * 32;
-    const int shift = run % 4 < 2 ? 0 : 4;
-    for (int i = 0; i < 32; ++i)
-      out.quants[run * 32 + i] = static_cast<uint8_t>(out.quants[run * 32 + i] << 4 | (low[i] >> shift & 15));
-  }
+  read_two_bits(b + 128, out.words);
+  const auto low = load_words<32>(b);
+  for (int run = 0; run < 8; ++run)
+    for (int i = 0; i < 8; ++i)
+      out.words[run * 8 + i] = out.words[run * 8 + i] << 4 |
+                               (low.at[run / 4 * 16 + run % 2 * 8 + i] >> (run % 4 < 2 ? 0 : 4) & kLow4);
   std::memcpy(out.scales, b + 192, 16);
   out.d = load_u16(b + 208);
 }

@@ -9,9 +9,10 @@
 
 namespace pagoda {
 
-// One block of one row. Formats with 32 elements use the first 32 quants and no sub-block scales.
+// One block of one row. Formats with 32 elements use the first 8 words and no sub-block scales.
 struct StoredBlock {
-  uint8_t quants[256];  // q + zero point of the packed format
+  uint32_t
+      words[64];  // 4 neighbouring quants each, the first one lowest: q + zero point of the packed format
   int8_t scales[16];
   uint8_t mins[16];
   uint16_t d;     // f16 bits
