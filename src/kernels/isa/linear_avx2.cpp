@@ -34,33 +34,54 @@ PAGODA_INLINE __m256 load_f16(const uint8_t* p) {
   return _mm256_cvtph_ps(load128(p));
 }
 
+// Ends the compiler's memory of what it has loaded. Without it, it keeps packed vectors that a later operand
+// needs again, too, and 16 registers do not hold them: loading them again from the L1 cache is cheap.
+PAGODA_INLINE void forget_loads() {
+  asm volatile("" ::: "memory");
+}
+
+PAGODA_INLINE __m256i mask_of(int byte) {
+  return _mm256_set1_epi8(static_cast<char>(byte));
+}
+// The many masks of 5-bit weights. With several tokens they are read from memory at each use: in registers
+// they would displace accumulators.
+alignas(32) constexpr uint32_t kMasks5[5][8] = {
+#define PAGODA_8(x) {x, x, x, x, x, x, x, x}
+    PAGODA_8(0x1f1f1f1f), PAGODA_8(0x07070707), PAGODA_8(0x18181818), PAGODA_8(0x08080808),
+    PAGODA_8(0x10101010)
+#undef PAGODA_8
+};
+
 // (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
 template <int kShift>
-PAGODA_INLINE __m256i field(__m256i v, int mask) {
-  const __m256i shifted = kShift == 0 ? v : _mm256_srli_epi32(v, kShift);
-  return _mm256_and_si256(shifted, _mm256_set1_epi8(static_cast<char>(mask)));
+PAGODA_INLINE __m256i field(__m256i v, __m256i mask) {
+  return _mm256_and_si256(kShift == 0 ? v : _mm256_srli_epi32(v, kShift), mask);
 }
 template <int kShift>
-PAGODA_INLINE __m256i field_or(__m256i v, int mask, __m256i rest) {
+PAGODA_INLINE __m256i field_or(__m256i v, __m256i mask, __m256i rest) {
   return _mm256_or_si256(field<kShift>(v, mask), rest);
 }
 
 // Operand o of 32 k and 8 rows; the inverse of the packing in linear_layout.h. 8-bit quants become signed.
-template <int kBits>
+template <int kBits, int kTokens>
 PAGODA_INLINE __m256i operand(const uint8_t* p, int o) {
   if constexpr (kBits == 4) {
     const __m256i v = load(p + 64 * (o / 2));
-    return o % 2 == 0 ? field<0>(v, 15) : field<4>(v, 15);
+    return o % 2 == 0 ? field<0>(v, mask_of(15)) : field<4>(v, mask_of(15));
   } else if constexpr (kBits == 5) {
     const auto v = [p](int i) __attribute__((always_inline)) { return load(p + 64 * i); };
-    if (o < 5) return field<0>(v(o), 31);
-    if (o == 5) return field_or<3>(v(1), 0x18, field<5>(v(0), 7));
-    if (o == 6) return field_or<3>(v(3), 0x18, field<5>(v(2), 7));
-    return field_or<1>(v(3), 0x10, field_or<2>(v(1), 0x08, field<5>(v(4), 7)));
+    const auto* masks = reinterpret_cast<const uint8_t*>(kMasks5);
+    if constexpr (kTokens > 1) asm("" : "+r"(masks));  // hides that they are constants
+    const auto mask = [masks](int i) __attribute__((always_inline)) { return load(masks + 32 * i); };
+    if (o < 5) return field<0>(v(o), mask(0));
+    if (o == 5) return field_or<3>(v(1), mask(2), field<5>(v(0), mask(1)));
+    if (o == 6) return field_or<3>(v(3), mask(2), field<5>(v(2), mask(1)));
+    return field_or<1>(v(3), mask(4), field_or<2>(v(1), mask(3), field<5>(v(4), mask(1))));
   } else if constexpr (kBits == 6) {
     const uint8_t* half = p + 192 * (o / 4);
-    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), 63);
-    return field_or<2>(load(half + 128), 0x30, field_or<4>(load(half + 64), 0x0c, field<6>(load(half), 3)));
+    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), mask_of(63));
+    return field_or<2>(load(half + 128), mask_of(0x30),
+                       field_or<4>(load(half + 64), mask_of(0x0c), field<6>(load(half), mask_of(3))));
   } else {
     return _mm256_xor_si256(load(p + 64 * o), _mm256_set1_epi8(static_cast<char>(0x80)));
   }
@@ -89,30 +110,26 @@ PAGODA_INLINE __m256i multiply(__m256i w, __m256i a) {
   return _mm256_maddubs_epi16(w, a);
 }
 
-// sums[t][h] += factor[h] (16-bit pairs) * dot product of the operands in places [kFirst, kFirst + kCount) of
-// the order with the activations of token t.
+// sums[t][kHalf] += factor (16-bit pairs) * dot product of the operands in places [kFirst, kFirst + kCount)
+// of the order with the activations of token t. One half at a time: the sums of both and the words of one
+// fill 16 registers.
 template <int kBits, int kFirst, int kCount, int kTokens, int kHalves>
-PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>& rows,
-                                const __m256i (&factor)[kHalves], __m256i (&sums)[kTokens][kHalves]) {
+PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>& rows, __m256i factor,
+                                int half, __m256i (&sums)[kTokens][kHalves]) {
   constexpr int kGroup = kSummable<kBits> < kCount ? kSummable<kBits> : kCount;
   PAGODA_UNROLL for (int first = kFirst; first < kFirst + kCount; first += kGroup) {
-    __m256i words[kTokens][kHalves];
+    __m256i words[kTokens];
     PAGODA_UNROLL for (int i = 0; i < kGroup; ++i) {
       const int o = operand_at<kBits>(first + i);
-      __m256i w[kHalves];
-      PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) w[h] = operand<kBits>(quants + 32 * h, o);
+      const __m256i w = operand<kBits, kTokens>(quants, o);
       PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-        const __m256i a = broadcast(rows[t] + 4 * o);
-        PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {
-          const __m256i product = multiply<kBits>(w[h], a);
-          words[t][h] = i == 0 ? product : _mm256_add_epi16(words[t][h], product);
-        }
+        const __m256i product = multiply<kBits>(w, broadcast(rows[t] + 4 * o));
+        words[t] = i == 0 ? product : _mm256_add_epi16(words[t], product);
       }
+      forget_loads();
     }
-    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-      PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) sums[t][h] =
-          _mm256_add_epi32(sums[t][h], _mm256_madd_epi16(words[t][h], factor[h]));
-    }
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t][half] =
+        _mm256_add_epi32(sums[t][half], _mm256_madd_epi16(words[t], factor));
   }
 }
 
@@ -142,28 +159,26 @@ template <PackedFormat kFormat, class P>
 PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   prefetch<kAt.bytes, P::kTokens>(block);
-  __m256i ones[P::kHalves];
-  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) ones[h] = _mm256_set1_epi16(1);
-  __m256i sums[P::kTokens][P::kHalves];
-  PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) sums[t][h] =
-        kFormat.zero_point == 0 || kFormat.bits == 8 ? _mm256_setzero_si256()
-                                                     : broadcast(pass.rows[t] + zero_point_offset<kFormat>());
-  }
-  add_products<kFormat.bits, 0, 8>(block + kAt.quants + 32 * pass.first_half, pass.rows, ones, sums);
   PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
     const int half = pass.first_half + h;
-    const __m256 d = load_f16(block + 16 * half);
+    __m256i sums[P::kTokens][1];
+    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) sums[t][0] = _mm256_setzero_si256();
+    add_products<kFormat.bits, 0, 8>(block + kAt.quants + 32 * half, pass.rows, _mm256_set1_epi16(1), 0,
+                                     sums);
     PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+      const __m256 d = load_f16(block + 16 * half);
       const __m256 s = broadcast_float(pass.rows[t] + offsetof(Activation32, scale));
+      if constexpr (kFormat.zero_point != 0 && kFormat.bits != 8)
+        sums[t][0] = _mm256_add_epi32(sums[t][0], broadcast(pass.rows[t] + zero_point_offset<kFormat>()));
       __m256& acc = pass.acc[t][h];
-      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][h]), _mm256_mul_ps(d, s), acc);
+      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][0]), _mm256_mul_ps(d, s), acc);
       if constexpr (kFormat.has_min != 0) {
         const __m256 m = load_f16(block + kAt.dmin + 16 * half);
         acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, sum)),
                               _mm256_mul_ps(m, s), acc);
       }
     }
+    forget_loads();
   }
 }
 
@@ -174,21 +189,21 @@ PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const T
   constexpr int kNumScales = 32 / kFormat.sub_length;
   constexpr int kOperands = 8 / kNumScales;
   prefetch<64 * kFormat.bits + 40, kTokens>(quants);
-  __m256i pairs[kNumScales][kHalves];
-  PAGODA_UNROLL for (int j = 0; j < kNumScales; ++j) {
+  const auto add_sub_block = [&]<int kFirst>() __attribute__((always_inline)) {
+    constexpr int kSub = kFirst / kOperands;
     PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {
-      const __m256i scale = _mm256_cvtepi8_epi32(load64(scales + 16 * j + 8 * h));
-      pairs[j][h] = scale_pairs(scale);
+      const __m256i scale = _mm256_cvtepi8_epi32(load64(scales + 16 * kSub + 8 * h));
       if constexpr (kFormat.zero_point != 0) {
         PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-          const __m256i start = broadcast(rows[t] + offsetof(Activation256::Run, minus_32_sums16) + 4 * j);
+          const __m256i start = broadcast(rows[t] + offsetof(Activation256::Run, minus_32_sums16) + 4 * kSub);
           sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_mullo_epi32(scale, start));
         }
       }
+      add_products<kFormat.bits, kFirst, kOperands>(quants + 32 * h, rows, scale_pairs(scale), h, sums);
     }
-  }
-  add_products<kFormat.bits, 0, kOperands>(quants, rows, pairs[0], sums);
-  if constexpr (kNumScales == 2) add_products<kFormat.bits, 4, 4>(quants, rows, pairs[1], sums);
+  };
+  add_sub_block.template operator()<0>();
+  if constexpr (kNumScales == 2) add_sub_block.template operator()<4>();
 }
 
 // Sum over the sub-blocks of min * (sum of activations), for 8 rows and one token.
@@ -251,14 +266,16 @@ PAGODA_INLINE __m256i valid_lanes(const Tile& tile, int half) {
                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-template <class P>
-PAGODA_INLINE void store(const Tile& tile, int first_token, const P& pass) {
-  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-    const int half = pass.first_half + h;
-    const __m256i mask = valid_lanes(tile, half);
-    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+// Stores sums[token][half][8], not inline: its branches amid the loops of a tile would cost these their
+// registers.
+[[gnu::noinline]] void store(const Tile& tile, int first_token, int num_tokens, int first_half,
+                             int num_halves, const float* sums) {
+  for (int t = 0; t < num_tokens; ++t) {
+    for (int h = 0; h < num_halves; ++h, sums += 8) {
+      const int half = first_half + h;
+      const __m256i mask = valid_lanes(tile, half);
       float* out = tile.out + (first_token + t) * tile.out_stride + 8 * half;
-      __m256 y = pass.acc[t][h];
+      __m256 y = _mm256_loadu_ps(sums);
       if (tile.bias != nullptr) y = _mm256_add_ps(y, _mm256_maskload_ps(tile.bias + 8 * half, mask));
       if (tile.store == Store::add) y = _mm256_add_ps(_mm256_maskload_ps(out, mask), y);
       _mm256_maskstore_ps(out, mask, y);
@@ -277,7 +294,11 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
           half,
           {}};
       accumulate(pass);
-      store(tile, token, pass);
+      float sums[kTokens][kHalves][8];
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+        PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) _mm256_storeu_ps(sums[t][h], pass.acc[t][h]);
+      }
+      store(tile, token, kTokens, half, kHalves, &sums[0][0][0]);
     }
   }
 }
