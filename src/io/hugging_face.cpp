@@ -69,7 +69,7 @@ class HuggingFaceFolder final : public ModelFile {
 
  private:
   std::string path_of(std::string_view name) const { return (fs::path(path_) / name).string(); }
-  bool has(std::string_view name) const {
+  bool has_file(std::string_view name) const {
     std::error_code error;
     return fs::exists(path_of(name), error);
   }
@@ -87,6 +87,10 @@ Status HuggingFaceFolder::add_shard(std::string_view shard) {
     tensor.file_index = static_cast<int>(mappings_.size());
     tensors_.push_back(std::move(tensor));
   }
+  for (UnreadTensor& tensor : contents.unread) {
+    tensor.file_index = static_cast<int>(mappings_.size());
+    unread_.push_back(std::move(tensor));
+  }
   total_bytes_ += mapping.bytes().size();
   files_.push_back(shard_path);
   mappings_.push_back(std::move(mapping));
@@ -94,7 +98,7 @@ Status HuggingFaceFolder::add_shard(std::string_view shard) {
 }
 
 Status HuggingFaceFolder::open_single() {
-  if (!has(kSingleName))
+  if (!has_file(kSingleName))
     return fail(ErrorCode::not_found,
                 "{}: has neither {} nor {}; weights in other formats must be converted to safetensors first",
                 path_, kSingleName, kIndexName);
@@ -117,7 +121,7 @@ Status HuggingFaceFolder::open_sharded() {
     return {};
   }));
   for (const std::string& shard : shards) {
-    if (!has(shard))
+    if (!has_file(shard))
       return fail(ErrorCode::not_found,
                   "{}: names the file {}, which is missing; the download is probably incomplete", index_path,
                   quote(shard));
@@ -126,7 +130,9 @@ Status HuggingFaceFolder::open_sharded() {
   PAGODA_TRY_STATUS(index_tensors());
   return walk([&](std::string_view name, std::string_view shard) -> Status {
     const NamedTensor* tensor = find(name);
-    if (tensor != nullptr && files_[static_cast<size_t>(tensor->file_index)] == path_of(shard)) return {};
+    const UnreadTensor* unread = find_unread(name);
+    const int file_index = tensor ? tensor->file_index : unread ? unread->file_index : -1;
+    if (file_index >= 0 && files_[static_cast<size_t>(file_index)] == path_of(shard)) return {};
     return fail(ErrorCode::corrupt, "{}: tensor {} is not in the file {}", index_path, quote(name),
                 quote(shard));
   });
@@ -136,7 +142,7 @@ Result<std::unique_ptr<ModelFile>> HuggingFaceFolder::open(const std::string& fo
   auto model = std::make_unique<HuggingFaceFolder>();
   model->format_ = ModelFormat::hugging_face;
   model->path_ = folder;
-  PAGODA_TRY_STATUS(model->has(kIndexName) ? model->open_sharded() : model->open_single());
+  PAGODA_TRY_STATUS(model->has_file(kIndexName) ? model->open_sharded() : model->open_single());
   return model;
 }
 

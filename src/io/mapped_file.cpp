@@ -9,28 +9,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/descriptor.h"
+
 namespace pagoda {
 
 namespace {
 
-// Closes a descriptor on every way out.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int fd() const { return fd_; }
+constexpr uintptr_t kPage = 4096;
 
- private:
-  int fd_;
-};
+FileStamp stamp_of(const struct stat& status) {
+  const auto nanoseconds = [](const timespec& time) {
+    return int64_t{time.tv_sec} * 1'000'000'000 + int64_t{time.tv_nsec};
+  };
+  return {static_cast<uint64_t>(status.st_size), static_cast<uint64_t>(status.st_ino),
+          nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+}
 
 struct RegularFile {
   Descriptor file;
-  size_t num_bytes;
+  FileStamp stamp;
 };
 
 // Refuses what is not a regular file; opened without blocking, since a pipe would wait for a writer.
@@ -43,33 +40,72 @@ Result<RegularFile> open_regular(const std::string& path) {
   if (fstat(fd, &status) != 0)
     return fail(ErrorCode::io, "{}: cannot be examined: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) return fail(ErrorCode::io, "{}: is not a regular file", path);
-  return RegularFile{std::move(file), static_cast<size_t>(status.st_size)};
+  return RegularFile{std::move(file), stamp_of(status)};
+}
+
+// Advises about the pages that lie in a range; those at its ends that it shares only where `advice` is
+// harmless to their other parts.
+enum class EndPages { included, excluded };
+void advise(std::span<const std::byte> part, int advice, EndPages ends) {
+  auto begin = reinterpret_cast<uintptr_t>(part.data());
+  uintptr_t end = begin + part.size();
+  if (ends == EndPages::included) {
+    begin = begin / kPage * kPage;
+  } else {
+    begin = (begin + kPage - 1) / kPage * kPage;
+    end = end / kPage * kPage;
+  }
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 }  // namespace
 
+Result<FileStamp> stamp_file(const std::string& path) {
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0)
+    return fail(ErrorCode::io, "{}: cannot be examined: {}", path, std::strerror(errno));
+  return stamp_of(status);
+}
+
 Result<MappedFile> MappedFile::open(const std::string& path) {
   PAGODA_TRY(const RegularFile regular, open_regular(path));
-  if (regular.num_bytes == 0) return fail(ErrorCode::corrupt, "{}: is empty", path);
-  void* data = mmap(nullptr, regular.num_bytes, PROT_READ, MAP_PRIVATE, regular.file.fd(), 0);
+  const size_t num_bytes = regular.stamp.num_bytes;
+  if (num_bytes == 0) return fail(ErrorCode::corrupt, "{}: is empty", path);
+  void* data = mmap(nullptr, num_bytes, PROT_READ, MAP_PRIVATE, regular.file.fd(), 0);
   if (data == MAP_FAILED) return fail(ErrorCode::io, "{}: cannot be mapped: {}", path, std::strerror(errno));
   MappedFile result;
   result.data_ = static_cast<const std::byte*>(data);
-  result.size_ = regular.num_bytes;
+  result.size_ = num_bytes;
+  result.stamp_ = regular.stamp;
   return result;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      stamp_(other.stamp_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(stamp_, other.stamp_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::prefetch(std::span<const std::byte> part) const noexcept {
+  advise(part, MADV_WILLNEED, EndPages::included);
+}
+void MappedFile::populate(std::span<const std::byte> part) const noexcept {
+#ifdef MADV_POPULATE_READ
+  advise(part, MADV_POPULATE_READ, EndPages::included);
+#endif
+}
+void MappedFile::release(std::span<const std::byte> part) const noexcept {
+  advise(part, MADV_DONTNEED, EndPages::excluded);
 }
 
 Result<std::string> read_text_file(const std::string& path, size_t max_bytes) {

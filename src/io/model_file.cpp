@@ -4,7 +4,6 @@
 #include <charconv>
 #include <filesystem>
 
-#include "io/mapped_file.h"
 #include "io/open_formats.h"
 #include "io/quote.h"
 
@@ -28,7 +27,6 @@ class GgufFile final : public ModelFile {
  private:
   Result<Metadata> add_part(const std::string& part);
   Status add_other_parts(int64_t num_parts);
-  std::vector<MappedFile> mappings_;
 };
 
 // Adds a part's tensors and gives its metadata.
@@ -36,12 +34,10 @@ Result<Metadata> GgufFile::add_part(const std::string& part) {
   PAGODA_TRY(MappedFile mapping, MappedFile::open(part));
   PAGODA_TRY(GgufContents contents, parse_gguf(mapping.bytes(), part));
   for (NamedTensor& tensor : contents.tensors) {
-    tensor.file_index = static_cast<int>(mappings_.size());
+    tensor.file_index = static_cast<int>(files_.size());
     tensors_.push_back(std::move(tensor));
   }
-  total_bytes_ += mapping.bytes().size();
-  files_.push_back(part);
-  mappings_.push_back(std::move(mapping));
+  add_file(part, std::move(mapping));
   return std::move(contents.metadata);
 }
 
@@ -135,9 +131,25 @@ Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path) {
   return open_gguf(gguf);
 }
 
+const MappedFile* ModelFile::mapping(int file_index) const {
+  const auto index = static_cast<size_t>(file_index);
+  return index < mappings_.size() ? &mappings_[index] : nullptr;
+}
+
+void ModelFile::add_file(const std::string& path, MappedFile mapping) {
+  total_bytes_ += mapping.bytes().size();
+  files_.push_back(path);
+  mappings_.push_back(std::move(mapping));
+}
+
 const NamedTensor* ModelFile::find(std::string_view name) const {
   const auto it = by_name_.find(name);
   return it == by_name_.end() ? nullptr : &tensors_[it->second];
+}
+
+const UnreadTensor* ModelFile::find_unread(std::string_view name) const {
+  const auto it = std::ranges::lower_bound(unread_, name, {}, &UnreadTensor::name);
+  return it == unread_.end() || it->name != name ? nullptr : &*it;
 }
 
 std::optional<int64_t> ModelFile::find_int(std::string_view key) const {
@@ -161,10 +173,15 @@ const std::string* ModelFile::find_string(std::string_view key) const {
 }
 
 Status ModelFile::index_tensors() {
+  const auto twice = [&](std::string_view name) {
+    return fail(ErrorCode::corrupt, "{}: tensor {} stands in the model twice", path_, quote(name));
+  };
   for (size_t i = 0; i < tensors_.size(); ++i)
-    if (!by_name_.emplace(tensors_[i].name, i).second)
-      return fail(ErrorCode::corrupt, "{}: tensor {} stands in the model twice", path_,
-                  quote(tensors_[i].name));
+    if (!by_name_.emplace(tensors_[i].name, i).second) return twice(tensors_[i].name);
+  std::ranges::sort(unread_, {}, &UnreadTensor::name);
+  for (size_t i = 0; i < unread_.size(); ++i)
+    if (by_name_.contains(unread_[i].name) || (i > 0 && unread_[i].name == unread_[i - 1].name))
+      return twice(unread_[i].name);
   return {};
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "io/mapped_file.h"
 #include "tensor/tensor_view.h"
 
 namespace pagoda {
@@ -33,6 +34,14 @@ struct NamedTensor {
   int file_index = 0;  // which of `files` holds it
 };
 
+// A tensor of a type that is not read, such as integers beside the weights. Only who needs it has to refuse
+// it.
+struct UnreadTensor {
+  std::string name;
+  std::string dtype;  // as the file spells it, quoted for messages
+  int file_index = 0;
+};
+
 enum class ModelFormat { gguf, hugging_face };
 
 class ModelFile {
@@ -46,10 +55,16 @@ class ModelFile {
   const std::string& path() const { return path_; }
   const std::vector<std::string>& files() const { return files_; }
   uint64_t total_bytes() const { return total_bytes_; }
+  // The mapping of files()[file_index], for advice on when its parts are needed; null where the tensors lie in
+  // memory.
+  const MappedFile* mapping(int file_index) const;
 
   // In file order.
   const std::vector<NamedTensor>& tensors() const { return tensors_; }
+  // Null if the file has no such tensor, or one of a type that is not read.
   const NamedTensor* find(std::string_view name) const;
+  const UnreadTensor* find_unread(std::string_view name) const;
+  bool has(std::string_view name) const { return find(name) != nullptr || find_unread(name) != nullptr; }
 
   // GGUF metadata; empty for Hugging Face folders.
   const Metadata& metadata() const { return metadata_; }
@@ -70,7 +85,8 @@ class ModelFile {
 
  protected:
   ModelFile() = default;
-  Status index_tensors();  // after tensors_ is filled
+  void add_file(const std::string& path, MappedFile mapping);
+  Status index_tensors();  // after tensors_ and unread_ are filled
 
   ModelFormat format_ = ModelFormat::gguf;
   std::string path_;
@@ -78,7 +94,11 @@ class ModelFile {
   uint64_t total_bytes_ = 0;
   std::vector<NamedTensor> tensors_;
   std::map<std::string, size_t, std::less<>> by_name_;
+  std::vector<UnreadTensor> unread_;  // sorted by name once indexed
   Metadata metadata_;
+
+ private:
+  std::vector<MappedFile> mappings_;  // of files_
 };
 
 // The parsers by themselves, over bytes in memory (for tests and fuzzers). `name` is used in messages.
@@ -90,7 +110,8 @@ struct GgufContents {
 Result<GgufContents> parse_gguf(std::span<const std::byte> file, std::string_view name);
 struct SafetensorsContents {
   std::map<std::string, std::string> metadata;  // "__metadata__"
-  std::vector<NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;             // of F32, F16 and BF16
+  std::vector<UnreadTensor> unread;  // of other types: they lie inside the file, no more is checked
 };
 Result<SafetensorsContents> parse_safetensors(std::span<const std::byte> file, std::string_view name);
 

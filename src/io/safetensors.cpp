@@ -69,7 +69,8 @@ class HeaderVisitor final : public JsonVisitor {
   // The tensor whose object is being read.
   struct Entry {
     std::set<std::string, std::less<>> seen;  // of the known fields
-    DType dtype = DType::f32;
+    std::optional<DType> dtype;
+    std::string unread_dtype;  // quoted, if dtype is none
     Shape shape;
     uint64_t offsets[2] = {};
     int num_offsets = 0;
@@ -114,12 +115,10 @@ class HeaderVisitor final : public JsonVisitor {
   Status set_dtype(const JsonScalar& value, std::string_view tensor) {
     const auto* name = std::get_if<std::string_view>(&value);
     if (name == nullptr) return impossible("dtype", tensor);
-    const auto dtype = dtype_from_name(*name);
-    if (!dtype)
-      return fail(ErrorCode::unsupported, "{}: tensor {} has the dtype {}; Pagoda reads F32, F16 and BF16",
-                  file_, quote(tensor), quote(*name));
-    entry_.dtype = *dtype;
-    return {};
+    entry_.dtype = dtype_from_name(*name);
+    if (entry_.dtype) return {};
+    entry_.unread_dtype = quote(*name);
+    return budget_.take(entry_.unread_dtype.size()) ? Status() : too_large();
   }
   Status add_number(int64_t number, JsonPath path) {
     if (path[1] == "shape") {
@@ -151,16 +150,20 @@ Status HeaderVisitor::finish_tensor(const std::string& name) {
   if (end > data_.size())
     return fail(ErrorCode::corrupt, "{}: tensor {} ends beyond the file; the download is probably incomplete",
                 file_, quote(name));
-  uint64_t num_bytes = info(entry_.dtype).block_bytes;
+  if (!entry_.dtype) {
+    contents_.unread.push_back({.name = name, .dtype = std::move(entry_.unread_dtype)});
+    return {};
+  }
+  uint64_t num_bytes = info(*entry_.dtype).block_bytes;
   for (int axis = 0; axis < entry_.shape.rank; ++axis)
     if (__builtin_mul_overflow(num_bytes, static_cast<uint64_t>(entry_.shape[axis]), &num_bytes))
       return impossible("shape", name);
   if (num_bytes != end - begin)
     return fail(ErrorCode::corrupt, "{}: tensor {} has {} bytes, but {} of {} takes {}", file_, quote(name),
-                end - begin, entry_.shape.to_string(), to_string(entry_.dtype), num_bytes);
+                end - begin, entry_.shape.to_string(), to_string(*entry_.dtype), num_bytes);
   NamedTensor& tensor = contents_.tensors.emplace_back();
   tensor.name = name;
-  tensor.view = {entry_.dtype, entry_.shape, data_.subspan(begin, num_bytes)};
+  tensor.view = {*entry_.dtype, entry_.shape, data_.subspan(begin, num_bytes)};
   tensor.file_offset = data_start_ + begin;
   return {};
 }

@@ -62,7 +62,7 @@ Status Planner::add_linear(TensorName name, const LinearShape& shape, Presence b
                          .num_cols = shape.num_cols,
                          .rows = shape.rows,
                          .storage = layout_.storage};
-  if (bias == Presence::no || (bias == Presence::if_stored && file_.find(source.bias) == nullptr))
+  if (bias == Presence::no || (bias == Presence::if_stored && !file_.has(source.bias)))
     source.bias.clear();
   return plan_.add_linear(source, target);
 }
@@ -94,7 +94,7 @@ Status Planner::add_head(DecoderOuterWeights& outer) {
 Status Planner::plan_outer(DecoderOuterWeights& outer) {
   for (const std::string_view prefix : names_.hf_prefixes) {
     hf_prefix_ = prefix;
-    if (file_.find(outer_name(names_.token_embedding) + ".weight") != nullptr) break;
+    if (file_.has(outer_name(names_.token_embedding) + ".weight")) break;
   }
   PAGODA_TRY_STATUS(add_head(outer));
   if (names_.position_embedding.exists()) {

@@ -54,6 +54,9 @@ int64_t RowSelection::stored_row(int64_t row) const {
 
 Result<const NamedTensor*> WeightPlan::find(const std::string& name) {
   const NamedTensor* tensor = file_->find(name);
+  if (const UnreadTensor* unread = file_->find_unread(name))
+    return fail(ErrorCode::unsupported, "{}: tensor '{}' has the dtype {}; Pagoda reads F32, F16 and BF16",
+                file_->path(), name, unread->dtype);
   if (tensor == nullptr)
     return fail(ErrorCode::corrupt,
                 "{}: tensor '{}' is missing; the file is incomplete or of another architecture",

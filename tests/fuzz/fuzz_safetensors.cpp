@@ -30,6 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const auto contents = parse_safetensors(file, "fuzz.safetensors");
   if (contents) {
     testing::check_tensors(file, contents->tensors);
+    for (const UnreadTensor& tensor : contents->unread)
+      PAGODA_CHECK(tensor.dtype.starts_with('\'') && tensor.dtype.size() < 100, "{}", tensor.dtype);
   } else {
     PAGODA_CHECK(contents.error().message.starts_with("fuzz.safetensors: "), "{}", contents.error().message);
     PAGODA_CHECK(contents.error().message.size() < 500, "{}", contents.error().message);

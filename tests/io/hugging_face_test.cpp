@@ -69,6 +69,29 @@ TEST_F(HuggingFaceTest, OpensShards) {
   EXPECT_EQ((*model)->total_bytes(), 2 * one_tensor("a", 1).size());
 }
 
+TEST_F(HuggingFaceTest, TensorsOfOtherTypesAreKnownByName) {
+  const auto with_ids = SafetensorsWriter()
+                            .add("ids", "I64", std::vector<int64_t>{1}, counting_bytes(8))
+                            .add("b", "F32", std::vector<int64_t>{2}, counting_bytes(8))
+                            .bytes();
+  folder_.write("model-1.safetensors", one_tensor("a", 1));
+  folder_.write("model-2.safetensors", with_ids);
+  write_index(R"({"a": "model-1.safetensors", "b": "model-2.safetensors", "ids": "model-2.safetensors"})");
+  const auto model = ModelFile::open(folder_.path());
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ((*model)->find("ids"), nullptr);
+  ASSERT_NE((*model)->find_unread("ids"), nullptr);
+  EXPECT_EQ((*model)->find_unread("ids")->dtype, "'I64'");
+  EXPECT_EQ((*model)->find_unread("b"), nullptr);
+  EXPECT_TRUE((*model)->has("ids") && (*model)->has("b"));
+  EXPECT_FALSE((*model)->has("c"));
+  write_index(R"({"a": "model-1.safetensors", "ids": "model-1.safetensors", "b": "model-2.safetensors"})");
+  open_error(ErrorCode::corrupt, "tensor 'ids' is not in the file 'model-1.safetensors'");
+  folder_.write("model-1.safetensors", one_tensor("ids", 1));
+  write_index(R"({"ids": "model-1.safetensors", "b": "model-2.safetensors"})");
+  open_error(ErrorCode::corrupt, "tensor 'ids' stands in the model twice");
+}
+
 TEST_F(HuggingFaceTest, LinksToAStoreAreFollowed) {
   const TempFolder store;
   std::filesystem::create_symlink(store.write("blob", one_tensor("a", 7)), folder_.file("model.safetensors"));

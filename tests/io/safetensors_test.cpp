@@ -135,14 +135,31 @@ TEST(Safetensors, RefusesNamesThatStandTwice) {
   EXPECT_THAT(error_of_header(R"({"__metadata__":{},"__metadata__":{}})").message, HasSubstr("twice"));
 }
 
-TEST(Safetensors, NamesTheTypeThatItDoesNotRead) {
+TEST(Safetensors, KeepsTensorsOfOtherTypesApart) {
   for (const std::string dtype : {"I64", "F8_E4M3", "BOOL", "f32", ""}) {
-    const Error error =
-        error_of_header(R"({"t":{"dtype":")" + dtype + R"(","shape":[1],"data_offsets":[0,8]}})");
-    EXPECT_EQ(error.code, ErrorCode::unsupported);
-    EXPECT_THAT(error.message,
-                HasSubstr("tensor 't' has the dtype '" + dtype + "'; Pagoda reads F32, F16 and BF16"));
+    const auto contents =
+        parse(safetensors_file(R"({"t":{"dtype":")" + dtype + R"(","shape":[1],"data_offsets":[0,8]},)" +
+                                   R"("w":{"dtype":"F16","shape":[1],"data_offsets":[8,10]}})",
+                               std::string(10, '\0')));
+    ASSERT_TRUE(contents) << contents.error().message;
+    ASSERT_EQ(contents->tensors.size(), 1u);
+    EXPECT_EQ(contents->tensors[0].name, "w");
+    ASSERT_EQ(contents->unread.size(), 1u);
+    EXPECT_EQ(contents->unread[0].name, "t");
+    EXPECT_EQ(contents->unread[0].dtype, "'" + dtype + "'");
   }
+}
+
+TEST(Safetensors, ChecksTensorsOfOtherTypesToo) {
+  const BadEntry cases[] = {
+      {R"({"dtype":"I64","data_offsets":[0,8]})", "has no shape"},
+      {R"({"dtype":"I64","shape":[-1],"data_offsets":[0,8]})", "impossible shape"},
+      {R"({"dtype":"I64","shape":[1],"data_offsets":[8,0]})", "impossible data_offsets"},
+      {R"({"dtype":"I64","shape":[1],"data_offsets":[60,68]})", "ends beyond the file"},
+      {R"({"dtype":"I64","dtype":"F32","shape":[1],"data_offsets":[0,8]})", "two values of dtype"},
+  };
+  for (const BadEntry& bad : cases)
+    EXPECT_THAT(error_of_header("{\"t\":" + bad.entry + "}").message, HasSubstr(bad.text)) << bad.entry;
 }
 
 }  // namespace

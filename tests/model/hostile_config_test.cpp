@@ -1,4 +1,6 @@
 // Damaged, absurd and unknown configurations end in one sentence that names what is wrong.
+#include <cstring>
+#include <fstream>
 #include <functional>
 
 #include <gmock/gmock.h>
@@ -6,6 +8,7 @@
 
 #include "model/bits.h"
 #include "model/model_folder.h"
+#include "support/safetensors_writer.h"
 
 namespace pagoda::testing {
 namespace {
@@ -17,6 +20,37 @@ Result<std::unique_ptr<Model>> try_load(const std::string& path, const LoadOptio
   ThreadPool pool(1);
   PAGODA_TRY(const std::unique_ptr<ModelFile> file, ModelFile::open(path));
   return load_model(*file, kernels_for(best_isa()), pool, options);
+}
+
+// llama_gqa with another header of its weights.
+Result<std::unique_ptr<Model>> load_with_header(const std::function<void(json::object&)>& change) {
+  const std::string folder = model_folder("llama_gqa");
+  const std::string file = read_whole_file(folder + "/model.safetensors");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof header_bytes);
+  json::object header = json::parse(file.substr(sizeof header_bytes, header_bytes)).as_object();
+  change(header);
+  const TempFolder changed;
+  std::ofstream(changed.path() + "/config.json") << read_whole_file(folder + "/config.json");
+  std::ofstream(changed.path() + "/model.safetensors", std::ios::binary)
+      << safetensors_file(json::serialize(header), file.substr(sizeof header_bytes + header_bytes));
+  return try_load(changed.path());
+}
+
+TEST(OtherTypes, AreRefusedOnlyWhereTheyAreNeeded) {
+  const auto unneeded = load_with_header([](json::object& header) {
+    header["model.position_ids"] = {{"dtype", "I64"}, {"shape", {1, 2}}, {"data_offsets", {0, 16}}};
+    header["model.mask"] = {{"dtype", "BOOL"}, {"shape", {4}}, {"data_offsets", {0, 4}}};
+  });
+  EXPECT_TRUE(unneeded) << unneeded.error().message;
+  for (const char* name :
+       {"model.norm.weight", "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"}) {
+    const auto needed =
+        load_with_header([&](json::object& header) { header[name].as_object()["dtype"] = "I32"; });
+    ASSERT_FALSE(needed);
+    EXPECT_EQ(needed.error().code, ErrorCode::unsupported);
+    EXPECT_THAT(needed.error().message, HasSubstr(fmt::format("tensor '{}' has the dtype 'I32'", name)));
+  }
 }
 
 struct HostileCase {
