@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "model/architectures.h"
+#include "model/llama_names.h"
 #include "model/read_config.h"
 
 namespace pagoda {
@@ -14,24 +15,18 @@ namespace {
 constexpr std::array<std::string_view, 3> kPrefixes = {"model.", "language_model.model.",
                                                        "model.language_model."};
 
-constexpr DecoderTensorNames kNames = {
-    .hf_prefixes = kPrefixes,
-    .token_embedding = {"embed_tokens", "token_embd"},
-    .final_norm = {"norm", "output_norm"},
-    .attention_norm = {"input_layernorm", "attn_norm"},
-    .q_proj = {"self_attn.q_proj", "attn_q"},
-    .k_proj = {"self_attn.k_proj", "attn_k"},
-    .v_proj = {"self_attn.v_proj", "attn_v"},
-    .o_proj = {"self_attn.o_proj", "attn_output"},
-    .q_norm = {"self_attn.q_norm", "attn_q_norm"},
-    .k_norm = {"self_attn.k_norm", "attn_k_norm"},
-    .attention_post_norm = {"post_attention_layernorm", "post_attention_norm"},
-    .ffn_norm = {"pre_feedforward_layernorm", "ffn_norm"},
-    .gate_proj = {"mlp.gate_proj", "ffn_gate"},
-    .up_proj = {"mlp.up_proj", "ffn_up"},
-    .down_proj = {"mlp.down_proj", "ffn_down"},
-    .ffn_post_norm = {"post_feedforward_layernorm", "post_ffw_norm"},
-};
+constexpr DecoderTensorNames make_names() {
+  DecoderTensorNames names = kLlamaNames;
+  names.hf_prefixes = kPrefixes;
+  names.q_norm = {"self_attn.q_norm", "attn_q_norm"};
+  names.k_norm = {"self_attn.k_norm", "attn_k_norm"};
+  names.attention_post_norm = {"post_attention_layernorm", "post_attention_norm"};
+  names.ffn_norm = {"pre_feedforward_layernorm", "ffn_norm"};
+  names.ffn_post_norm = {"post_feedforward_layernorm", "post_ffw_norm"};
+  return names;
+}
+
+constexpr DecoderTensorNames kNames = make_names();
 
 // What Hugging Face assumes where a file leaves values out.
 constexpr DimensionDefaults kDefaults = {

@@ -8,7 +8,7 @@
 #include "model/bits.h"
 #include "model/generation_defaults.h"
 #include "model/model_runner.h"
-#include "model/tiny_gguf.h"
+#include "support/gguf_writer.h"
 #include "tensor/dequantize.h"
 
 namespace pagoda::testing {
@@ -154,7 +154,7 @@ class GgufTest : public ::testing::Test {
     return logits_of(path, info);
   }
 
-  TinyGguf gguf_;
+  GgufWriter gguf_;
   ThreadPool pool_{2};
   std::vector<int32_t> prompt_ = made_up_ids(60, 320, 9);
 };
@@ -196,7 +196,7 @@ TEST_F(GgufTest, Llama3RopeFactors) {
                                                              : 1.0 / ((1.0 - smooth) / 4.0 + smooth)));
   }
   const auto bytes = std::as_bytes(std::span(factors));
-  gguf_.add_tensor("rope_freqs.weight", DType::f32, {1, {8}}, {bytes.begin(), bytes.end()});
+  gguf_.add_tensor("rope_freqs.weight", DType::f32, {1, {8}}, bytes);
   prompt_ = GoldenFile(model_folder(model) + "/golden.safetensors").ints("prompt2.ids");
   const std::vector<float> got = logits_of_gguf();
   const std::vector<float> want = logits_of(model_folder(model));
