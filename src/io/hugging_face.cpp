@@ -76,7 +76,6 @@ class HuggingFaceFolder final : public ModelFile {
   Status open_single();
   Status open_sharded();
   Status add_shard(std::string_view shard);
-  std::vector<MappedFile> mappings_;
 };
 
 Status HuggingFaceFolder::add_shard(std::string_view shard) {
@@ -84,16 +83,14 @@ Status HuggingFaceFolder::add_shard(std::string_view shard) {
   PAGODA_TRY(MappedFile mapping, MappedFile::open(shard_path));
   PAGODA_TRY(SafetensorsContents contents, parse_safetensors(mapping.bytes(), shard_path));
   for (NamedTensor& tensor : contents.tensors) {
-    tensor.file_index = static_cast<int>(mappings_.size());
+    tensor.file_index = static_cast<int>(files_.size());
     tensors_.push_back(std::move(tensor));
   }
   for (UnreadTensor& tensor : contents.unread) {
-    tensor.file_index = static_cast<int>(mappings_.size());
+    tensor.file_index = static_cast<int>(files_.size());
     unread_.push_back(std::move(tensor));
   }
-  total_bytes_ += mapping.bytes().size();
-  files_.push_back(shard_path);
-  mappings_.push_back(std::move(mapping));
+  add_file(shard_path, std::move(mapping));
   return {};
 }
 

@@ -55,8 +55,8 @@ class ModelFile {
   const std::string& path() const { return path_; }
   const std::vector<std::string>& files() const { return files_; }
   uint64_t total_bytes() const { return total_bytes_; }
-  // The mapping of files()[file_index], for advice on when its parts are needed; null where the tensors lie in
-  // memory.
+  // The mapping of files()[file_index], for advice on when its parts are needed; null where the tensors lie
+  // in memory.
   const MappedFile* mapping(int file_index) const;
 
   // In file order.

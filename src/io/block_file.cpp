@@ -1,0 +1,234 @@
+#include "io/block_file.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "io/descriptor.h"
+#include "io/file_writer.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr size_t kPage = 4096;  // what unbuffered reads are aligned to
+constexpr size_t kBlockBytes = size_t{2} << 20;
+// Disks reach their rate with 8 MiB and more in flight.
+constexpr int kReadsInFlight = 8;
+constexpr char kMagic[8] = {'P', 'A', 'G', 'O', 'D', 'A', 'B', 'F'};
+constexpr uint32_t kFormVersion = 1;
+
+struct Header {
+  char magic[8];
+  uint32_t form_version;
+  uint32_t version;
+  Digest source;
+  uint64_t num_bytes;
+  uint64_t checksum;  // of header and table, with 0 in its place
+};
+static_assert(sizeof(Header) == 48);
+
+size_t num_blocks_of(size_t num_bytes) {
+  return (num_bytes + kBlockBytes - 1) / kBlockBytes;
+}
+// Header and table.
+size_t prefix_bytes_of(size_t num_bytes) {
+  const size_t table_bytes = num_blocks_of(num_bytes) * sizeof(uint64_t);
+  return kPage + (table_bytes + kPage - 1) / kPage * kPage;
+}
+
+template <class Bytes>
+auto block_of(Bytes bytes, size_t index) {
+  const size_t begin = index * kBlockBytes;
+  return bytes.subspan(begin, std::min(kBlockBytes, bytes.size() - begin));
+}
+
+// Calls body(block) for all of them on this thread and others, until one returns an error: which is given
+// back.
+template <class Body>
+Status for_each_block(size_t num_blocks, int num_threads, BlockProgress progress, Body&& body) {
+  std::atomic<size_t> next{0};
+  std::atomic<size_t> done{0};
+  std::mutex mutex;
+  Status first;  // guarded by `mutex`
+  const auto work = [&](BlockProgress reporter) {
+    for (size_t block = next++; block < num_blocks; block = next++) {
+      if (Status status = body(block); !status) {
+        next = num_blocks;
+        const std::lock_guard lock(mutex);
+        if (first) first = std::move(status);
+        return;
+      }
+      ++done;
+      if (reporter.report != nullptr)
+        reporter.report(reporter.context, static_cast<double>(done) / static_cast<double>(num_blocks));
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    const auto num_others = std::min<size_t>(static_cast<size_t>(std::max(num_threads, 1)), num_blocks);
+    for (size_t i = 1; i < num_others; ++i) others.emplace_back(work, BlockProgress{});
+    work(progress);
+  }
+  return first;
+}
+
+// The file from two sides: through the page cache, and past it.
+struct OpenFile {
+  const std::string& path;
+  Descriptor buffered;
+  Descriptor direct;  // not open where the file system has no such reads
+  size_t num_bytes = 0;
+};
+
+Result<OpenFile> open_file(const std::string& path) {
+  OpenFile file{path, Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), {}, 0};
+  if (!file.buffered.is_open() && errno == ENOENT)
+    return fail(ErrorCode::not_found, "{}: there is no such file", path);
+  if (!file.buffered.is_open())
+    return fail(ErrorCode::io, "{}: cannot be opened: {}", path, std::strerror(errno));
+  struct stat status{};
+  if (fstat(file.buffered.fd(), &status) != 0 || !S_ISREG(status.st_mode))
+    return fail(ErrorCode::io, "{}: is not a regular file", path);
+  file.num_bytes = static_cast<size_t>(status.st_size);
+  return file;
+}
+
+// Whether nearly all of the file is in the page cache, told from places all over it.
+bool is_cached(const OpenFile& file) {
+  constexpr size_t kPlaces = 64;
+  constexpr size_t kPagesEach = 16;
+  void* mapping = mmap(nullptr, file.num_bytes, PROT_READ, MAP_SHARED, file.buffered.fd(), 0);
+  if (mapping == MAP_FAILED) return false;
+  size_t num_seen = 0;
+  size_t num_cached = 0;
+  for (size_t place = 0; place < kPlaces; ++place) {
+    const size_t begin = file.num_bytes / kPlaces * place / kPage * kPage;
+    unsigned char pages[kPagesEach] = {};
+    const size_t length = std::min(kPagesEach * kPage, file.num_bytes - begin);
+    if (mincore(static_cast<std::byte*>(mapping) + begin, length, pages) != 0) break;
+    const size_t num_pages = (length + kPage - 1) / kPage;
+    num_seen += num_pages;
+    num_cached += static_cast<size_t>(std::count_if(pages, pages + num_pages, [](auto p) { return p & 1; }));
+  }
+  munmap(mapping, file.num_bytes);
+  return num_seen > 0 && num_cached * 10 >= num_seen * 9;
+}
+
+Status read_at(const OpenFile& file, int fd, size_t offset, std::span<std::byte> out) {
+  while (!out.empty()) {
+    const ssize_t count = pread(fd, out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail(ErrorCode::io, "{}: cannot be read: {}", file.path, std::strerror(errno));
+    if (count == 0) return fail(ErrorCode::corrupt, "{}: is cut short", file.path);
+    offset += static_cast<size_t>(count);
+    out = out.subspan(static_cast<size_t>(count));
+  }
+  return {};
+}
+
+// Unbuffered as far as that goes: whole pages.
+Status read_block(const OpenFile& file, size_t offset, std::span<std::byte> out) {
+  const bool is_aligned = reinterpret_cast<uintptr_t>(out.data()) % kPage == 0;
+  size_t done = 0;
+  if (file.direct.is_open() && is_aligned) {
+    const size_t whole = out.size() / kPage * kPage;
+    while (done < whole) {
+      const ssize_t count =
+          pread(file.direct.fd(), out.data() + done, whole - done, static_cast<off_t>(offset + done));
+      if (count <= 0) break;
+      done += static_cast<size_t>(count) / kPage * kPage;
+      if (static_cast<size_t>(count) % kPage != 0) break;
+    }
+  }
+  return read_at(file, file.buffered.fd(), offset + done, out.subspan(done));
+}
+
+Header make_header(const BlockFileId& id, size_t num_bytes) {
+  Header header = {};
+  std::memcpy(header.magic, kMagic, sizeof kMagic);
+  header.form_version = kFormVersion;
+  header.version = id.version;
+  header.source = id.source;
+  header.num_bytes = num_bytes;
+  return header;
+}
+
+std::vector<std::byte> make_prefix(Header header, std::span<const uint64_t> table) {
+  std::vector<std::byte> prefix(prefix_bytes_of(header.num_bytes));
+  header.checksum = 0;
+  std::memcpy(prefix.data(), &header, sizeof header);
+  std::memcpy(prefix.data() + kPage, table.data(), table.size_bytes());
+  header.checksum = checksum(prefix);
+  std::memcpy(prefix.data(), &header, sizeof header);
+  return prefix;
+}
+
+// The table of a file that is whole, undamaged in front and of this id and size.
+Result<std::vector<uint64_t>> read_table(const OpenFile& file, const BlockFileId& id, size_t num_bytes) {
+  Header header = {};
+  if (file.num_bytes < kPage) return fail(ErrorCode::corrupt, "{}: is cut short", file.path);
+  PAGODA_TRY_STATUS(read_at(file, file.buffered.fd(), 0, std::as_writable_bytes(std::span(&header, 1))));
+  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0)
+    return fail(ErrorCode::corrupt, "{}: is a file of another kind", file.path);
+  if (header.form_version != kFormVersion || header.version != id.version)
+    return fail(ErrorCode::corrupt, "{}: was written by another version of this program", file.path);
+  if (header.source != id.source || header.num_bytes != num_bytes)
+    return fail(ErrorCode::corrupt, "{}: was made from something else, or from an earlier state of it",
+                file.path);
+  const size_t prefix_bytes = prefix_bytes_of(num_bytes);
+  if (file.num_bytes != prefix_bytes + num_bytes)
+    return fail(ErrorCode::corrupt, "{}: is {}", file.path,
+                file.num_bytes < prefix_bytes + num_bytes ? "cut short" : "too long");
+  std::vector<std::byte> prefix(prefix_bytes);
+  PAGODA_TRY_STATUS(read_at(file, file.buffered.fd(), 0, prefix));
+  std::vector<uint64_t> table(num_blocks_of(num_bytes));
+  std::memcpy(table.data(), prefix.data() + kPage, table.size() * sizeof(uint64_t));
+  if (prefix != make_prefix(header, table))
+    return fail(ErrorCode::corrupt, "{}: its header is damaged", file.path);
+  return table;
+}
+
+}  // namespace
+
+Status read_block_file(const std::string& path, const BlockFileId& id, std::span<std::byte> out,
+                       int num_threads, BlockProgress progress) {
+  PAGODA_TRY(OpenFile file, open_file(path));
+  PAGODA_TRY(const std::vector<uint64_t> table, read_table(file, id, out.size()));
+  if (!is_cached(file)) {
+    file.direct = Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
+    num_threads = std::max(num_threads, kReadsInFlight);
+  }
+  const size_t first = prefix_bytes_of(out.size());
+  return for_each_block(table.size(), num_threads, progress, [&](size_t index) -> Status {
+    const std::span<std::byte> block = block_of(out, index);
+    PAGODA_TRY_STATUS(read_block(file, first + index * kBlockBytes, block));
+    if (checksum(block) != table[index])
+      return fail(ErrorCode::corrupt, "{}: is damaged (part {} of {})", path, index + 1, table.size());
+    return {};
+  });
+}
+
+Status write_block_file(const std::string& path, const BlockFileId& id, std::span<const std::byte> bytes,
+                        int num_threads) {
+  PAGODA_TRY(AtomicFile file, AtomicFile::create(path));
+  PAGODA_TRY_STATUS(file.reserve(prefix_bytes_of(bytes.size()) + bytes.size()));
+  std::vector<uint64_t> table(num_blocks_of(bytes.size()));
+  PAGODA_TRY_STATUS(for_each_block(table.size(), num_threads, {}, [&](size_t index) -> Status {
+    table[index] = checksum(block_of(bytes, index));
+    return {};
+  }));
+  PAGODA_TRY_STATUS(file.write(make_prefix(make_header(id, bytes.size()), table)));
+  PAGODA_TRY_STATUS(file.write(bytes));
+  return file.commit();
+}
+
+}  // namespace pagoda

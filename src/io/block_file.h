@@ -1,0 +1,44 @@
+// A file that holds one run of bytes, with a checksum for each of its blocks: what a process has computed and
+// wants back unchanged in its next life.
+//
+//   4096 bytes   header: magic, version of this form, id, number of bytes, checksum of header and table
+//   table        a 64-bit checksum for each block, padded to a multiple of 4096 bytes
+//   blocks       the bytes themselves, to the end of the file
+//
+// Every byte of the file is covered by a checksum. Damage is found with certainty where it is of up to a few
+// bits, else but for one case in 2^64; forgery is not.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "io/hash.h"
+
+namespace pagoda {
+
+// What the bytes are.
+struct BlockFileId {
+  uint32_t version = 0;  // of the writer's form of the bytes
+  Digest source;         // of all that they were made from
+  bool operator==(const BlockFileId&) const = default;
+};
+
+struct BlockProgress {
+  void (*report)(void* context, double fraction) = nullptr;  // by the calling thread, 0 … 1
+  void* context = nullptr;
+};
+
+// Fills `out` with the bytes that were written under this id, at the rate of the disk where the file is not
+// in the page cache (which is then left as it is) and of memory on num_threads threads where it is. `out`
+// should be aligned to 4096 bytes. not_found, io, or corrupt: no such file, another id or size, damage; the
+// message names the file and says which. After an error `out` holds anything.
+Status read_block_file(const std::string& path, const BlockFileId& id, std::span<std::byte> out,
+                       int num_threads, BlockProgress progress = {});
+
+// Atomically (file_writer.h).
+Status write_block_file(const std::string& path, const BlockFileId& id, std::span<const std::byte> bytes,
+                        int num_threads);
+
+}  // namespace pagoda
