@@ -30,6 +30,8 @@
 namespace pagoda {
 
 inline constexpr int64_t kRowsPerGroup = 16;
+// Of the bytes that pack_group() makes. Packed weights outlive the process: raise it with any change of them.
+inline constexpr uint32_t kPackedLayoutVersion = 1;
 
 // What the activations must be for a weight format.
 enum class ActivationFormat {

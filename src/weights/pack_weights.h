@@ -1,0 +1,22 @@
+// Fills packed memory from the tensors of a model file.
+#pragma once
+
+#include <span>
+
+#include "base/thread_pool.h"
+#include "weights/planned_weights.h"
+
+namespace pagoda {
+
+struct PackProgress {
+  void (*report)(void* context, double fraction) = nullptr;  // called by the loading thread, 0 … 1
+  void* context = nullptr;
+};
+
+// `out` is zero-filled and has weights.num_bytes; bytes that belong to nothing stay zero. The model file is
+// read ahead of packing, and its pages leave the process once they are packed: what the process holds never
+// exceeds `out` by much.
+void pack_weights(const PlannedWeights& weights, ThreadPool& pool, const PackProgress& progress,
+                  std::span<std::byte> out);
+
+}  // namespace pagoda

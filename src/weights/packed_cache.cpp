@@ -1,0 +1,110 @@
+#include "weights/packed_cache.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace pagoda {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kExtension = ".packed";
+
+// The hash of bytes from places all over the tensors.
+Digest sample(const ModelFile& file) {
+  constexpr uint64_t kPlaces = 16;
+  constexpr uint64_t kSampleBytes = 4096;
+  uint64_t total = 0;
+  for (const NamedTensor& tensor : file.tensors()) total += tensor.view.data.size();
+  std::vector<std::byte> bytes;
+  uint64_t begin = 0;
+  uint64_t place = 0;
+  for (const NamedTensor& tensor : file.tensors()) {
+    const std::span<const std::byte> data = tensor.view.data;
+    while (place < kPlaces && total / kPlaces * place < begin + data.size()) {
+      const uint64_t at = std::max(total / kPlaces * place++, begin) - begin;
+      const auto part = data.subspan(at, std::min<uint64_t>(kSampleBytes, data.size() - at));
+      bytes.insert(bytes.end(), part.begin(), part.end());
+    }
+    begin += data.size();
+  }
+  return digest(bytes);
+}
+
+using Text = std::back_insert_iterator<std::string>;
+
+void describe_files(const ModelFile& file, Text out) {
+  for (size_t i = 0; i < file.files().size(); ++i) {
+    const MappedFile* mapping = file.mapping(static_cast<int>(i));
+    if (mapping == nullptr) continue;
+    const FileStamp& stamp = mapping->stamp();
+    fmt::format_to(out, "file {} {} {} {}\n", stamp.num_bytes, stamp.inode, stamp.modified_ns,
+                   stamp.changed_ns);
+  }
+  const Digest samples = sample(file);
+  fmt::format_to(out, "samples {:x} {:x}\n", samples.low, samples.high);
+}
+
+void describe(const NamedTensor& tensor, uint64_t offset, Text out) {
+  fmt::format_to(out, "{} {} {} file {} at {} to {}", tensor.name, to_string(tensor.view.dtype),
+                 tensor.view.shape.to_string(), tensor.file_index, tensor.file_offset, offset);
+}
+
+void describe(const RowSelection& rows, Text out) {
+  fmt::format_to(out, " rows {} {} {} {}", rows.first_row, rows.num_stored_rows, rows.head_dim,
+                 rows.rotary_dim);
+}
+
+}  // namespace
+
+std::string packed_cache_path(const ModelFile& file, const std::string& folder) {
+  std::error_code error;
+  fs::path model = fs::absolute(file.path(), error).lexically_normal();
+  if (!model.has_filename()) model = model.parent_path();
+  const bool is_folder = file.format() == ModelFormat::hugging_face;
+  if (folder.empty()) return (is_folder ? model / "model" : model).string().append(kExtension);
+  const std::string text = model.string();
+  const Digest path = digest(std::as_bytes(std::span(text)));
+  return (fs::path(folder) / fmt::format("{}-{:016x}{}", model.filename().string(), path.low, kExtension))
+      .string();
+}
+
+BlockFileId packed_cache_id(const PlannedWeights& weights) {
+  std::string text;
+  const Text out(text);
+  describe_files(*weights.file, out);
+  for (const PlannedMatrix& matrix : weights.matrices) {
+    describe(*matrix.tensor, matrix.offset, out);
+    describe(matrix.rows, out);
+    fmt::format_to(out, " matrix {} {} {}\n", matrix.num_rows, matrix.num_cols,
+                   static_cast<int>(matrix.storage));
+  }
+  for (const PlannedVector& vector : weights.vectors) {
+    describe(*vector.tensor, vector.offset, out);
+    describe(vector.elements, out);
+    fmt::format_to(out, " vector {} {}\n", vector.size, vector.addend);
+  }
+  for (const PlannedRows& table : weights.tables) {
+    describe(*table.tensor, table.offset, out);
+    fmt::format_to(out, " table\n");
+  }
+  return {kPackedLayoutVersion, digest(std::as_bytes(std::span(text)))};
+}
+
+Status check_unchanged(const ModelFile& file) {
+  for (size_t i = 0; i < file.files().size(); ++i) {
+    const std::string& path = file.files()[i];
+    const MappedFile* mapping = file.mapping(static_cast<int>(i));
+    if (mapping == nullptr) continue;
+    PAGODA_TRY(const FileStamp now, stamp_file(path));
+    if (now != mapping->stamp()) return fail(ErrorCode::io, "{}: was changed while it was read", path);
+  }
+  return {};
+}
+
+}  // namespace pagoda

@@ -1,0 +1,66 @@
+// What a WeightPlan has found out: which part of which tensor goes where in the packed memory, and how.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "io/model_file.h"
+#include "weights/decoder_weights.h"
+
+namespace pagoda {
+
+// Which rows of a stored tensor make up a weight, and in which order.
+struct RowSelection {
+  int64_t first_row = 0;
+  int64_t num_stored_rows = 0;  // of the whole tensor; 0: as many as the weight has
+  // Heads of which the first `rotary_dim` rows are stored as neighbouring pairs (0, d/2, 1, d/2 + 1, …) and
+  // wanted as halves. 0: as stored.
+  int64_t head_dim = 0;
+  int64_t rotary_dim = 0;
+
+  // The stored row of row `row` of the weight.
+  int64_t stored_row(int64_t row) const;
+};
+
+enum class MatrixStorage {
+  rows,     // [out_features, in_features]
+  columns,  // [in_features, out_features]; floating point only
+};
+
+struct PlannedMatrix {
+  const NamedTensor* tensor;
+  int64_t num_rows;
+  int64_t num_cols;
+  RowSelection rows;
+  MatrixStorage storage;
+  uint64_t offset;  // in the packed memory, as those below
+  LinearWeight* target;
+
+  size_t num_groups() const;
+  size_t group_bytes() const;  // packed
+};
+
+struct PlannedVector {
+  const NamedTensor* tensor;
+  int64_t size;
+  RowSelection elements;
+  float addend;
+  uint64_t offset;
+  const float** target;
+};
+
+struct PlannedRows {
+  const NamedTensor* tensor;
+  uint64_t offset;
+  RowTable* target;
+};
+
+struct PlannedWeights {
+  const ModelFile* file = nullptr;
+  std::vector<PlannedMatrix> matrices;
+  std::vector<PlannedVector> vectors;
+  std::vector<PlannedRows> tables;
+  uint64_t num_bytes = 0;
+};
+
+}  // namespace pagoda
