@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "engine/engine_config.h"
 #include "server/server_options.h"
+#include "tensor/dtype.h"
 
 namespace pagoda {
 
@@ -22,6 +23,7 @@ struct ModelArguments {
   uint64_t memory_bytes = 0;
   int64_t max_context = 0;
   KvType kv_type = KvType::automatic;
+  std::optional<std::string> packed_cache;  // a folder; "": beside the model
   std::optional<LogLevel> log_level;
 };
 
@@ -73,10 +75,31 @@ struct BenchArguments {
   BenchKind kind = BenchKind::decode;
   std::vector<int64_t> tokens;     // one measurement each
   std::vector<int32_t> sequences;  // likewise (batch)
-  int64_t depth = 0;               // tokens in the cache before the measurement
+  std::vector<int64_t> depths;     // likewise: tokens in the cache before the measurement
   int32_t chunk = 0;               // tokens of a prompt in one step
   int repeat = 0;
   std::string prompt;  // kv-cache
+  bool json = false;
+};
+
+struct BenchKernelsArguments {
+  int num_threads = 0;
+  double seconds = 0;           // for all of it, limits and preparation included
+  std::vector<DType> formats;   // of weights
+  std::vector<int64_t> depths;  // of attention
+  uint64_t working_set_bytes = 0;
+  bool json = false;
+};
+
+// In which state the page cache is before a load.
+enum class FileCache { warm, cold };
+
+struct BenchLoadArguments {
+  ModelArguments model;
+  std::vector<FileCache> caches;  // one measurement each
+  int64_t prompt_tokens = 0;
+  int64_t context = 0;  // tokens that the sequence is filled to after its first new token; 0: no more
+  int repeat = 0;
   bool json = false;
 };
 
@@ -123,14 +146,17 @@ Status execute(const RunArguments& arguments);
 Status execute(const ChatArguments& arguments);
 Status execute(const InspectArguments& arguments);
 Status execute(const BenchArguments& arguments);
+Status execute(const BenchKernelsArguments& arguments);
+Status execute(const BenchLoadArguments& arguments);
 Status execute(const EvalLogitsArguments& arguments);
 Status execute(const EvalGenerateArguments& arguments);
 Status execute(const EvalTokenizeArguments& arguments);
 Status execute(const EvalTemplateArguments& arguments);
 Status execute(const EvalPerplexityArguments& arguments);
 
-using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
-                             EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
-                             EvalTemplateArguments, EvalPerplexityArguments>;
+using Command =
+    std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
+                 BenchKernelsArguments, BenchLoadArguments, EvalLogitsArguments, EvalGenerateArguments,
+                 EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

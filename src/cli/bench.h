@@ -1,15 +1,16 @@
-// What the benchmarks share: the bench of one model, samples, and a measurement in its printed forms.
+// What the benchmarks of a model share: the bench of one model, and a measurement in its printed forms.
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <functional>
+#include <string_view>
 #include <vector>
 
 #include <boost/json/fwd.hpp>
 
 #include "cli/arguments.h"
+#include "cli/bench_machine.h"
 #include "cli/loaded_model.h"
-#include "kernels/machine_limits.h"
 
 namespace pagoda {
 
@@ -18,26 +19,14 @@ enum class ArithmeticPeak { int8, f32 };
 
 struct Bench {
   LoadedModel loaded;
-  MachineLimits limits;
+  BenchMachine machine;
   ArithmeticPeak peak = ArithmeticPeak::int8;
-
-  double peak_ops_per_second() const {
-    return peak == ArithmeticPeak::int8 ? limits.int8_ops_per_second : limits.f32_ops_per_second;
-  }
 };
 
 // Loads the model and measures the machine.
 Result<Bench> prepare_bench(const ModelArguments& arguments);
 
-struct Spread {
-  double min = 0;
-  double median = 0;
-  double max = 0;
-};
-// Of at least one value.
-Spread spread_of(std::vector<double> values);
-
-// One bench_case: `sequences` of them, each with `depth` tokens in the cache and `tokens` more to compute.
+// `sequences` of them, each with `depth` tokens in the cache and `tokens` more to compute.
 struct BenchCase {
   BenchKind kind = BenchKind::decode;
   int64_t tokens = 0;
@@ -50,14 +39,17 @@ struct Measurement {
   BenchCase bench_case;
   int repeat = 0;
   Spread tokens_per_second;
-  double bytes_per_token = 0;       // weights and KV that a token reads, its share of what a step reads once
-  double operations_per_token = 0;  // of linear layers, a multiply and an add are two
+  Work work;                // of one token: its share of the weights, and the keys and values that it reads
+  double fill_seconds = 0;  // spent on filling the caches up to this depth
+  uint64_t resident_bytes = 0;  // of the process, at the end
 };
 
-// Repeats one bench_case; fresh caches each time.
-Result<Measurement> measure(Bench& bench, const BenchCase& bench_case, int repeat);
-// What a token of this bench_case must read and compute.
-void count_work(const ModelInfo& info, const BenchCase& bench_case, Measurement& measurement);
+// Measures all cases of the arguments and hands each to on_measurement. Depths ascend: the caches are filled
+// once, by the prefill that is measured elsewhere, and only extended from depth to depth.
+Status measure_all(Bench& bench, const BenchArguments& arguments,
+                   const std::function<void(const Measurement&)>& on_measurement);
+// What a token of this case must read and compute. Sliding windows bound both.
+Work work_per_token(const ModelInfo& info, const BenchCase& bench_case, ArithmeticPeak peak);
 
 // Members that every measurement has: model, isa, threads, machine.
 void add_common_members(const Bench& bench, boost::json::object& object);

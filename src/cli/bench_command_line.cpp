@@ -1,9 +1,22 @@
 // The subcommands of `bench`.
+#include <algorithm>
+
+#include "cli/bench_kernels.h"
+#include "cli/byte_size.h"
 #include "cli/command_options.h"
 
 namespace pagoda {
 
 namespace {
+
+std::string format_names() {
+  std::string names;
+  for (const DType format : kBenchFormats) {
+    if (!names.empty()) names += ", ";
+    names += to_string(format);
+  }
+  return names;
+}
 
 void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, BenchKind kind,
                     const char* description, std::vector<int64_t> tokens, int repeat, const char* examples) {
@@ -12,6 +25,7 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
   arguments->tokens = std::move(tokens);
   arguments->repeat = repeat;
   arguments->sequences = {1};
+  arguments->depths = {0};
   arguments->chunk = 256;
   CLI::App& app = add_command(parent, make, name, description, arguments, examples);
   add_model_options(app, arguments->model, "warning");
@@ -39,8 +53,9 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
         ->type_name("TEXT")
         ->capture_default_str();
   } else {
-    app.add_option("--depth", arguments->depth, "Tokens already in the cache of each sequence")
-        ->type_name("D")
+    app.add_option("--depth", arguments->depths, "Tokens already in the cache of each sequence; likewise")
+        ->type_name("D,D")
+        ->delimiter(',')
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
   }
@@ -48,15 +63,104 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
 
+Result<std::vector<DType>> parse_formats(std::string_view text) {
+  std::vector<DType> formats;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string_view name = text.substr(begin, end - begin);
+    const auto* format = std::ranges::find(kBenchFormats, name, [](DType dtype) { return to_string(dtype); });
+    if (format == kBenchFormats.end())
+      return fail(ErrorCode::invalid_argument, "'{}' is no format of weights; known are {}", name,
+                  format_names());
+    formats.push_back(*format);
+    begin = end + 1;
+  }
+  return formats;
+}
+
+Result<std::vector<FileCache>> parse_caches(std::string_view text) {
+  if (text == "warm") return std::vector{FileCache::warm};
+  if (text == "cold") return std::vector{FileCache::cold};
+  if (text == "both") return std::vector{FileCache::warm, FileCache::cold};
+  return fail(ErrorCode::invalid_argument, "'{}' is none of warm, cold, both", text);
+}
+
+void add_kernels(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchKernelsArguments>();
+  arguments->seconds = 10;
+  arguments->formats.assign(kBenchFormats.begin(), kBenchFormats.end());
+  arguments->depths = {1024, 4096, 16384};
+  arguments->working_set_bytes = uint64_t{256} << 20;
+  CLI::App& app =
+      add_command(parent, make, "kernels",
+                  "Linear layers, attention and row operations by themselves; needs no model", arguments,
+                  "  pagoda bench kernels\n"
+                  "  pagoda bench kernels --formats q4_k,q6_k --depth 4096 --seconds 30 --json");
+  add_threads(app, arguments->num_threads);
+  app.add_option("--seconds", arguments->seconds, "Time for all measurements together")
+      ->type_name("N")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  app.add_option_function<std::string>("--formats", into(arguments->formats, parse_formats, "--formats"),
+                                       "Formats of weights, of " + format_names())
+      ->type_name("F,F")
+      ->default_str("all");
+  app.add_option("--depth", arguments->depths, "Tokens in the cache that attention reads")
+      ->type_name("D,D")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{16}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--working-set", into(arguments->working_set_bytes, parse_byte_size, "--working-set"),
+         "Memory that measurements walk through, so that nothing is found in a cache")
+      ->type_name("SIZE")
+      ->default_str("256MiB");
+  add_json(app, arguments->json, "Print one JSON object a line for each measurement");
+}
+
+void add_load(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchLoadArguments>();
+  arguments->caches = {FileCache::warm, FileCache::cold};
+  arguments->prompt_tokens = 16;
+  arguments->repeat = 3;
+  CLI::App& app =
+      add_command(parent, make, "load",
+                  "Time from the start to a loaded model and to the first token; memory held", arguments,
+                  "  pagoda bench load --model smollm2-135m\n"
+                  "  pagoda bench load --model model.gguf --cache warm --context 4096 --json");
+  add_model_options(app, arguments->model, "warning");
+  app.add_option_function<std::string>("--cache", into(arguments->caches, parse_caches, "--cache"),
+                                       "Page cache before a load: warm (the file was read before), cold (its "
+                                       "pages were dropped) or both")
+      ->type_name("STATE")
+      ->default_str("both");
+  app.add_option("--prompt-tokens", arguments->prompt_tokens, "Tokens of the prompt before the first token")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--context", arguments->context,
+                 "Then fill the cache to this many tokens, to see what memory that takes; 0: do not")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--repeat", arguments->repeat, "Loads of each kind, each in a process of its own")
+      ->type_name("R")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_json(app, arguments->json, "Print one JSON object a line for each kind of load");
+}
+
 }  // namespace
 
 void add_bench_commands(CLI::App& app, CommandMaker& make) {
   CLI::App& bench = *app.add_subcommand("bench", "Measure speed, next to the limits of this machine");
   bench.require_subcommand(1);
+  add_kernels(bench, make);
+  add_load(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,
                  "  pagoda bench prefill --model smollm2-135m --tokens 128,512 --threads 2");
   add_bench_kind(bench, make, "decode", BenchKind::decode, "Generated tokens per second, one sequence", {128},
-                 5, "  pagoda bench decode --model smollm2-135m --depth 2048 --json");
+                 5, "  pagoda bench decode --model smollm2-135m --depth 0,4096,16384 --json");
   add_bench_kind(bench, make, "batch", BenchKind::batch,
                  "Generated tokens per second of several sequences together", {64}, 3,
                  "  pagoda bench batch --model smollm2-135m --sequences 1,8,32");

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "cli/bench.h"
+#include "cli/resident_memory.h"
 #include "cli/terminal.h"
 #include "engine/evaluate.h"
 
@@ -37,15 +38,111 @@ Result<double> time_decode(Evaluator& evaluator, const OpKernels& ops, const Ben
   return static_cast<double>(clock.now_ns() - start_ns) * 1e-9;
 }
 
-Status fill_to_depth(Evaluator& evaluator, const BenchCase& bench_case, std::span<const int32_t> tokens) {
-  const auto depth = static_cast<size_t>(bench_case.depth);
-  for (int32_t sequence = 0; sequence < bench_case.sequences; ++sequence) {
-    if (evaluator.length(sequence) < bench_case.depth) {
-      PAGODA_TRY_STATUS(evaluator.append(sequence, tokens.first(depth), depth, ignore_logits));
+// The caches of some sequences, which only ever grow.
+class FilledCaches {
+ public:
+  FilledCaches(Evaluator& evaluator, int32_t sequences, std::span<const int32_t> tokens)
+      : evaluator_(evaluator), sequences_(sequences), tokens_(tokens) {}
+
+  // Every sequence then holds the first `depth` tokens. Takes steps of a few hundred tokens to show progress.
+  Status extend_to(int64_t depth) {
+    constexpr int64_t kStep = 1024;
+    const SteadyClock clock;
+    const int64_t start_ns = clock.now_ns();
+    Progress progress("filling the cache");
+    for (int32_t sequence = 0; sequence < sequences_; ++sequence) {
+      evaluator_.truncate(sequence, depth_);
+      for (int64_t done = depth_; done < depth;) {
+        const int64_t count = std::min(kStep, depth - done);
+        const auto ids = tokens_.subspan(static_cast<size_t>(done), static_cast<size_t>(count));
+        PAGODA_TRY_STATUS(evaluator_.append(sequence, ids, ids.size(), ignore_logits));
+        done += count;
+        progress.update((sequence + static_cast<double>(done) / static_cast<double>(depth)) / sequences_);
+      }
     }
-    evaluator.truncate(sequence, bench_case.depth);
+    depth_ = depth;
+    seconds_ += static_cast<double>(clock.now_ns() - start_ns) * 1e-9;
+    return {};
+  }
+  // Forgets what came after the fill.
+  void rewind() {
+    for (int32_t sequence = 0; sequence < sequences_; ++sequence) evaluator_.truncate(sequence, depth_);
+  }
+  double seconds() const { return seconds_; }
+
+ private:
+  Evaluator& evaluator_;
+  int32_t sequences_;
+  std::span<const int32_t> tokens_;
+  int64_t depth_ = 0;
+  double seconds_ = 0;
+};
+
+Result<Measurement> measure(Bench& bench, Evaluator& evaluator, FilledCaches& caches,
+                            const BenchCase& bench_case, std::span<const int32_t> tokens, int repeat) {
+  Progress progress("measuring");
+  std::vector<double> speeds;
+  // The first run warms caches and pages and is not counted.
+  for (int run = 0; run <= repeat; ++run) {
+    caches.rewind();
+    double seconds = 0;
+    if (bench_case.kind == BenchKind::prefill) {
+      PAGODA_TRY(seconds, time_prefill(evaluator, bench_case, tokens));
+    } else {
+      PAGODA_TRY(seconds, time_decode(evaluator, bench.loaded.kernels->ops, bench_case));
+    }
+    if (run > 0) speeds.push_back(static_cast<double>(bench_case.tokens * bench_case.sequences) / seconds);
+    progress.update(static_cast<double>(run + 1) / (repeat + 1));
+  }
+  Measurement measurement;
+  measurement.bench_case = bench_case;
+  measurement.repeat = repeat;
+  measurement.tokens_per_second = spread_of(std::move(speeds));
+  measurement.work = work_per_token(bench.loaded.model->info(), bench_case, bench.peak);
+  measurement.fill_seconds = caches.seconds();
+  measurement.resident_bytes = resident_memory().total;
+  return measurement;
+}
+
+Status measure_sequences(Bench& bench, const BenchArguments& arguments, int32_t sequences,
+                         std::span<const int64_t> depths,
+                         const std::function<void(const Measurement&)>& on_measurement) {
+  const int64_t most_tokens = *std::ranges::max_element(arguments.tokens);
+  PAGODA_TRY(Evaluator evaluator, bench.loaded.evaluator({.max_context = depths.back() + most_tokens,
+                                                          .max_sequences = sequences,
+                                                          .max_tokens_per_step = arguments.chunk}));
+  const std::vector<int32_t> tokens =
+      arbitrary_tokens(std::max(depths.back(), most_tokens), bench.loaded.model->info().vocab_size);
+  FilledCaches caches(evaluator, sequences, tokens);
+  for (const int64_t depth : depths) {
+    PAGODA_TRY_STATUS(caches.extend_to(depth));
+    for (const int64_t count : arguments.tokens) {
+      const BenchCase bench_case = {arguments.kind, count, depth, sequences, arguments.chunk};
+      PAGODA_TRY(const Measurement measurement,
+                 measure(bench, evaluator, caches, bench_case, tokens, arguments.repeat));
+      on_measurement(measurement);
+    }
   }
   return {};
+}
+
+// Positions that the tokens at [first, first + count) see, all together.
+double attended_positions(int64_t window, int64_t first, int64_t count) {
+  double total = 0;
+  for (int64_t position = first; position < first + count; ++position)
+    total += static_cast<double>(window > 0 ? std::min(window, position + 1) : position + 1);
+  return total;
+}
+
+// Positions whose keys and values steps of `step` tokens read, all together: a step reads each once.
+double read_positions(int64_t window, int64_t first, int64_t count, int64_t step) {
+  double total = 0;
+  for (int64_t begin = first; begin < first + count; begin += step) {
+    const int64_t end = std::min(begin + step, first + count);
+    const int64_t oldest = window > 0 ? std::max<int64_t>(0, begin + 1 - window) : 0;
+    total += static_cast<double>(end - oldest);
+  }
+  return total;
 }
 
 }  // namespace
@@ -60,53 +157,39 @@ std::vector<int32_t> arbitrary_tokens(int64_t count, int64_t vocab_size) {
   return tokens;
 }
 
-void count_work(const ModelInfo& info, const BenchCase& bench_case, Measurement& measurement) {
+Work work_per_token(const ModelInfo& info, const BenchCase& bench_case, ArithmeticPeak peak) {
+  const bool is_prefill = bench_case.kind == BenchKind::prefill;
+  const int64_t step = is_prefill ? std::min<int64_t>(bench_case.chunk, bench_case.tokens) : 1;
   const KvShape& kv = info.kv_shape;
-  const auto kv_bytes_per_position =
-      static_cast<double>(size_t{2} * kv.element_bytes()) * kv.num_layers * kv.num_kv_heads * kv.head_dim;
-  const double mean_context =
-      static_cast<double>(bench_case.depth) + static_cast<double>(bench_case.tokens) / 2;
-  const auto weight_bytes = static_cast<double>(info.bytes_per_token);
-  const auto layer_ops = 2.0 * static_cast<double>(info.macs_per_token);
-  const auto head_ops = 2.0 * static_cast<double>(info.head_macs);
-  if (bench_case.kind == BenchKind::prefill) {
-    // A chunk reads the weights and the keys and values before it once; only the last token needs logits.
-    const auto chunk = static_cast<double>(std::min<int64_t>(bench_case.chunk, bench_case.tokens));
-    measurement.bytes_per_token = (weight_bytes + kv_bytes_per_position * mean_context) / chunk;
-    measurement.operations_per_token = layer_ops + head_ops / static_cast<double>(bench_case.tokens);
-  } else {
-    measurement.bytes_per_token = weight_bytes / bench_case.sequences + kv_bytes_per_position * mean_context;
-    measurement.operations_per_token = layer_ops + head_ops;
+  const auto tokens = static_cast<double>(bench_case.tokens);
+  double attended = 0;
+  double read = 0;
+  for (const int64_t window : info.layer_windows) {
+    attended += attended_positions(window, bench_case.depth, bench_case.tokens) / tokens;
+    read += read_positions(window, bench_case.depth, bench_case.tokens, step) / tokens;
   }
+  // A step reads the weights once. Only the last token of a prompt needs logits.
+  const auto tokens_per_step = static_cast<double>(is_prefill ? step : bench_case.sequences);
+  const double linear_macs = static_cast<double>(info.macs_per_token) +
+                             static_cast<double>(info.head_macs) / (is_prefill ? tokens : 1);
+  const double kv_bytes = 2.0 * static_cast<double>(kv.element_bytes()) * kv.num_kv_heads * kv.head_dim;
+  Work work;
+  work.bytes = static_cast<double>(info.bytes_per_token) / tokens_per_step + kv_bytes * read;
+  (peak == ArithmeticPeak::int8 ? work.int8_ops : work.f32_ops) += 2 * linear_macs;
+  work.f32_ops += 4.0 * info.num_query_heads * kv.head_dim * attended;
+  return work;
 }
 
-Result<Measurement> measure(Bench& bench, const BenchCase& bench_case, int repeat) {
-  const ModelInfo& info = bench.loaded.model->info();
-  PAGODA_TRY(Evaluator evaluator, bench.loaded.evaluator({.max_context = bench_case.depth + bench_case.tokens,
-                                                          .max_sequences = bench_case.sequences,
-                                                          .max_tokens_per_step = bench_case.chunk}));
-  const std::vector<int32_t> tokens =
-      arbitrary_tokens(std::max(bench_case.depth, bench_case.tokens), info.vocab_size);
-  Progress progress("measuring");
-  std::vector<double> speeds;
-  // The first run warms caches and pages and is not counted.
-  for (int run = 0; run <= repeat; ++run) {
-    PAGODA_TRY_STATUS(fill_to_depth(evaluator, bench_case, tokens));
-    double seconds = 0;
-    if (bench_case.kind == BenchKind::prefill) {
-      PAGODA_TRY(seconds, time_prefill(evaluator, bench_case, tokens));
-    } else {
-      PAGODA_TRY(seconds, time_decode(evaluator, bench.loaded.kernels->ops, bench_case));
-    }
-    if (run > 0) speeds.push_back(static_cast<double>(bench_case.tokens * bench_case.sequences) / seconds);
-    progress.update(static_cast<double>(run + 1) / (repeat + 1));
-  }
-  Measurement measurement;
-  measurement.bench_case = bench_case;
-  measurement.repeat = repeat;
-  measurement.tokens_per_second = spread_of(std::move(speeds));
-  count_work(info, bench_case, measurement);
-  return measurement;
+Status measure_all(Bench& bench, const BenchArguments& arguments,
+                   const std::function<void(const Measurement&)>& on_measurement) {
+  std::vector<int64_t> depths = arguments.depths;
+  std::ranges::sort(depths);
+  const int64_t longest = depths.back() + *std::ranges::max_element(arguments.tokens);
+  const auto context = choose_context(arguments.model, bench.loaded.model->info(), longest);
+  if (!context) return std::unexpected(context.error());
+  for (const int32_t sequences : arguments.sequences)
+    PAGODA_TRY_STATUS(measure_sequences(bench, arguments, sequences, depths, on_measurement));
+  return {};
 }
 
 }  // namespace pagoda

@@ -28,6 +28,13 @@ PeakKernels peak_kernels_for(Isa isa) {
   return isa_scalar::peak_kernels();
 }
 
+PeakLoop bf16_peak_for([[maybe_unused]] Isa isa) {
+#ifdef PAGODA_X86_KERNELS
+  if (isa == Isa::avx512 && detect_cpu().avx512_bf16) return isa_avx512_bf16::bf16_peak();
+#endif
+  return {};
+}
+
 // Calls body(item) for all items on all threads, several times; amount per second of the fastest run.
 template <class Body>
 double best_rate(ThreadPool& pool, size_t num_items, double amount, Body&& body) {
@@ -63,17 +70,18 @@ Result<MachineLimits> measure_machine_limits(Isa isa, ThreadPool& pool, uint64_t
       });
 
   const auto num_items = static_cast<size_t>(kItemsPerThread * pool.num_threads());
-  const auto measure = [&](uint64_t (*multiply)(int64_t) noexcept, int64_t ops_per_round,
-                           int64_t ops_per_item) {
-    const int64_t rounds = ops_per_item / ops_per_round;
-    const double ops = static_cast<double>(rounds * ops_per_round) * static_cast<double>(num_items);
+  const auto measure = [&](const PeakLoop& loop, int64_t ops_per_item) {
+    const int64_t rounds = ops_per_item / loop.ops_per_round;
+    const double ops = static_cast<double>(rounds * loop.ops_per_round) * static_cast<double>(num_items);
     return best_rate(pool, num_items, ops,
-                     [&](size_t) { sink.fetch_xor(multiply(rounds), std::memory_order_relaxed); });
+                     [&](size_t) { sink.fetch_xor(loop.run(rounds), std::memory_order_relaxed); });
   };
   // Scalar code is some fifty times slower.
   const int64_t divisor = isa == Isa::scalar ? 32 : 1;
-  limits.int8_ops_per_second = measure(peak.multiply_int8, peak.int8_ops_per_round, kOpsPerItem / divisor);
-  limits.f32_ops_per_second = measure(peak.multiply_f32, peak.f32_ops_per_round, kOpsPerItem / divisor / 4);
+  limits.int8_ops_per_second = measure(peak.int8, kOpsPerItem / divisor);
+  const PeakLoop bf16 = bf16_peak_for(isa);
+  if (bf16.run != nullptr) limits.bf16_ops_per_second = measure(bf16, kOpsPerItem / 2);
+  limits.f32_ops_per_second = measure(peak.f32, kOpsPerItem / divisor / 4);
   return limits;
 }
 

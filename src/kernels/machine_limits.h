@@ -13,7 +13,8 @@ namespace pagoda {
 struct MachineLimits {
   double read_bytes_per_second = 0;  // DRAM, 2 MiB pages, four streams per thread
   double int8_ops_per_second = 0;    // a multiply and an add of int8 are two operations
-  double f32_ops_per_second = 0;     // likewise for fused multiply-adds of f32
+  double bf16_ops_per_second = 0;    // likewise; 0 where the processor or the ISA has no dot product of bf16
+  double f32_ops_per_second = 0;     // likewise for fused multiply-adds
 };
 
 // Takes under a second and 512 MiB (half of `max_buffer_bytes` at most, when that is less).

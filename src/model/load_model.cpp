@@ -9,6 +9,7 @@
 #include "model/config_reader.h"
 #include "model/decoder.h"
 #include "model/plan_weights.h"
+#include "weights/packed_cache.h"
 
 namespace pagoda {
 
@@ -100,7 +101,8 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
     return fail(ErrorCode::out_of_memory, "{}: the weights need {} bytes of memory, but only {} are allowed",
                 file.path(), plan.num_bytes(), options.max_weight_bytes);
   warn_of_unused(file, plan);
-  PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}));
+  const std::string cache_path = options.packed_cache ? packed_cache_path(file, *options.packed_cache) : "";
+  PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}, cache_path));
   DecoderOuterWeights outer = weights.outer;
   if (!outer.token_embedding.exists())
     outer.token_embedding = {outer.head.matrix.dtype, spec.vocab_size, spec.hidden_size, nullptr,
@@ -119,6 +121,8 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   info.max_context = spec.max_context;
   info.num_parameters = plan.num_parameters();
   info.kv_shape = kv_shape(spec, options.kv_type, totals.all_float);
+  info.num_query_heads = spec.attention.num_heads;
+  for (const DecoderSpec::Layer& layer : spec.layers) info.layer_windows.push_back(layer.window);
   info.weight_bytes = plan.num_bytes();
   auto store = std::make_unique<ResidentWeights>(std::move(memory), std::move(weights.layers));
   return std::make_unique<Decoder>(std::move(spec), std::move(info), outer, std::move(store), totals.formats);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
@@ -57,6 +58,8 @@ struct ModelInfo {
   uint64_t bytes_per_token = 0;  // weight bytes that one decoded token reads
   uint64_t macs_per_token = 0;   // multiply-adds of the linear layers without the vocabulary projection
   uint64_t head_macs = 0;        // multiply-adds of one row of the vocabulary projection
+  int num_query_heads = 0;
+  std::vector<int64_t> layer_windows;  // [layers] positions that a token sees, itself included; 0: all
 };
 
 class Model {

@@ -6,15 +6,18 @@
 
 namespace pagoda {
 
+// `run` does `rounds` rounds of independent multiply-accumulates; one round is ops_per_round operations.
+struct PeakLoop {
+  uint64_t (*run)(int64_t rounds) noexcept = nullptr;
+  int64_t ops_per_round = 0;
+};
+
 struct PeakKernels {
   // Loads every byte of [data, data + num_bytes) once, in four streams; num_bytes is a multiple of 4096.
   // Returns something that depends on the loads.
   uint64_t (*read)(const std::byte* data, size_t num_bytes) noexcept;
-  // `rounds` rounds of independent multiply-accumulates; one round is int8_ops_per_round operations.
-  uint64_t (*multiply_int8)(int64_t rounds) noexcept;
-  int64_t int8_ops_per_round;
-  uint64_t (*multiply_f32)(int64_t rounds) noexcept;
-  int64_t f32_ops_per_round;
+  PeakLoop int8;
+  PeakLoop f32;
 };
 
 }  // namespace pagoda
@@ -30,3 +33,8 @@ PeakKernels peak_kernels();
 namespace pagoda::isa_avx512 {
 PeakKernels peak_kernels();
 }  // namespace pagoda::isa_avx512
+
+// For machines that have AVX512_BF16 beside all that isa_avx512 needs.
+namespace pagoda::isa_avx512_bf16 {
+PeakLoop bf16_peak();
+}  // namespace pagoda::isa_avx512_bf16

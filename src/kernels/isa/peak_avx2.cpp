@@ -73,7 +73,7 @@ uint64_t multiply_f32(int64_t rounds) noexcept {
 }  // namespace
 
 PeakKernels peak_kernels() {
-  return {read, multiply_int8, kChains * 64, multiply_f32, kChains * 16};
+  return {read, {multiply_int8, kChains * 64}, {multiply_f32, kChains * 16}};
 }
 
 }  // namespace pagoda::isa_avx2

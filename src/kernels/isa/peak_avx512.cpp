@@ -72,7 +72,7 @@ uint64_t multiply_f32(int64_t rounds) noexcept {
 }  // namespace
 
 PeakKernels peak_kernels() {
-  return {read, multiply_int8, kChains * 128, multiply_f32, kChains * 32};
+  return {read, {multiply_int8, kChains * 128}, {multiply_f32, kChains * 32}};
 }
 
 }  // namespace pagoda::isa_avx512

@@ -55,7 +55,7 @@ uint64_t multiply_f32(int64_t rounds) noexcept {
 }  // namespace
 
 PeakKernels peak_kernels() {
-  return {read, multiply_int8, 2 * kChains, multiply_f32, 2 * kChains};
+  return {read, {multiply_int8, 2 * kChains}, {multiply_f32, 2 * kChains}};
 }
 
 }  // namespace pagoda::isa_scalar

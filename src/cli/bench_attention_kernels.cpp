@@ -1,0 +1,150 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "cli/bench_kernels.h"
+#include "tensor/half.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr int kSamples = 5;
+constexpr size_t kPatternBytes = size_t{1} << 20;
+// A matrix of f32, the largest of the linear measurements, takes 16 MiB.
+constexpr size_t kLeastWorkingSet = size_t{32} << 20;
+
+KvShape kv_shape(const AttentionShape& shape) {
+  return {1, shape.num_kv_heads, shape.head_dim, shape.kv_type};
+}
+
+size_t layer_bytes(const KvShape& kv, int64_t depth) {
+  const auto pages = static_cast<size_t>((depth + kPageTokens) / kPageTokens);  // the new token, too
+  return pages * kv.layer_page_bytes();
+}
+
+// The caches of as many layers as the working set holds; a layer's new token is computed at a time, as in a
+// model: threads share segments, then the outputs are merged.
+class Layers {
+ public:
+  Layers(const KernelBench& bench, const AttentionShape& shape, int64_t depth)
+      : bench_(bench),
+        kv_(kv_shape(shape)),
+        layer_bytes_(layer_bytes(kv_, depth)),
+        num_layers_(bench.working_set.size() / layer_bytes_) {
+    fill_with_values(bench.pool, bench.working_set, shape.kv_type);
+    const auto pages = bench.scratch.take<PageId>(layer_bytes_ / kv_.layer_page_bytes());
+    std::iota(pages.begin(), pages.end(), 0);
+    const auto q_size = static_cast<size_t>(shape.num_q_heads) * static_cast<size_t>(shape.head_dim);
+    const auto q = bench.scratch.take<float>(q_size);
+    for (size_t i = 0; i < q_size; ++i) q[i] = std::sin(static_cast<float>(i));
+    args_.page_table = pages.data();
+    args_.num_q_heads = shape.num_q_heads;
+    args_.q = q.data();
+    args_.q_stride = static_cast<int64_t>(q_size);
+    args_.out = bench.scratch.take<float>(q_size).data();
+    args_.out_stride = args_.q_stride;
+    args_.first_position = depth;
+    args_.num_tokens = 1;
+    args_.scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+    args_.kv = {&kv_, nullptr};
+    num_segments_ = segments_of(args_, 0).count;
+    partials_ = bench.scratch.take<float>(
+        static_cast<size_t>(shape.num_kv_heads * num_segments_ * partial_floats(args_)));
+  }
+  Layers(const Layers&) = delete;
+  Layers& operator=(const Layers&) = delete;
+
+  // The next layer.
+  int64_t run() {
+    args_.kv.base = bench_.working_set.data() + next_ * layer_bytes_;
+    next_ = (next_ + 1) % num_layers_;
+    const auto num_heads = static_cast<size_t>(kv_.num_kv_heads);
+    bench_.pool.parallel_for(num_heads * static_cast<size_t>(num_segments_), 1,
+                             [&](size_t begin, size_t end, int) {
+                               for (size_t item = begin; item < end; ++item) compute_segment(item);
+                             });
+    bench_.pool.parallel_for(num_heads, 4, [&](size_t begin, size_t end, int) {
+      for (size_t head = begin; head < end; ++head) {
+        const AttentionArgs args = args_of(head);
+        bench_.kernels.ops.attention_merge(args, 0, num_segments_, partials_of(head, 0));
+      }
+    });
+    return 1;
+  }
+
+ private:
+  AttentionArgs args_of(size_t head) const {
+    AttentionArgs args = args_;
+    args.kv_head = static_cast<int>(head);
+    return args;
+  }
+  float* partials_of(size_t head, int64_t segment) const {
+    const int64_t index = static_cast<int64_t>(head) * num_segments_ + segment;
+    return partials_.data() + index * partial_floats(args_);
+  }
+  void compute_segment(size_t item) const {
+    const size_t head = item / static_cast<size_t>(num_segments_);
+    const int64_t segment = static_cast<int64_t>(item) % num_segments_;
+    bench_.kernels.ops.attention_segment(args_of(head), 0, segment, partials_of(head, segment));
+  }
+
+  const KernelBench& bench_;
+  KvShape kv_;
+  size_t layer_bytes_;
+  size_t num_layers_;
+  size_t next_ = 0;
+  int64_t num_segments_ = 0;
+  AttentionArgs args_;
+  std::span<float> partials_;
+};
+
+}  // namespace
+
+size_t bench_working_set_bytes(std::span<const int64_t> depths) {
+  size_t bytes = kLeastWorkingSet;
+  for (const AttentionShape& shape : kAttentionShapes)
+    for (const int64_t depth : depths) bytes = std::max(bytes, layer_bytes(kv_shape(shape), depth));
+  return bytes;
+}
+
+void fill_with_values(ThreadPool& pool, std::span<std::byte> memory, DType type) {
+  const size_t size = info(type).block_bytes;
+  std::vector<std::byte> pattern(kPatternBytes);
+  uint32_t state = 1;
+  for (size_t i = 0; i < pattern.size(); i += size) {
+    state = state * 1664525u + 1013904223u;
+    const float value = static_cast<float>(state >> 8) * 0x1p-23f - 1;
+    const uint16_t half = f32_to_bf16(value);
+    std::memcpy(pattern.data() + i, type == DType::f32 ? static_cast<const void*>(&value) : &half, size);
+  }
+  const size_t num_copies = (memory.size() + kPatternBytes - 1) / kPatternBytes;
+  pool.parallel_for(num_copies, 1, [&](size_t begin, size_t end, int) {
+    for (size_t copy = begin; copy < end; ++copy) {
+      const auto to = memory.subspan(copy * kPatternBytes);
+      std::memcpy(to.data(), pattern.data(), std::min(to.size(), kPatternBytes));
+    }
+  });
+}
+
+KernelFigures measure_attention(const KernelBench& bench, const AttentionShape& shape, int64_t depth,
+                                double seconds) {
+  const int64_t start_ns = bench.clock.now_ns();
+  bench.scratch.reset();
+  Layers layers(bench, shape, depth);
+  layers.run();
+  const double prepared = static_cast<double>(bench.clock.now_ns() - start_ns) * 1e-9;
+  const double sample = std::max(1e-3, (seconds - prepared) / kSamples);
+  std::vector<double> times;
+  for (int i = 0; i < kSamples; ++i)
+    times.push_back(seconds_per_item(bench.clock, sample, [&] { return layers.run(); }));
+  KernelFigures figures;
+  figures.seconds = spread_of(std::move(times));
+  const double values = static_cast<double>(depth + 1) * shape.head_dim;
+  figures.work.bytes = 2 * values * shape.num_kv_heads * static_cast<double>(kv_shape(shape).element_bytes());
+  figures.work.f32_ops = 4 * values * shape.num_q_heads;
+  return figures;
+}
+
+}  // namespace pagoda
