@@ -62,6 +62,20 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
       ->type_name("TYPE")
       ->default_str("auto")
       ->group(kGroup);
+  const std::string packed_cache =
+      "Keep the packed weights in a file beside the model, or in the folder DIR: later starts are faster, "
+      "the "
+      "file is about as large as the model";
+  // A flag: its folder only comes after '=', so that no other word is taken for it.
+  app.add_flag("--packed-cache", packed_cache)
+      ->each([&model](const std::string& value) {
+        if (value == "false")
+          model.packed_cache.reset();
+        else
+          model.packed_cache = value == "true" ? "" : value;
+      })
+      ->type_name("[=DIR]")
+      ->group(kGroup);
   app.add_option("--max-context", model.max_context,
                  "Most tokens of one sequence (default: the model's context)")
       ->type_name("N")

@@ -1,6 +1,7 @@
 #include "engine/load_engine.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "base/log.h"
 #include "io/model_file.h"
@@ -32,6 +33,15 @@ std::optional<ChatTemplate> load_chat_template(const ModelFile& file) {
   if (compiled) return std::move(*compiled);
   PAGODA_WARN("{}: the chat template does not compile: {}", file.path(), compiled.error().message);
   return std::nullopt;
+}
+
+// Everything that turns text into tokens and back.
+Status load_text(const ModelFile& file, LoadedEngine& loaded) {
+  PAGODA_TRY(loaded.tokenizer, load_tokenizer(file));
+  PAGODA_TRY(loaded.defaults, load_generation_defaults(file));
+  loaded.chat_template = load_chat_template(file);
+  loaded.end_tokens = all_end_tokens(loaded.defaults, *loaded.tokenizer);
+  return {};
 }
 
 std::string size_text(uint64_t num_bytes) {
@@ -66,18 +76,20 @@ Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOpti
   PAGODA_TRY(const Isa chosen_isa, choose_isa(machine.cpu, isa));
   PAGODA_TRY(const auto file, ModelFile::open(model_path));
   LoadedEngine loaded;
-  PAGODA_TRY(loaded.tokenizer, load_tokenizer(*file));
-  PAGODA_TRY(loaded.defaults, load_generation_defaults(*file));
-  loaded.chat_template = load_chat_template(*file);
-  loaded.end_tokens = all_end_tokens(loaded.defaults, *loaded.tokenizer);
+  Status text_status;
+  std::jthread text_loader([&] { text_status = load_text(*file, loaded); });
 
   const Kernels& kernels = kernels_for(chosen_isa);
   auto pool = std::make_unique<ThreadPool>(resources.num_threads);
-  PAGODA_TRY(auto model, load_model(*file, kernels, *pool,
-                                    {.kv_type = options.kv_type,
-                                     .max_weight_bytes = resources.memory_bytes,
-                                     .progress = progress.report,
-                                     .progress_context = progress.context}));
+  auto loading = load_model(*file, kernels, *pool,
+                            {.kv_type = options.kv_type,
+                             .max_weight_bytes = resources.memory_bytes,
+                             .packed_cache = options.packed_cache,
+                             .progress = progress.report,
+                             .progress_context = progress.context});
+  text_loader.join();
+  PAGODA_TRY_STATUS(text_status);
+  PAGODA_TRY(auto model, std::move(loading));
   PAGODA_TRY(EngineConfig config, resolve(options, *model, machine));
   PAGODA_TRY(loaded.engine, Engine::create(std::move(config), {.model = std::move(model),
                                                                .tokenizer = loaded.tokenizer,

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -22,6 +24,9 @@ struct LoadOptions {
   KvType kv_type = KvType::automatic;
   uint64_t max_weight_bytes =
       UINT64_MAX;  // out_of_memory, naming both sizes, if the packed weights need more
+  // Folder of a file with the packed weights (weights/packed_cache.h), made if it is not there; "": beside
+  // the model; without a value none is read or written.
+  std::optional<std::string> packed_cache;
   void (*progress)(void* context, double fraction) = nullptr;  // 0 … 1 while weights are packed
   void* progress_context = nullptr;
 };
