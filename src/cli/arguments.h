@@ -24,7 +24,6 @@ struct ModelArguments {
   int64_t max_context = 0;
   KvType kv_type = KvType::automatic;
   std::optional<std::string> packed_cache;  // a folder; "": beside the model
-  std::optional<std::string> packed_cache;  // a folder; "": beside the model
   std::optional<LogLevel> log_level;
 };
 
