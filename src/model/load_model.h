@@ -24,7 +24,7 @@ struct LoadOptions {
   KvType kv_type = KvType::automatic;
   uint64_t max_weight_bytes =
       UINT64_MAX;  // out_of_memory, naming both sizes, if the packed weights need more
-  // Folder of a file with the packed weights (weights/packed_cache.h), made if it is not there; "": beside
+  // Folder of a file with the packed weights (weights/packed_cache.h); "": beside
   // the model; without a value none is read or written.
   std::optional<std::string> packed_cache;
   void (*progress)(void* context, double fraction) = nullptr;  // 0 … 1 while weights are packed
