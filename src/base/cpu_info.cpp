@@ -5,6 +5,8 @@
 #include <sched.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace pagoda {
@@ -36,6 +38,14 @@ uint64_t read_xcr0() {
   return (uint64_t{high} << 32) | low;
 }
 
+// The kernel hands out tile registers only on request, to all threads of the process; asking again does no
+// harm.
+bool request_tile_registers() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 void detect_x86(CpuInfo& info) {
   unsigned eax = 0;
   unsigned ebx = 0;
@@ -59,8 +69,9 @@ void detect_x86(CpuInfo& info) {
   const bool vl = ebx & (1u << 31);
   info.avx512 = info.avx2 && zmm_state && f && dq && bw && vl;
   info.avx512_vnni = info.avx512 && (ecx & (1u << 11));
-  info.amx_bf16 = tile_state && (edx & (1u << 22));
-  info.amx_int8 = tile_state && (edx & (1u << 25));
+  const bool tiles = tile_state && (edx & (1u << 24)) && request_tile_registers();
+  info.amx_bf16 = tiles && (edx & (1u << 22));
+  info.amx_int8 = tiles && (edx & (1u << 25));
   if (max_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx))
     info.avx512_bf16 = info.avx512 && (eax & (1u << 5));
 }

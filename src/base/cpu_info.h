@@ -13,11 +13,12 @@ struct CpuInfo {
   bool avx512 = false;     // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
-  bool amx_int8 = false;
+  bool amx_int8 = false;  // with the operating system's permission to use tile registers
   bool amx_bf16 = false;
 };
 
-// Detected once per call; cheap.
+// Detected once per call; cheap. Where the processor has AMX, asks the operating system to let this process
+// use it.
 CpuInfo detect_cpu();
 
 }  // namespace pagoda

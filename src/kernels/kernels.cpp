@@ -8,6 +8,10 @@ namespace pagoda {
 // Each table is built on first use: even its construction may use instructions of its ISA.
 const Kernels& kernels_for(Isa isa) {
 #ifdef PAGODA_X86_KERNELS
+  if (isa == Isa::amx) {
+    static const Kernels amx = {isa, isa_amx::linear_kernels(), isa_avx512::op_kernels()};
+    return amx;
+  }
   if (isa == Isa::avx512) {
     static const Kernels avx512 = {isa, isa_avx512::linear_kernels(), isa_avx512::op_kernels()};
     return avx512;

@@ -21,7 +21,7 @@ constexpr int64_t kItemsPerThread = 24;
 
 PeakKernels peak_kernels_for(Isa isa) {
 #ifdef PAGODA_X86_KERNELS
-  if (isa == Isa::avx512) return isa_avx512::peak_kernels();
+  if (isa >= Isa::avx512) return isa_avx512::peak_kernels();
   if (isa == Isa::avx2) return isa_avx2::peak_kernels();
 #endif
   PAGODA_CHECK(isa == Isa::scalar, "this build has no {} kernels", to_string(isa));
@@ -30,7 +30,7 @@ PeakKernels peak_kernels_for(Isa isa) {
 
 PeakLoop bf16_peak_for([[maybe_unused]] Isa isa) {
 #ifdef PAGODA_X86_KERNELS
-  if (isa == Isa::avx512 && detect_cpu().avx512_bf16) return isa_avx512_bf16::bf16_peak();
+  if (isa >= Isa::avx512 && detect_cpu().avx512_bf16) return isa_avx512_bf16::bf16_peak();
 #endif
   return {};
 }

@@ -22,6 +22,21 @@ TEST(Isa, Avx512NeedsVnni) {
   EXPECT_EQ(choose_isa(cpu, "avx2").value(), Isa::avx2);
 }
 
+TEST(Isa, AmxComesAboveAvx512AndNeedsIt) {
+  CpuInfo cpu = {.model_name = "test", .avx2 = true, .amx_int8 = true};
+  EXPECT_EQ(choose_isa(cpu, "").value(), Isa::avx2);
+  cpu.avx512 = true;
+  cpu.avx512_vnni = true;
+  cpu.avx512_bf16 = true;  // as every processor with AMX has
+  EXPECT_EQ(choose_isa(cpu, "").value(), Isa::amx);
+  EXPECT_EQ(choose_isa(cpu, "avx512").value(), Isa::avx512);
+  cpu.amx_int8 = false;
+  const Result<Isa> missing = choose_isa(cpu, "amx");
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_EQ(missing.error().code, ErrorCode::unsupported);
+  EXPECT_NE(missing.error().message.find("amx"), std::string::npos);
+}
+
 TEST(Isa, UnknownNamesAreErrors) {
   const Result<Isa> isa = choose_isa(CpuInfo{}, "sse9");
   ASSERT_FALSE(isa.has_value());

@@ -306,7 +306,7 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
 template <PackedFormat kFormat>
 struct Quantised {
   template <int kTileTokens>
-  static void tile(const Tile& tile) noexcept {
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr int kTokens = kTileTokens <= 4 ? kTileTokens : kTileTokens / 2;
     run_passes<kTokens, kTokens <= 2 ? 2 : 1, kTileTokens>(
         tile, [&](auto& pass) __attribute__((always_inline)) {
@@ -337,7 +337,7 @@ PAGODA_INLINE __m256 load_plain(const uint8_t* group, int64_t k, int half) {
 template <DType kType>
 struct Plain {
   template <int kTileTokens>
-  static void tile(const Tile& tile) noexcept {
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(
         tile, [&](auto& pass) __attribute__((always_inline)) {
           using P = std::remove_reference_t<decltype(pass)>;

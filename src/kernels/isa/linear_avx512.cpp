@@ -4,74 +4,12 @@
 #include <immintrin.h>
 
 #include "kernels/isa/linear_driver.h"
+#include "kernels/isa/linear_unpack_avx512.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda::isa_avx512 {
 
 namespace {
-
-PAGODA_INLINE __m512i load(const uint8_t* p) {
-  return _mm512_loadu_si512(p);
-}
-PAGODA_INLINE __m512i broadcast(const void* p) {
-  int32_t value;
-  __builtin_memcpy(&value, p, sizeof value);
-  return _mm512_set1_epi32(value);
-}
-PAGODA_INLINE __m512 broadcast_float(const void* p) {
-  return _mm512_castsi512_ps(broadcast(p));
-}
-PAGODA_INLINE __m512 load_f16(const uint8_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-PAGODA_INLINE __m128i load128(const uint8_t* p) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-}
-
-// (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
-template <int kShift>
-PAGODA_INLINE __m512i field(__m512i v, int mask) {
-  return _mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)));
-}
-// ((v >> shift) & mask) | rest, in one ternary operation after the shift.
-template <int kShift>
-PAGODA_INLINE __m512i field_or(__m512i v, int mask, __m512i rest) {
-  constexpr int kAAndBOrC = 0xea;
-  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)),
-                                   rest, kAAndBOrC);
-}
-
-// The 8 operands of 32 k; the inverse of the packing in linear_layout.h.
-template <int kBits>
-PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
-  if constexpr (kBits == 4) {
-    PAGODA_UNROLL for (int g = 0; g < 4; ++g) {
-      const __m512i v = load(p + 64 * g);
-      w[2 * g] = _mm512_and_si512(v, _mm512_set1_epi8(15));
-      w[2 * g + 1] = field<4>(v, 15);
-    }
-  } else if constexpr (kBits == 5) {
-    __m512i v[5];
-    PAGODA_UNROLL for (int i = 0; i < 5; ++i) {
-      v[i] = load(p + 64 * i);
-      w[i] = _mm512_and_si512(v[i], _mm512_set1_epi8(31));
-    }
-    w[5] = field_or<3>(v[1], 0x18, field<5>(v[0], 7));
-    w[6] = field_or<3>(v[3], 0x18, field<5>(v[2], 7));
-    w[7] = field_or<1>(v[3], 0x10, field_or<2>(v[1], 0x08, field<5>(v[4], 7)));
-  } else if constexpr (kBits == 6) {
-    PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
-      __m512i v[3];
-      PAGODA_UNROLL for (int i = 0; i < 3; ++i) {
-        v[i] = load(p + 64 * (3 * h + i));
-        w[4 * h + i] = _mm512_and_si512(v[i], _mm512_set1_epi8(63));
-      }
-      w[4 * h + 3] = field_or<2>(v[2], 0x30, field_or<4>(v[1], 0x0c, field<6>(v[0], 3)));
-    }
-  } else {
-    PAGODA_UNROLL for (int o = 0; o < 8; ++o) w[o] = load(p + 64 * o);
-  }
-}
 
 // t[i] += dot products of operands [kFirst, kFirst + kCount) with token (first_token + i); `rows` is at the
 // 32 k. A single token gets two chains, so that the latency of vpdpbusd does not bind.
@@ -106,18 +44,6 @@ PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
     __m512 y = tile.bias == nullptr ? acc[t] : _mm512_add_ps(acc[t], bias);
     if (tile.store == Store::add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), y);
     _mm512_mask_storeu_ps(out, mask, y);
-  }
-}
-
-template <PackedFormat kFormat>
-constexpr int zero_point_offset() {
-  switch (kFormat.zero_point) {
-    case 8:
-      return offsetof(Activation32, minus_8_sum);
-    case 16:
-      return offsetof(Activation32, minus_16_sum);
-    default:
-      return offsetof(Activation32, minus_128_sum);
   }
 }
 
@@ -244,7 +170,7 @@ PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& 
 template <PackedFormat kFormat>
 struct Quantised {
   template <int kTokens>
-  static void tile(const Tile& tile) noexcept {
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr bool kLong = kFormat.block_length == 256;
     constexpr int kBlockBytes = block_layout(kFormat).bytes;
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
@@ -273,7 +199,7 @@ PAGODA_INLINE __m512 load_plain(const uint8_t* group, int64_t k) {
 template <DType kType>
 struct Plain {
   template <int kTokens>
-  static void tile(const Tile& tile) noexcept {
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens];

@@ -65,7 +65,8 @@ struct Tile {
   Store store;
 };
 
-// A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`.
+// A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`, not
+// inline, so that its loop has all registers whatever surrounds the call.
 // Heights of tiles: 1 token for decode, 8 for long runs, the others so that no run needs more than two extra
 // tiles.
 inline constexpr int kMaxTileTokens = 8;
@@ -98,30 +99,43 @@ PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
 
 // Weights are read from memory once: a few groups, small enough for the L2 cache, meet all tokens before the
 // next few.
-template <class Body>
-void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+inline int64_t groups_per_cache_block(size_t group_bytes) {
   constexpr size_t kCacheBlockBytes = 160 * 1024;
+  return group_bytes < kCacheBlockBytes ? static_cast<int64_t>(kCacheBlockBytes / group_bytes) : 1;
+}
+
+// Lets the tile, whose activations are those of `token`, be about a group.
+inline void set_group(const LinearArgs& args, size_t group_bytes, int64_t group, int64_t token, Tile& tile) {
+  const int64_t row = group * kRowsPerGroup;
+  const int64_t rows_left = args.weight.num_rows - row;
+  tile.group = reinterpret_cast<const uint8_t*>(args.weight.data) + static_cast<size_t>(group) * group_bytes;
+  tile.bias = args.bias == nullptr ? nullptr : args.bias + row;
+  tile.out = args.out + token * args.out_stride + row;
+  tile.num_rows = rows_left < kRowsPerGroup ? static_cast<int>(rows_left) : kRowsPerGroup;
+}
+
+inline Tile tile_of(const LinearArgs& args) {
   const PackedWeight& w = args.weight;
-  const size_t group_bytes = packed_group_bytes(w.dtype, w.num_cols);
-  const auto* weights = reinterpret_cast<const uint8_t*>(w.data);
   Tile tile = {};
   tile.activation_stride = static_cast<int64_t>(activation_row_bytes(activation_format(w.dtype), w.num_cols));
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
   tile.store = args.store;
-  const int64_t groups_per_block =
-      group_bytes < kCacheBlockBytes ? static_cast<int64_t>(kCacheBlockBytes / group_bytes) : 1;
+  return tile;
+}
+
+template <class Body>
+void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  const size_t group_bytes = packed_group_bytes(args.weight.dtype, args.weight.num_cols);
+  const int64_t groups_per_block = groups_per_cache_block(group_bytes);
+  Tile tile = tile_of(args);
   for (int64_t block = group_begin; block < group_end; block += groups_per_block) {
     const int64_t block_end = block + groups_per_block < group_end ? block + groups_per_block : group_end;
     int64_t tokens_done = 0;
     for (int64_t token = 0; token < args.num_tokens; token += tokens_done) {
       tile.activations = args.activations + token * tile.activation_stride;
       for (int64_t group = block; group < block_end; ++group) {
-        const int64_t row = group * kRowsPerGroup;
-        tile.group = weights + static_cast<size_t>(group) * group_bytes;
-        tile.bias = args.bias == nullptr ? nullptr : args.bias + row;
-        tile.out = args.out + token * args.out_stride + row;
-        tile.num_rows = w.num_rows - row < kRowsPerGroup ? static_cast<int>(w.num_rows - row) : kRowsPerGroup;
+        set_group(args, group_bytes, group, token, tile);
         tokens_done = run_tile<Body>(tile, args.num_tokens - token);
       }
     }

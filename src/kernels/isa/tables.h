@@ -21,3 +21,8 @@ LinearKernels linear_kernels();
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512
+
+// Whatever AMX has no part in is isa_avx512's.
+namespace pagoda::isa_amx {
+LinearKernels linear_kernels();
+}  // namespace pagoda::isa_amx
