@@ -12,6 +12,8 @@ std::string_view to_string(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
     case Isa::amx:
       return "amx";
   }
@@ -24,7 +26,8 @@ std::vector<Isa> available_isas(const CpuInfo& cpu) {
   if (cpu.avx2) isas.push_back(Isa::avx2);
   if (cpu.avx2 && cpu.avx512 && cpu.avx512_vnni) {
     isas.push_back(Isa::avx512);
-    if (cpu.amx_int8) isas.push_back(Isa::amx);
+    if (cpu.avx512_bf16) isas.push_back(Isa::avx512_bf16);
+    if (cpu.avx512_bf16 && cpu.amx_int8) isas.push_back(Isa::amx);
   }
 #else
   (void)cpu;
@@ -35,15 +38,15 @@ std::vector<Isa> available_isas(const CpuInfo& cpu) {
 Result<Isa> choose_isa(const CpuInfo& cpu, std::string_view forced) {
   const std::vector<Isa> available = available_isas(cpu);
   if (forced.empty()) return available.back();
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx}) {
     if (to_string(isa) != forced) continue;
     if (std::ranges::find(available, isa) == available.end())
       return fail(ErrorCode::unsupported, "PAGODA_ISA asks for {}, which this processor ({}) or build lacks",
                   forced, cpu.model_name);
     return isa;
   }
-  return fail(ErrorCode::invalid_argument, "PAGODA_ISA is '{}'; it must be scalar, avx2, avx512 or amx",
-              forced);
+  return fail(ErrorCode::invalid_argument,
+              "PAGODA_ISA is '{}'; it must be scalar, avx2, avx512, avx512_bf16 or amx", forced);
 }
 
 }  // namespace pagoda

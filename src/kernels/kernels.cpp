@@ -9,8 +9,12 @@ namespace pagoda {
 const Kernels& kernels_for(Isa isa) {
 #ifdef PAGODA_X86_KERNELS
   if (isa == Isa::amx) {
-    static const Kernels amx = {isa, isa_amx::linear_kernels(), isa_avx512::op_kernels()};
+    static const Kernels amx = {isa, isa_amx::linear_kernels(), isa_avx512_bf16::op_kernels()};
     return amx;
+  }
+  if (isa == Isa::avx512_bf16) {
+    static const Kernels avx512_bf16 = {isa, isa_avx512::linear_kernels(), isa_avx512_bf16::op_kernels()};
+    return avx512_bf16;
   }
   if (isa == Isa::avx512) {
     static const Kernels avx512 = {isa, isa_avx512::linear_kernels(), isa_avx512::op_kernels()};

@@ -30,7 +30,7 @@ PeakKernels peak_kernels_for(Isa isa) {
 
 PeakLoop bf16_peak_for([[maybe_unused]] Isa isa) {
 #ifdef PAGODA_X86_KERNELS
-  if (isa >= Isa::avx512 && detect_cpu().avx512_bf16) return isa_avx512_bf16::bf16_peak();
+  if (isa >= Isa::avx512_bf16) return isa_avx512_bf16::bf16_peak();
 #endif
   return {};
 }

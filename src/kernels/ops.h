@@ -16,11 +16,13 @@ namespace pagoda {
 // is read once). For query token t at position p = first_position + t and query head h:
 //   score[j] = scale * sum over d of q[d] * k[j][d],   j in [max(0, p - window + 1), p]
 //   softcap > 0: score = softcap * tanh(score / softcap)
-// CANONICAL ARITHMETIC. Positions are cut on the fixed grid of kSegmentTokens. In a segment: m = max score,
-// then w[j] = exp(score[j] - m), l = sum of w (16 lanes, tree), o[d] = one fma chain over j ascending.
-// Segments are merged in ascending order: m' = max(m, m2); o = o * exp(m - m') + o2 * exp(m2 - m'), l
-// likewise; at the end o / l. Hence the bits of a token's output depend only on its query and the cached K
-// and V, never on chunking, batching or pages.
+// CANONICAL ARITHMETIC. Sums of products run as one fma chain over pairs of dims (2i, 2i + 1), or of
+// positions, ascending; in a pair the second comes first (as vdpbf16ps has it). Where K and V are bf16, q and
+// w are rounded to bf16 too. Subnormal numbers count as zero. Positions are cut on the fixed grid of
+// kSegmentTokens. In a segment: m = max score, then w[j] = exp(score[j] - m), l = sum of w (16 lanes, tree),
+// o[d] = sum of w[j] v[j][d]. Segments are merged in ascending order: m' = max(m, m2); o = o * exp(m - m') +
+// o2 * exp(m2 - m'), l likewise; at the end o / l. Hence the bits of a token's output depend only on its
+// query and the cached K and V, never on chunking, batching or pages.
 struct AttentionArgs {
   KvLayerView kv;
   const PageId* page_table = nullptr;  // pages of positions 0..15, 16..31, …

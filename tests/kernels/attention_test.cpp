@@ -3,9 +3,11 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <ranges>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -125,18 +127,26 @@ class Cache {
       return static_cast<size_t>((j * case_.num_kv_heads + head / case_.group) * case_.head_dim + d);
     };
     std::vector<double> weights;
-    double greatest = -std::numeric_limits<double>::infinity();
+    std::map<int64_t, double> greatest;  // of each segment
     for (int64_t j = begin; j <= position; ++j) {
       double score = 0;
       for (int d = 0; d < case_.head_dim; ++d)
-        score += double{q_[row + static_cast<size_t>(d)]} * stored(k_[kv_at(j, d)]);
+        score += stored(q_[row + static_cast<size_t>(d)]) * stored(k_[kv_at(j, d)]);
       score /= std::sqrt(static_cast<double>(case_.head_dim));
       if (case_.softcap > 0) score = case_.softcap * std::tanh(score / case_.softcap);
       weights.push_back(score);
-      greatest = std::max(greatest, score);
+      const auto found = greatest.try_emplace(j / kSegmentTokens, score).first;
+      found->second = std::max(found->second, score);
     }
+    const double greatest_of_all = std::ranges::max(greatest | std::views::values);
     double total = 0;
-    for (double& weight : weights) total += weight = std::exp(weight - greatest);
+    for (int64_t j = begin; j <= position; ++j) {
+      double& weight = weights[static_cast<size_t>(j - begin)];
+      const double segment_max = greatest[j / kSegmentTokens];
+      weight = stored(static_cast<float>(std::exp(weight - segment_max))) *
+               std::exp(segment_max - greatest_of_all);
+      total += weight;
+    }
     for (int d = 0; d < case_.head_dim; ++d) {
       double sum = 0;
       for (size_t i = 0; i < weights.size(); ++i)
@@ -168,7 +178,14 @@ void check(const Case& c) {
   const Cache ordered(c, Cache::Pages::ordered, scalar);
   const auto want = ordered.reference();
   const auto definition = ordered.attend(scalar, c.num_queries);
-  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(definition[i], want[i], 2e-5) << i;
+  // A score that differs in its last bit may round a weight to the neighbouring bf16: few and small.
+  const double tolerance = c.dtype == DType::f32 ? 2e-5 : 4e-3;
+  double total_error = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_NEAR(definition[i], want[i], tolerance) << i;
+    total_error += std::abs(definition[i] - want[i]);
+  }
+  EXPECT_LT(total_error / static_cast<double>(want.size()), 2e-5);
   for (const Isa isa : available_isas(detect_cpu())) {
     SCOPED_TRACE(to_string(isa));
     const OpKernels& ops = kernels_for(isa).ops;

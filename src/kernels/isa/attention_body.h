@@ -1,17 +1,19 @@
-// Attention over pages, over a 16-lane vector type V: tiles of rows, and the merging of their segments.
+// Attention over pages, over a 16-lane vector type V: tiles of rows, and the merging of their segments. Bf16:
+// the policy that multiplies bf16 elements (attention_pairs.h).
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/isa/attention_pairs.h"
 #include "kernels/isa/attention_tile.h"
 #include "kernels/isa/ops_math.h"
 #include "kernels/ops.h"
 
 namespace pagoda {
 
-template <class V>
-struct AttentionBody {
-  using Tiles = AttentionTile<V>;
+template <class V, class Pairs>
+struct AttentionOver {
+  using Tiles = AttentionTile<V, Pairs>;
   using Range = typename Tiles::Range;
   using State = typename Tiles::State;
   using Tile = typename Tiles::Tile;
@@ -46,7 +48,8 @@ struct AttentionBody {
     for (int r = 0; r < tile.num_rows; ++r) {
       const RowPlace place(args, first_token, first + r);
       const Range range = range_of(args, place.token);
-      tile.rows[r].q = args.q + place.token * args.q_stride + place.head * args.kv.shape->head_dim;
+      const int head_dim = args.kv.shape->head_dim;
+      Tiles::store_query(args.q + place.token * args.q_stride + place.head * head_dim, head_dim, tile.q[r]);
       tile.rows[r].range = range;
       all = {range.begin < all.begin ? range.begin : all.begin, range.end > all.end ? range.end : all.end};
     }
@@ -107,7 +110,7 @@ struct AttentionBody {
       merge(total.max, total.sum, total.out, next.max, next.sum, next.out, head_dim);
   }
 
-  static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept {
+  static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) {
     const int head_dim = args.kv.shape->head_dim;
     Tile tile(args);
     State totals[Tiles::kMaxRows];
@@ -124,8 +127,7 @@ struct AttentionBody {
     });
   }
 
-  static void attention_segment(const AttentionArgs& args, int64_t token, int64_t segment,
-                                float* partials) noexcept {
+  static void segment(const AttentionArgs& args, int64_t token, int64_t segment, float* partials) {
     const int head_dim = args.kv.shape->head_dim;
     Tile tile(args);
     State states[Tiles::kMaxRows];
@@ -141,8 +143,7 @@ struct AttentionBody {
     });
   }
 
-  static void attention_merge(const AttentionArgs& args, int64_t token, int64_t num_segments,
-                              const float* partials) noexcept {
+  static void merge(const AttentionArgs& args, int64_t token, int64_t num_segments, const float* partials) {
     const int group = heads_per_group(args);
     const int head_dim = args.kv.shape->head_dim;
     const int64_t row_floats = head_dim + 2;
@@ -158,6 +159,30 @@ struct AttentionBody {
       }
       write_out(total.out, total.sum, head_dim, RowPlace(args, token, row).out(args));
     }
+  }
+};
+
+template <class V, class Bf16>
+struct AttentionBody {
+  static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept {
+    const FlushSubnormals flush;
+    if (args.kv.shape->dtype == DType::f32)
+      AttentionOver<V, F32Pairs<V>>::attention(args, token_begin, token_end);
+    else
+      AttentionOver<V, Bf16>::attention(args, token_begin, token_end);
+  }
+  static void attention_segment(const AttentionArgs& args, int64_t token, int64_t segment,
+                                float* partials) noexcept {
+    const FlushSubnormals flush;
+    if (args.kv.shape->dtype == DType::f32)
+      AttentionOver<V, F32Pairs<V>>::segment(args, token, segment, partials);
+    else
+      AttentionOver<V, Bf16>::segment(args, token, segment, partials);
+  }
+  static void attention_merge(const AttentionArgs& args, int64_t token, int64_t num_segments,
+                              const float* partials) noexcept {
+    const FlushSubnormals flush;
+    AttentionOver<V, F32Pairs<V>>::merge(args, token, num_segments, partials);
   }
 };
 

@@ -1,5 +1,5 @@
-// One segment of attention for a tile of rows, over a 16-lane vector type V (see kernels/ops.h for the
-// arithmetic).
+// One segment of attention for a tile of rows, over a 16-lane vector type V and a policy Pairs that
+// multiplies (attention_pairs.h); see kernels/ops.h for the arithmetic.
 //
 // Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
@@ -14,8 +14,10 @@
 
 namespace pagoda {
 
-template <class V>
+template <class V, class Pairs>
 struct AttentionTile {
+  using Element = typename Pairs::Element;
+  using Operand = typename Pairs::Operand;
   static constexpr int kMaxRows = V::kRowTile;
 
   // Cached positions [begin, end).
@@ -30,9 +32,8 @@ struct AttentionTile {
   }
 
   struct Row {
-    const float* q;  // [head_dim]
-    Range range;     // positions that the row attends to
-    Range here;      // those in the current segment; length() <= 0: none
+    Range range;  // positions that the row attends to
+    Range here;   // those in the current segment; length() <= 0: none
   };
 
   // What a segment leaves of a row: greatest score, sum of weights, weighted sum of values.
@@ -48,42 +49,41 @@ struct AttentionTile {
     int num_rows = 0;
     Row rows[kMaxRows];
     // Padded, so that the rows' lines do not fall into the same sets of the cache.
-    alignas(64) float weights[kMaxRows][kSegmentTokens + 16];
+    alignas(64) Operand q[kMaxRows][kMaxHeadDim + 32];
+    alignas(64) float scores[kMaxRows][kSegmentTokens + 16];
+    alignas(64) Operand weights[kMaxRows][kSegmentTokens + 32];
 
     explicit Tile(const AttentionArgs& a) : args(a) {}
   };
 
-  static void load_pairs(const float* p, V& even, V& odd) { V::load_pairs(p, even, odd); }
-  static void load_pairs(const uint16_t* p, V& even, V& odd) { V::load_pairs_bf16(p, even, odd); }
+  static void store_query(const float* q, int head_dim, Operand* out) {
+    int d = 0;
+    for (; d + 16 <= head_dim; d += 16) Pairs::store_operands(V::load(q + d), out + d);
+    if (d < head_dim) Pairs::store_operands(V::load_n(q + d, head_dim - d), out + d);
+  }
 
   // ---- scores ----
 
   // Pages, or blocks of dims, that a tile of some rows takes side by side.
   static constexpr int side_by_side(int num_rows) {
-    return num_rows * 4 <= V::kChains ? 4 : num_rows * 2 <= V::kChains ? 2 : 1;
+    return num_rows * 4 <= Pairs::kChains ? 4 : num_rows * 2 <= Pairs::kChains ? 2 : 1;
   }
 
-  template <int P, int R, class Element>
+  template <int P, int R>
   static void page_scores(const Tile& tile, const Element* (&k)[P], V (&score)[P][R]) {
-    const float* q[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      q[r] = tile.rows[r].q;
 #pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) score[p][r] = V::set1(0.0f);
-    }
-    const int num_pairs = tile.args.kv.shape->head_dim / 2;
-    for (int pair = 0; pair < num_pairs; ++pair) {
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) score[p][r] = V::set1(0.0f);
+    const int num_dims = tile.args.kv.shape->head_dim;
+    for (int d = 0; d < num_dims; d += 2) {
+      Pairs pairs[P];
 #pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) {
-        V even;
-        V odd;
-        load_pairs(k[p] + pair * 2 * kPageTokens, even, odd);
+      for (int p = 0; p < P; ++p) pairs[p] = Pairs::load(k[p] + d * kPageTokens);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) score[p][r] = V::fma(V::set1(q[r][2 * pair]), even, score[p][r]);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) score[p][r] = V::fma(V::set1(q[r][2 * pair + 1]), odd, score[p][r]);
-      }
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int p = 0; p < P; ++p) score[p][r] = Pairs::multiply_add(&tile.q[r][d], pairs[p], score[p][r]);
     }
   }
 
@@ -97,7 +97,7 @@ struct AttentionTile {
   }
 
   // Pages [page, page + P) of the segment.
-  template <class Element, int R, int P>
+  template <int R, int P>
   static void store_scores(Tile& tile, int64_t segment_begin, int page) {
     const V lowest = V::set1(-__builtin_inff());
     const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
@@ -120,30 +120,30 @@ struct AttentionTile {
           value = valid.length() > 0 ? V::keep(value, static_cast<int>(valid.begin - page_begin),
                                                static_cast<int>(valid.end - page_begin), lowest)
                                      : lowest;
-        value.store(tile.weights[r] + (page + p) * kPageTokens);
+        value.store(tile.scores[r] + (page + p) * kPageTokens);
       }
   }
 
-  template <class Element, int R>
+  template <int R>
   static void segment_scores(Tile& tile, int64_t segment_begin, int first_page, int end_page) {
     constexpr int P = side_by_side(R);
     int page = first_page;
-    for (; page + P <= end_page; page += P) store_scores<Element, R, P>(tile, segment_begin, page);
-    for (; page < end_page; ++page) store_scores<Element, R, 1>(tile, segment_begin, page);
+    for (; page + P <= end_page; page += P) store_scores<R, P>(tile, segment_begin, page);
+    for (; page < end_page; ++page) store_scores<R, 1>(tile, segment_begin, page);
   }
 
-  // scores -> weights exp(score - max); returns through max and sum.
-  static void exponentiate(float* weights, int first_page, int end_page, float& max, float& sum) {
+  // weights = exp(score - max); returns through max and sum.
+  static void exponentiate(const float* scores, int first_page, int end_page, Operand* weights, float& max,
+                           float& sum) {
     V best = V::set1(-__builtin_inff());
     for (int page = first_page; page < end_page; ++page)
-      best = V::max(V::load(weights + page * kPageTokens), best);
+      best = V::max(V::load(scores + page * kPageTokens), best);
     max = V::max_lane(best);
     const V shift = V::set1(max);
     V total = V::set1(0.0f);
     for (int page = first_page; page < end_page; ++page) {
-      const V weight = Math<V>::exp(V::load(weights + page * kPageTokens) - shift);
-      total = total + weight;
-      weight.store(weights + page * kPageTokens);
+      const V weight = Math<V>::exp(V::load(scores + page * kPageTokens) - shift);
+      total = total + Pairs::store_operands(weight, weights + page * kPageTokens);
     }
     sum = V::sum(total);
   }
@@ -151,7 +151,7 @@ struct AttentionTile {
   // ---- values ----
 
   // Slots [begin, end) of a page, both even, to which all rows attend; v: the first of B blocks of dims.
-  template <int B, int R, class Element>
+  template <int B, int R>
   static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int block,
                             State* states) {
     V acc[B][R];
@@ -161,16 +161,14 @@ struct AttentionTile {
       for (int b = 0; b < B; ++b) acc[b][r] = V::load(states[r].out + 16 * (block + b));
     for (int slot = begin; slot < end; slot += 2) {
       const int token = page * kPageTokens + slot;
+      Pairs pairs[B];
 #pragma GCC unroll 4
-      for (int b = 0; b < B; ++b) {
-        V even;
-        V odd;
-        load_pairs(v + b * 16 * kPageTokens + 16 * slot, even, odd);
+      for (int b = 0; b < B; ++b) pairs[b] = Pairs::load(v + b * 16 * kPageTokens + 16 * slot);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) acc[b][r] = V::fma(V::set1(tile.weights[r][token]), even, acc[b][r]);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) acc[b][r] = V::fma(V::set1(tile.weights[r][token + 1]), odd, acc[b][r]);
-      }
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int b = 0; b < B; ++b)
+          acc[b][r] = Pairs::multiply_add(&tile.weights[r][token], pairs[b], acc[b][r]);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
@@ -178,24 +176,27 @@ struct AttentionTile {
       for (int b = 0; b < B; ++b) acc[b][r].store(states[r].out + 16 * (block + b));
   }
 
-  // Slots [begin, end) of a page for one row; weights: those of the page.
-  template <class Element>
-  static void row_values(const Element* v, const float* weights, int begin, int end, int num_blocks,
+  // Slots [begin, end) of a page for one row, pairs of which both slots are wanted as pairs; weights: those
+  // of the page.
+  static void row_values(const Element* v, const Operand* weights, int begin, int end, int num_blocks,
                          float* out) {
     if (begin >= end) return;
     for (int block = 0; block < num_blocks; ++block, v += 16 * kPageTokens) {
       V acc = V::load(out + 16 * block);
-      for (int slot = begin; slot < end; ++slot) {
-        V even;
-        V odd;
-        load_pairs(v + slot / 2 * 32, even, odd);
-        acc = V::fma(V::set1(weights[slot]), slot % 2 == 0 ? even : odd, acc);
+      for (int slot = begin / 2 * 2; slot < end; slot += 2) {
+        const Pairs pairs = Pairs::load(v + slot * 16);
+        if (slot < begin)
+          acc = Pairs::multiply_add_odd(weights[slot + 1], pairs, acc);
+        else if (slot + 1 == end)
+          acc = Pairs::multiply_add_even(weights[slot], pairs, acc);
+        else
+          acc = Pairs::multiply_add(weights + slot, pairs, acc);
       }
       acc.store(out + 16 * block);
     }
   }
 
-  template <int R, class Element>
+  template <int R>
   static void all_common_values(const Tile& tile, const Element* v, int page, int begin, int end,
                                 int num_blocks, State* states) {
     constexpr int B = side_by_side(R);
@@ -232,7 +233,7 @@ struct AttentionTile {
   // taken row by row, in order:
   //   row 0   [----|=======|--)
   //   row 1     [--|=======|----)       |==|: common
-  template <class Element, int R>
+  template <int R>
   static void edge_page_values(const Tile& tile, const Element* v, int page, int64_t page_begin,
                                int num_blocks, State* states) {
     const PageSlots<R> slots(tile, page_begin);
@@ -247,7 +248,7 @@ struct AttentionTile {
                  states[r].out);
   }
 
-  template <class Element, int R>
+  template <int R>
   static void segment_values(const Tile& tile, int64_t segment_begin, int first_page, int end_page,
                              State* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
@@ -263,14 +264,14 @@ struct AttentionTile {
       if (common.begin <= begin && common.end >= begin + kPageTokens)
         all_common_values<R>(tile, v, page, 0, kPageTokens, num_blocks, states);
       else
-        edge_page_values<Element, R>(tile, v, page, begin, num_blocks, states);
+        edge_page_values<R>(tile, v, page, begin, num_blocks, states);
     }
   }
 
   // ---- segments ----
 
   // Fills states[r] for the rows that attend to something in the segment; the others get sum = kEmpty.
-  template <class Element, int R>
+  template <int R>
   static void segment_of(Tile& tile, int64_t segment, State* states) {
     const int64_t begin = segment * kSegmentTokens;
     Range all = {begin + kSegmentTokens, begin};
@@ -282,26 +283,19 @@ struct AttentionTile {
     }
     const int first_page = static_cast<int>((all.begin - begin) / kPageTokens);
     const int end_page = static_cast<int>((all.end - begin + kPageTokens - 1) / kPageTokens);
-    segment_scores<Element, R>(tile, begin, first_page, end_page);
+    segment_scores<R>(tile, begin, first_page, end_page);
     for (int r = 0; r < R; ++r) {
-      exponentiate(tile.weights[r], first_page, end_page, states[r].max, states[r].sum);
+      exponentiate(tile.scores[r], first_page, end_page, tile.weights[r], states[r].max, states[r].sum);
       if (tile.rows[r].here.length() <= 0) states[r].sum = kEmpty;
     }
-    segment_values<Element, R>(tile, begin, first_page, end_page, states);
+    segment_values<R>(tile, begin, first_page, end_page, states);
   }
 
-  template <class Element, int R = 1>
-  static void segment_of_rows(Tile& tile, int64_t segment, State* states) {
-    if constexpr (R < kMaxRows)
-      if (tile.num_rows != R) return segment_of_rows<Element, R + 1>(tile, segment, states);
-    segment_of<Element, R>(tile, segment, states);
-  }
-
+  template <int R = 1>
   static void run_segment(Tile& tile, int64_t segment, State* states) {
-    if (tile.args.kv.shape->dtype == DType::f32)
-      segment_of_rows<float>(tile, segment, states);
-    else
-      segment_of_rows<uint16_t>(tile, segment, states);
+    if constexpr (R < kMaxRows)
+      if (tile.num_rows != R) return run_segment<R + 1>(tile, segment, states);
+    segment_of<R>(tile, segment, states);
   }
 };
 

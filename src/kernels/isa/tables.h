@@ -22,6 +22,11 @@ void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::by
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512
 
+// Linear layers are isa_avx512's.
+namespace pagoda::isa_avx512_bf16 {
+OpKernels op_kernels();
+}  // namespace pagoda::isa_avx512_bf16
+
 // Whatever AMX has no part in is isa_avx512's.
 namespace pagoda::isa_amx {
 LinearKernels linear_kernels();

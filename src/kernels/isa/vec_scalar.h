@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tensor/half.h"
+
 namespace pagoda::isa_scalar {
 
 namespace {
@@ -59,6 +61,11 @@ struct F32x16 {
       even.lane[i] = from_bits(uint32_t{p[2 * i]} << 16);
       odd.lane[i] = from_bits(uint32_t{p[2 * i + 1]} << 16);
     }
+  }
+
+  // To the nearest bf16, as f32.
+  static F32x16 round_to_bf16(F32x16 a) {
+    return make([&](int i) { return bf16_to_f32(f32_to_bf16(a.lane[i])); });
   }
 
   // a * b + c with one rounding
