@@ -9,13 +9,13 @@ namespace pagoda::isa_amx {
 namespace {
 
 // The intrinsics take literal tile numbers.
-#define PAGODA_FOR_TILE(kTile, INSTRUCTION, ...)           \
-  if constexpr (kTile == 0) INSTRUCTION(0, ##__VA_ARGS__); \
-  if constexpr (kTile == 1) INSTRUCTION(1, ##__VA_ARGS__); \
-  if constexpr (kTile == 2) INSTRUCTION(2, ##__VA_ARGS__); \
-  if constexpr (kTile == 3) INSTRUCTION(3, ##__VA_ARGS__); \
-  if constexpr (kTile == 4) INSTRUCTION(4, ##__VA_ARGS__); \
-  if constexpr (kTile == 5) INSTRUCTION(5, ##__VA_ARGS__)
+#define PAGODA_FOR_TILE(kTile, INSTRUCTION, ...)                       \
+  if constexpr (kTile == 0) INSTRUCTION(0 __VA_OPT__(, ) __VA_ARGS__); \
+  if constexpr (kTile == 1) INSTRUCTION(1 __VA_OPT__(, ) __VA_ARGS__); \
+  if constexpr (kTile == 2) INSTRUCTION(2 __VA_OPT__(, ) __VA_ARGS__); \
+  if constexpr (kTile == 3) INSTRUCTION(3 __VA_OPT__(, ) __VA_ARGS__); \
+  if constexpr (kTile == 4) INSTRUCTION(4 __VA_OPT__(, ) __VA_ARGS__); \
+  if constexpr (kTile == 5) INSTRUCTION(5 __VA_OPT__(, ) __VA_ARGS__)
 
 struct AmxUnit {
   static void configure(const TileConfig& config) { _tile_loadconfig(&config); }
@@ -38,7 +38,10 @@ struct AmxUnit {
   template <int kSums, int kSigned, int kUnsigned>
   PAGODA_INLINE static void multiply() {
     static_assert(kSigned == kActivationTile && kUnsigned == kWeightTile);
-    PAGODA_FOR_TILE(kSums, _tile_dpbsud, 4, 5);
+    if constexpr (kSums == 0) _tile_dpbsud(0, 4, 5);
+    if constexpr (kSums == 1) _tile_dpbsud(1, 4, 5);
+    if constexpr (kSums == 2) _tile_dpbsud(2, 4, 5);
+    if constexpr (kSums == 3) _tile_dpbsud(3, 4, 5);
   }
 };
 
