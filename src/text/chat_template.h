@@ -1,8 +1,7 @@
 // Chat templates: Jinja, rendered by minijinja with Hugging Face's extensions (trim_blocks, lstrip_blocks,
-// loop controls, tojson without escapes, raise_exception, strftime_now, Python's string methods). Templates
-// come from untrusted files: their steps, output, nesting and size are bounded. Not bounded is what one step
-// of the library does with values that share parts (a list that holds another twice, 40 times over, compared
-// or joined).
+// loop controls, tojson without escapes, raise_exception, strftime_now, Python's string methods). A template
+// stands alone: it cannot include or extend others. Templates come from untrusted files: work, output, memory
+// and nesting are bounded, so that each ends within about a second, with a text or an error.
 #pragma once
 
 #include <memory>

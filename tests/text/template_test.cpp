@@ -44,6 +44,16 @@ TEST(ChatTemplateTest, WritesJsonLikePython) {
   expect_refused("{{ missing|tojson }}");
 }
 
+TEST(ChatTemplateTest, SumsNumbers) {
+  EXPECT_EQ(
+      rendered("{{ [1, 2]|sum }} {{ [1, 0.5]|sum(start=1) }} {{ [{'a': 2}, {'a': 3}]|sum(attribute='a') }}"),
+      "3 2.5 5");
+  EXPECT_EQ(rendered("{{ []|sum }} {{ 'xyxax'.strip('xy') }} {{ 'xa'.lstrip('x') ~ 'ax'.rstrip('x') }} {{ "
+                     "'aba'|trim('a') }}"),
+            "0 a aa b");
+  expect_refused("{{ [[1], [2]]|sum(start=[]) }}");
+}
+
 TEST(ChatTemplateTest, FormatsLikePython) {
   EXPECT_EQ(rendered("{{ '%02d|%s' % (n, s) }} {{ '%s' % s|upper }}!"), "07|hello World HELLO WORLD!");
   EXPECT_EQ(rendered("{{ 'a%%b' % () ~ '%}' }}"), "a%b%}");
@@ -124,6 +134,37 @@ TEST(ChatTemplateTest, BoundsWork) {
   expect_refused(doubling + "{{ ns.x|tojson }}");
   expect_refused(doubling + "{{ ns.x|trim }}");
   expect_refused(doubling + "{{ raise_exception(ns.x) }}");
+}
+
+// What the guards replace still does what it did.
+TEST(ChatTemplateTest, GuardedOperatorsKeepTheirMeaning) {
+  EXPECT_EQ(rendered("{{ 1 < 2 < 3 }} {{ 1 < 3 < 2 }} {{ 'a' in 'abc' in ['abc'] }} {{ 1 not in [2] }}"),
+            "True False True True");
+  EXPECT_EQ(
+      rendered(
+          "{{ 1 == 1.0 }} {{ [1] == [1.0] }} {{ 'b' > 'a' }} {{ 2 in list }} {{ 'x' in dict['items'] }}"),
+      "True True True True True");
+  EXPECT_EQ(rendered("{{ [3, 1]|sort(reverse=true) }} {{ ['b', 'A']|sort(case_sensitive=true) }}"),
+            "[3, 1] ['A', 'b']");
+  EXPECT_EQ(rendered("{% set args = [3] %}{{ range(*args)|list }} {{ namespace(**{'a': 1}) }}"),
+            "[0, 1, 2] {'a': 1}");
+  EXPECT_EQ(
+      rendered(
+          "{% macro m(a, b=2) %}{{ a }}{{ b }}{{ caller() }}{% endmacro %}{% call m(1) %}c{% endcall %}"),
+      "12c");
+  EXPECT_EQ(rendered("{% for n in [1, [2, [3]]] recursive %}{% if n is iterable %}{{ loop(n) }}{% else %}{{ "
+                     "n }}{% endif %}{% endfor %}"),
+            "123");
+  EXPECT_EQ(rendered("{{ {'a': 1, 'b': [2]} }} {{ {1: 'x', none: 'y', (1, 2): 'z'}[(1, 2)] }}"),
+            "{'a': 1, 'b': [2]} z");
+  EXPECT_EQ(rendered("{{ list[1:3] + [0] }} {{ [0] * 3 }} {{ list[::-1][0] }} {{ 'n=' ~ n ~ [1] ~ 2.0 }}"),
+            "['a', None, 0] [0, 0, 0] 2.0 n=7[1]2.0");
+  EXPECT_EQ(
+      rendered("{% for k, v in dict|items if k != 'b' %}{{ loop.index }}{{ k }}{% else %}none{% endfor %}"),
+      "1items");
+  const auto unknown = render("\n{{ s|nothing }}");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().message, "chat template, line 2: unknown filter: filter nothing is unknown");
 }
 
 TEST(ChatTemplateTest, BoundsDepth) {

@@ -3,6 +3,7 @@
 
 mod byte_level;
 mod ffi;
+mod guards;
 mod pre_tokenizers;
 mod python_filters;
 mod python_json;
@@ -14,4 +15,5 @@ mod template_abi;
 mod token_table;
 mod tokenizer;
 mod tokenizer_abi;
+mod value_weight;
 mod vocabulary;

@@ -4,6 +4,7 @@ use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args}
 use minijinja::{Environment, Error, ErrorKind, State};
 
 use crate::python_json::{Style, dumps};
+use crate::python_methods::trimmed;
 use crate::python_text::python_str;
 
 /// The message of raise_exception, found again in the error's sources.
@@ -25,6 +26,7 @@ pub fn add_to(environment: &mut Environment) {
     environment.add_filter("trim", trim);
     environment.add_filter("string", string);
     environment.add_filter("float", float);
+    environment.add_filter("sum", sum);
     environment.add_test("iterable", is_iterable);
     environment.add_test("sequence", is_sequence);
     environment.add_filter("wordcount", wordcount);
@@ -135,10 +137,7 @@ fn truncate(text: String, args: Rest<ValueOrKwargs>) -> Result<String, Error> {
 
 fn trim(state: &State, value: &Value, chars: Option<String>) -> Result<String, Error> {
     let text = python_str(state, value)?;
-    Ok(match chars {
-        Some(chars) => text.trim_matches(|c| chars.contains(c)).to_owned(),
-        None => text.trim().to_owned(),
-    })
+    Ok(trimmed(state, &text, chars.as_deref())?.to_owned())
 }
 
 fn string(state: &State, value: &Value) -> Result<Value, Error> {
@@ -172,6 +171,37 @@ fn float(value: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
         None => f64::try_from(value.clone()).ok(),
     };
     Ok(number.map_or(default, Value::from))
+}
+
+/// Of numbers; adding up lists would copy them over and over.
+fn sum(state: &State, values: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let mut args = Arguments::new(args)?;
+    let attribute = args.next("attribute")?;
+    let start = args.next("start")?.unwrap_or_else(|| Value::from(0));
+    args.finish()?;
+    let mut total = start;
+    for item in values.try_iter()?.checked() {
+        state.consume_fuel(1)?;
+        let item = match &attribute {
+            Some(key) => item?.get_item(key)?,
+            None => item?,
+        };
+        total = add_numbers(&total, &item)?;
+    }
+    Ok(total)
+}
+
+fn add_numbers(left: &Value, right: &Value) -> Result<Value, Error> {
+    let failure = || Error::new(ErrorKind::InvalidOperation, "sum adds numbers only");
+    if left.kind() != ValueKind::Number || right.kind() != ValueKind::Number {
+        return Err(failure());
+    }
+    if let (Ok(a), Ok(b), true) =
+        (i128::try_from(left.clone()), i128::try_from(right.clone()), left.is_integer() && right.is_integer())
+    {
+        return a.checked_add(b).map(Value::from).ok_or_else(failure);
+    }
+    Ok(Value::from(f64::try_from(left.clone())? + f64::try_from(right.clone())?))
 }
 
 fn center(state: &mut State, text: String, width: Option<i64>) -> Result<Value, Error> {

@@ -1,8 +1,12 @@
 //! Methods of Python's strings that minijinja-contrib lacks.
 
+use std::collections::HashSet;
+
 use minijinja::value::{Tuple, Value, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
+
+use crate::value_weight::{BYTES_PER_NODE, charge_nodes, weigh};
 
 pub fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
@@ -24,9 +28,11 @@ fn string_method(state: &State, text: &str, method: &str, args: &[Value]) -> Res
             let (suffix,): (&str,) = from_args(args)?;
             Ok(text.strip_suffix(suffix).unwrap_or(text).into())
         }
-        "format" if has_huge_number(text) => {
-            Err(Error::new(ErrorKind::InvalidOperation, "a width or precision is too large"))
+        "format" => {
+            charge_format(state, text, args)?;
+            Err(Error::from(ErrorKind::UnknownMethod))
         }
+        "strip" | "lstrip" | "rstrip" => strip(state, text, method, args),
         "partition" | "rpartition" => partition(text, method, args),
         "rsplit" => rsplit(text, args),
         "index" | "rindex" => {
@@ -59,10 +65,60 @@ fn string_method(state: &State, text: &str, method: &str, args: &[Value]) -> Res
     }
 }
 
-/// Whether a field of a format has a number of 5 digits or more, such as a width.
-fn has_huge_number(format: &str) -> bool {
-    let fields = format.split('{').skip(1).map(|part| part.split('}').next().unwrap_or_default());
-    fields.flat_map(|field| field.split(|c: char| !c.is_ascii_digit())).any(|digits| digits.len() > 4)
+/// Each field may show an argument as a whole, and more if it has a width or a precision.
+fn charge_format(state: &State, format: &str, args: &[Value]) -> Result<(), Error> {
+    const MAX_DIGITS: usize = 4;
+    let mut num_nodes = 1;
+    for arg in args {
+        num_nodes += weigh(state, arg)?;
+    }
+    let (mut num_fields, mut width) = (0_u64, 0_u64);
+    for field in format.split('{').skip(1) {
+        num_fields += 1;
+        let field = field.split('}').next().unwrap_or_default();
+        if field.ends_with([':', '<', '>', '^', '.']) {
+            return Err(Error::new(ErrorKind::InvalidOperation, "a width or precision must be a number"));
+        }
+        for digits in field.split(|c: char| !c.is_ascii_digit()) {
+            if digits.len() > MAX_DIGITS {
+                return Err(Error::new(ErrorKind::InvalidOperation, "a width or precision is too large"));
+            }
+            width += digits.parse().unwrap_or(0);
+        }
+    }
+    charge_nodes(state, num_fields.saturating_mul(num_nodes).saturating_add(width / BYTES_PER_NODE as u64))
+}
+
+fn strip(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+    let (chars,): (Option<&str>,) = from_args(args)?;
+    Ok(match method {
+        "strip" => trimmed(state, text, chars)?,
+        "lstrip" => trimmed_start(state, text, chars)?,
+        _ => trimmed_end(state, text, chars)?,
+    }
+    .into())
+}
+
+/// The text without these characters, or white space, at both ends.
+pub fn trimmed<'a>(state: &State, text: &'a str, chars: Option<&str>) -> Result<&'a str, Error> {
+    trimmed_end(state, trimmed_start(state, text, chars)?, chars)
+}
+
+fn trimmed_start<'a>(state: &State, text: &'a str, chars: Option<&str>) -> Result<&'a str, Error> {
+    let Some(chars) = chars else { return Ok(text.trim_start()) };
+    let set = char_set(state, chars)?;
+    Ok(text.trim_start_matches(|c| set.contains(&c)))
+}
+
+fn trimmed_end<'a>(state: &State, text: &'a str, chars: Option<&str>) -> Result<&'a str, Error> {
+    let Some(chars) = chars else { return Ok(text.trim_end()) };
+    let set = char_set(state, chars)?;
+    Ok(text.trim_end_matches(|c| set.contains(&c)))
+}
+
+fn char_set(state: &State, chars: &str) -> Result<HashSet<char>, Error> {
+    state.consume_fuel((chars.len() / 8) as u64)?;
+    Ok(chars.chars().collect())
 }
 
 fn partition(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {

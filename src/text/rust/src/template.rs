@@ -1,28 +1,30 @@
 //! Chat templates: Jinja as Hugging Face's transformers runs it, bounded in work and depth.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 
+use minijinja::machinery::{eval, get_compiled_template, make_string_output};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value, ValueKind};
-use minijinja::{Environment, Error, Output, State, UndefinedBehavior, escape_formatter};
+use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, escape_formatter};
 use serde_json::Value as Json;
 
 use crate::ffi::Failure;
 use crate::python_filters::{self, RaisedByTemplate};
 use crate::python_text::python_str;
-use crate::{python_methods, python_syntax};
+use crate::value_weight::{is_compound, weigh};
+use crate::{guards, python_methods, python_syntax};
 
 const NAME: &str = "chat template";
-/// Steps of one rendering, and one for each 64 bytes that it makes: a chat of a thousand messages takes about 100,000.
-/// What minijinja does inside one step on values that share parts (a list that holds another twice, and so on) is not
-/// counted.
+/// Steps of one rendering, and one for each 64 bytes that it makes and each 2 values that it walks through (guards.rs):
+/// a chat of a thousand messages takes about 100,000.
 const FUEL: u64 = 1_000_000;
 /// Calls of macros within macros. Each level takes some kilobytes of stack.
 const MAX_RECURSION: usize = 100;
 /// Real templates have up to some ten thousand bytes.
 const MAX_SOURCE_BYTES: usize = 256 << 10;
-/// Parsing recurses with the nesting of a template's expressions. Within the fuel a template can nest lists a few 100,000 deep, and dropping or comparing them recurses. Only touched
-/// pages take memory.
+/// Parsing recurses with the nesting of a template's expressions. Within the fuel a template can nest lists a few
+/// 100,000 deep, and dropping them recurses. Only touched pages take memory.
 const STACK_BYTES: usize = 512 << 20;
 
 pub struct ChatTemplate {
@@ -53,6 +55,7 @@ impl ChatTemplate {
         environment.set_formatter(write_value);
         minijinja_contrib::add_to_environment(&mut environment);
         python_filters::add_to(&mut environment);
+        guards::add_to(&mut environment);
         environment
             .add_template_owned(NAME, python_syntax::rewrite(source))
             .map_err(|error| Failure::invalid(describe(&error)))?;
@@ -69,7 +72,15 @@ impl ChatTemplate {
         complete(&mut context)?;
         let template =
             self.environment.get_template(NAME).map_err(|error| Failure::invalid(describe(&error)))?;
-        template.render(Value::from(Serde(&context))).map_err(|error| Failure::invalid(describe(&error)))
+        let program = guards::guard(&get_compiled_template(&template).instructions, template.source(), NAME);
+        let mut text = String::new();
+        let variables = Value::from(Serde(&context));
+        let blocks = BTreeMap::new();
+        let mut out = make_string_output(&mut text);
+        eval(&self.environment, &program, variables, &blocks, &mut out, AutoEscape::None)
+            .map_err(|error| Failure::invalid(describe(&error)))?;
+        drop(out);
+        Ok(text)
     }
 }
 
@@ -108,7 +119,12 @@ fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(),
             let text = python_str(state, value)?;
             out.write_str(&text).map_err(Error::from)
         }
-        _ => escape_formatter(out, state, value),
+        _ => {
+            if is_compound(value) {
+                weigh(state, value)?;
+            }
+            escape_formatter(out, state, value)
+        }
     }
 }
 
