@@ -77,6 +77,7 @@ struct HttpServer::Impl {
   std::thread thread;
 
   void wait_for_signal() {
+    if (!signals) return;
     signals->async_wait([this](error_code ec, int number) {
       if (ec) return;
       on_signal(number);
