@@ -87,6 +87,47 @@ TEST(Run, KeepsItsMemoryPromise) {
   expect_one_sentence(run_program({"run", "--model", tiny_model(), "--memory", "100KB", "Hi"}), "memory");
 }
 
+// The flag takes no word for its folder: what follows is the prompt.
+TEST(Run, KeepsPackedWeightsBesideTheModel) {
+  const TemporaryFolder folder;
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
+    folder.write(name, read_file(tiny_model() + "/" + name));
+  const std::vector<std::string> words = {"run",           "--model", folder.file(""),  "--max-tokens", "5",
+                                          "--temperature", "0",       "--packed-cache", "Hello"};
+  const ProgramResult plain =
+      run_program({"run", "--model", tiny_model(), "--max-tokens", "5", "--temperature", "0", "Hello"});
+  for (int start = 0; start < 2; ++start) {
+    const ProgramResult result = run_program(words);
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(result.err, "");
+    EXPECT_EQ(result.out, plain.out);
+  }
+  const std::string cache = folder.file("model.packed");
+  const std::string whole = read_file(cache);
+  ASSERT_GT(whole.size(), 10000u);
+  folder.write("model.packed", whole.substr(0, whole.size() - 1));
+  const ProgramResult result = run_program(words);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, plain.out);
+  EXPECT_NE(result.err.find("model.packed: is cut short"), std::string::npos) << result.err;
+  EXPECT_EQ(read_file(cache), whole);
+}
+
+TEST(Run, KeepsPackedWeightsInAFolder) {
+  const TemporaryFolder folder;
+  const std::string option = "--packed-cache=" + folder.file("");
+  const ProgramResult result =
+      run_program({"run", "--model", tiny_model(), "--max-tokens", "1", option, "Hello"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const std::filesystem::directory_iterator files(folder.file(""));
+  ASSERT_NE(files, std::filesystem::directory_iterator());
+  EXPECT_EQ(files->path().extension(), ".packed");
+  const ProgramResult nowhere = run_program({"run", "--model", tiny_model(), "--max-tokens", "1",
+                                             "--packed-cache=" + folder.file("none"), "Hello"});
+  EXPECT_EQ(nowhere.exit_code, 0);
+  EXPECT_NE(nowhere.err.find("are not kept"), std::string::npos) << nowhere.err;
+}
+
 TEST(Chat, WorksThroughAPipe) {
   const std::vector<std::string> words = {"chat", "--model",       tiny_model(), "--max-tokens",
                                           "8",    "--temperature", "0"};

@@ -43,5 +43,28 @@ TEST_P(PackTest, SameBytesAsThePlainLayout) {
   }
 }
 
+// Packed bytes are kept on disk between versions of the program. If this fails on purpose, raise
+// kPackedLayoutVersion and put both new numbers here.
+TEST(PackedLayout, ChangesOnlyWithItsVersion) {
+  uint64_t state = 1;
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  for (const DType dtype : kAllDTypes) {
+    const int64_t cols = 2 * static_cast<int64_t>(info(dtype).block_len);
+    const size_t bytes = row_bytes(dtype, static_cast<size_t>(cols));
+    std::vector<std::byte> stored(16 * bytes);
+    for (std::byte& byte : stored) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      byte = static_cast<std::byte>(state >> 56);
+    }
+    std::array<const std::byte*, 16> rows;
+    for (size_t r = 0; r < 16; ++r) rows[r] = stored.data() + r * bytes;
+    std::vector<std::byte> packed(packed_group_bytes(dtype, cols));
+    pack_group(dtype, rows, cols, packed.data());
+    for (const std::byte byte : packed) hash = (hash ^ std::to_integer<uint64_t>(byte)) * 0x100000001b3u;
+  }
+  EXPECT_EQ(kPackedLayoutVersion, 1u);
+  EXPECT_EQ(hash, 12541979856885482566u);
+}
+
 }  // namespace
 }  // namespace pagoda
