@@ -21,7 +21,7 @@ KvShape kv_shape(const AttentionShape& shape) {
 
 size_t layer_bytes(const KvShape& kv, int64_t depth) {
   const auto pages = static_cast<size_t>((depth + kPageTokens) / kPageTokens);  // the new token, too
-  return pages * kv.layer_page_bytes();
+  return kv.layer_bytes(pages);
 }
 
 // The caches of as many layers as the working set holds; a layer's new token is computed at a time, as in a

@@ -1,7 +1,8 @@
 // Where K and V of a token lie in memory. A page holds 16 tokens of every layer; its bytes are spread over
-// the layers' regions, so that the pages of one layer are adjacent and attention reads long runs:
+// the layers' regions. In a region the pages stand in clusters of 32, as many as a segment of attention has,
+// so that pages with neighbouring numbers are read as two long runs, first all K, then all V:
 //
-//   pool:   [layer][page][kv head]{ K plane, V plane }
+//   pool:   [layer][cluster][kv head]{ K plane of 32 pages, V plane of 32 pages }
 //   K plane [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
 //   V plane [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
 //
@@ -20,6 +21,7 @@ namespace pagoda {
 
 using PageId = int32_t;
 inline constexpr int kPageTokens = 16;
+inline constexpr int kClusterPages = 32;
 
 struct KvShape {
   int num_layers = 0;
@@ -34,25 +36,34 @@ struct KvShape {
   [[gnu::always_inline]] size_t v_plane_bytes() const {
     return size_t((head_dim + 15) / 16 * 16) * kPageTokens * element_bytes();
   }
-  // Rounded up to 64 so that every plane pair starts on a cache line.
-  [[gnu::always_inline]] size_t head_bytes() const {
-    return (k_plane_bytes() + v_plane_bytes() + 63) / 64 * 64;
-  }
+  // Planes are multiples of 64 bytes.
+  [[gnu::always_inline]] size_t head_bytes() const { return k_plane_bytes() + v_plane_bytes(); }
   [[gnu::always_inline]] size_t layer_page_bytes() const { return head_bytes() * size_t(num_kv_heads); }
   [[gnu::always_inline]] size_t page_bytes() const { return layer_page_bytes() * size_t(num_layers); }
+  // Bytes of a layer's region with room for num_pages: whole clusters.
+  [[gnu::always_inline]] size_t layer_bytes(size_t num_pages) const {
+    return (num_pages + kClusterPages - 1) / kClusterPages * kClusterPages * layer_page_bytes();
+  }
   bool operator==(const KvShape&) const = default;
 };
 
-// The pages of one layer: page p's bytes start at base + p * layer_page_bytes().
+// The pages of one layer, in KvShape::layer_bytes bytes.
 struct KvLayerView {
   const KvShape* shape = nullptr;
   std::byte* base = nullptr;
 
   [[gnu::always_inline]] std::byte* k_plane(PageId page, int kv_head) const {
-    return base + size_t(page) * shape->layer_page_bytes() + size_t(kv_head) * shape->head_bytes();
+    return head_cluster(page, kv_head) + size_t(page % kClusterPages) * shape->k_plane_bytes();
   }
   [[gnu::always_inline]] std::byte* v_plane(PageId page, int kv_head) const {
-    return k_plane(page, kv_head) + shape->k_plane_bytes();
+    return head_cluster(page, kv_head) + kClusterPages * shape->k_plane_bytes() +
+           size_t(page % kClusterPages) * shape->v_plane_bytes();
+  }
+
+ private:
+  [[gnu::always_inline]] std::byte* head_cluster(PageId page, int kv_head) const {
+    const size_t cluster = size_t(page / kClusterPages) * kClusterPages;
+    return base + cluster * shape->layer_page_bytes() + size_t(kv_head) * kClusterPages * shape->head_bytes();
   }
 };
 

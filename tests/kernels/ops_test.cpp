@@ -337,7 +337,7 @@ TEST(Ops, AppendKvRoundsAsTheDefinition) {
       k[1] = kNan;
       v[0] = 3.4e38f;
       for (const Isa isa : isas()) {
-        std::vector<std::byte> bytes(shape.layer_page_bytes() * 3);
+        std::vector<std::byte> bytes(shape.layer_bytes(3));
         const KvLayerView view{.shape = &shape, .base = bytes.data()};
         kernels_for(isa).ops.append_kv(view, 1, 5, k.data(), v.data());
         for (int head = 0; head < 2; ++head)

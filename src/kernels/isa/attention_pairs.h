@@ -37,7 +37,6 @@ template <class V>
 struct F32Pairs {
   using Element = float;
   using Operand = float;
-  static constexpr int kChains = V::kChains;
 
   V even;
   V odd;

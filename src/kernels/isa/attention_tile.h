@@ -3,8 +3,9 @@
 //
 // Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
-// dim). A page's K and V are read once per tile. A tile of few rows takes several pages, or several blocks of
-// dims, side by side: a chain of multiply-adds waits for its own result, so there must be enough of them.
+// dim). Each pass reads the planes as they lie, one page after the other: pages or blocks of dims taken side
+// by side would give more independent chains, but the processor's prefetcher then loses the stream, which
+// costs decode half of its speed.
 #pragma once
 
 #include <cstdint>
@@ -64,26 +65,15 @@ struct AttentionTile {
 
   // ---- scores ----
 
-  // Pages, or blocks of dims, that a tile of some rows takes side by side.
-  static constexpr int side_by_side(int num_rows) {
-    return num_rows * 4 <= Pairs::kChains ? 4 : num_rows * 2 <= Pairs::kChains ? 2 : 1;
-  }
-
-  template <int P, int R>
-  static void page_scores(const Tile& tile, const Element* (&k)[P], V (&score)[P][R]) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p)
+  template <int R>
+  static void page_scores(const Tile& tile, const Element* k, V (&score)[R]) {
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) score[p][r] = V::set1(0.0f);
+    for (int r = 0; r < R; ++r) score[r] = V::set1(0.0f);
     const int num_dims = tile.args.kv.shape->head_dim;
     for (int d = 0; d < num_dims; d += 2) {
-      Pairs pairs[P];
-#pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) pairs[p] = Pairs::load(k[p] + d * kPageTokens);
+      const Pairs pairs = Pairs::load(k + d * kPageTokens);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int p = 0; p < P; ++p) score[p][r] = Pairs::multiply_add(&tile.q[r][d], pairs[p], score[p][r]);
+      for (int r = 0; r < R; ++r) score[r] = Pairs::multiply_add(&tile.q[r][d], pairs, score[r]);
     }
   }
 
@@ -96,40 +86,25 @@ struct AttentionTile {
     return score;
   }
 
-  // Pages [page, page + P) of the segment.
-  template <int R, int P>
-  static void store_scores(Tile& tile, int64_t segment_begin, int page) {
-    const V lowest = V::set1(-__builtin_inff());
-    const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
-    const Element* k[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      const PageId id = tile.args.page_table[begin / kPageTokens + p];
-      k[p] = reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head));
-    }
-    V score[P][R];
-    page_scores(tile, k, score);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) {
-        const int64_t page_begin = begin + p * kPageTokens;
-        const Range valid = intersect(tile.rows[r].here, page_begin, page_begin + kPageTokens);
-        V value = finish_scores(tile.args, score[p][r]);
-        if (valid.length() < kPageTokens)
-          value = valid.length() > 0 ? V::keep(value, static_cast<int>(valid.begin - page_begin),
-                                               static_cast<int>(valid.end - page_begin), lowest)
-                                     : lowest;
-        value.store(tile.scores[r] + (page + p) * kPageTokens);
-      }
-  }
-
   template <int R>
   static void segment_scores(Tile& tile, int64_t segment_begin, int first_page, int end_page) {
-    constexpr int P = side_by_side(R);
-    int page = first_page;
-    for (; page + P <= end_page; page += P) store_scores<R, P>(tile, segment_begin, page);
-    for (; page < end_page; ++page) store_scores<R, 1>(tile, segment_begin, page);
+    const V lowest = V::set1(-__builtin_inff());
+    for (int page = first_page; page < end_page; ++page) {
+      const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
+      const PageId id = tile.args.page_table[begin / kPageTokens];
+      V score[R];
+      page_scores(tile, reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head)), score);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Range valid = intersect(tile.rows[r].here, begin, begin + kPageTokens);
+        V value = finish_scores(tile.args, score[r]);
+        if (valid.length() < kPageTokens)
+          value = valid.length() > 0 ? V::keep(value, static_cast<int>(valid.begin - begin),
+                                               static_cast<int>(valid.end - begin), lowest)
+                                     : lowest;
+        value.store(tile.scores[r] + page * kPageTokens);
+      }
+    }
   }
 
   // weights = exp(score - max); returns through max and sum.
@@ -150,30 +125,23 @@ struct AttentionTile {
 
   // ---- values ----
 
-  // Slots [begin, end) of a page, both even, to which all rows attend; v: the first of B blocks of dims.
-  template <int B, int R>
-  static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int block,
+  // Slots [begin, end) of a page, both even, to which all rows attend.
+  template <int R>
+  static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int num_blocks,
                             State* states) {
-    V acc[B][R];
+    for (int block = 0; block < num_blocks; ++block, v += 16 * kPageTokens) {
+      V acc[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int b = 0; b < B; ++b) acc[b][r] = V::load(states[r].out + 16 * (block + b));
-    for (int slot = begin; slot < end; slot += 2) {
-      const int token = page * kPageTokens + slot;
-      Pairs pairs[B];
-#pragma GCC unroll 4
-      for (int b = 0; b < B; ++b) pairs[b] = Pairs::load(v + b * 16 * kPageTokens + 16 * slot);
+      for (int r = 0; r < R; ++r) acc[r] = V::load(states[r].out + 16 * block);
+      for (int slot = begin; slot < end; slot += 2) {
+        const Pairs pairs = Pairs::load(v + slot * 16);
+        const int token = page * kPageTokens + slot;
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int b = 0; b < B; ++b)
-          acc[b][r] = Pairs::multiply_add(&tile.weights[r][token], pairs[b], acc[b][r]);
+        for (int r = 0; r < R; ++r) acc[r] = Pairs::multiply_add(&tile.weights[r][token], pairs, acc[r]);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) acc[r].store(states[r].out + 16 * block);
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int b = 0; b < B; ++b) acc[b][r].store(states[r].out + 16 * (block + b));
   }
 
   // Slots [begin, end) of a page for one row, pairs of which both slots are wanted as pairs; weights: those
@@ -194,17 +162,6 @@ struct AttentionTile {
       }
       acc.store(out + 16 * block);
     }
-  }
-
-  template <int R>
-  static void all_common_values(const Tile& tile, const Element* v, int page, int begin, int end,
-                                int num_blocks, State* states) {
-    constexpr int B = side_by_side(R);
-    int block = 0;
-    for (; block + B <= num_blocks; block += B)
-      common_values<B, R>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
-    for (; block < num_blocks; ++block)
-      common_values<1, R>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
   }
 
   // Slots of a page that each row attends to, and those of all rows, from an even slot to an even slot.
@@ -242,7 +199,7 @@ struct AttentionTile {
       row_values(v, tile.weights[r] + page * kPageTokens, slots.begin[r],
                  common ? slots.common_begin : slots.end[r], num_blocks, states[r].out);
     if (!common) return;
-    all_common_values<R>(tile, v, page, slots.common_begin, slots.common_end, num_blocks, states);
+    common_values<R>(tile, v, page, slots.common_begin, slots.common_end, num_blocks, states);
     for (int r = 0; r < R; ++r)
       row_values(v, tile.weights[r] + page * kPageTokens, slots.common_end, slots.end[r], num_blocks,
                  states[r].out);
@@ -262,7 +219,7 @@ struct AttentionTile {
       const PageId id = tile.args.page_table[begin / kPageTokens];
       const auto* v = reinterpret_cast<const Element*>(tile.args.kv.v_plane(id, tile.args.kv_head));
       if (common.begin <= begin && common.end >= begin + kPageTokens)
-        all_common_values<R>(tile, v, page, 0, kPageTokens, num_blocks, states);
+        common_values<R>(tile, v, page, 0, kPageTokens, num_blocks, states);
       else
         edge_page_values<R>(tile, v, page, begin, num_blocks, states);
     }

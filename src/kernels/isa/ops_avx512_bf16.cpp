@@ -13,7 +13,6 @@ using isa_avx512::F32x16;
 struct DotPairs {
   using Element = uint16_t;
   using Operand = uint16_t;
-  static constexpr int kChains = 16;
 
   __m512i pairs;
 

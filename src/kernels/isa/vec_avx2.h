@@ -11,7 +11,6 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 4;
-  static constexpr int kChains = 4;
 
   __m256 lo;
   __m256 hi;

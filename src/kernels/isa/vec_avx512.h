@@ -11,7 +11,6 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 8;
-  static constexpr int kChains = 8;
 
   __m512 v;
 

@@ -12,7 +12,6 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 4;  // query rows that attention computes together, 8 at most
-  static constexpr int kChains = 1;   // independent chains that attention aims at where it has fewer rows
 
   float lane[16];
 
