@@ -15,7 +15,7 @@ namespace pagoda {
 
 namespace {
 
-constexpr uintptr_t kPage = 4096;
+constexpr size_t kPage = 4096;
 
 FileStamp stamp_of(const struct stat& status) {
   const auto nanoseconds = [](const timespec& time) {
@@ -47,15 +47,19 @@ Result<RegularFile> open_regular(const std::string& path) {
 // harmless to their other parts.
 enum class EndPages { included, excluded };
 void advise(std::span<const std::byte> part, int advice, EndPages ends) {
-  auto begin = reinterpret_cast<uintptr_t>(part.data());
-  uintptr_t end = begin + part.size();
+  auto* begin = const_cast<std::byte*>(part.data());
+  size_t num_bytes = part.size();
+  const size_t into_page = reinterpret_cast<uintptr_t>(begin) % kPage;
   if (ends == EndPages::included) {
-    begin = begin / kPage * kPage;
+    begin -= into_page;
+    num_bytes += into_page;
   } else {
-    begin = (begin + kPage - 1) / kPage * kPage;
-    end = end / kPage * kPage;
+    const size_t shared = (kPage - into_page) % kPage;
+    if (num_bytes < shared + kPage) return;
+    begin += shared;
+    num_bytes = (num_bytes - shared) / kPage * kPage;
   }
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+  madvise(begin, num_bytes, advice);
 }
 
 }  // namespace
