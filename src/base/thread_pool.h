@@ -1,5 +1,7 @@
 // Compute threads of one engine. Between two jobs of a forward pass the workers spin (a guest's futex wake-up
-// costs 30 us, a spin barrier 0.1 us); after a while without work they park.
+// costs 30 us, a spin barrier 0.1 us); after a while without work they park. A pool of as many threads as the
+// process may use cores binds each but the caller's to a core of its own; a smaller one leaves them free,
+// since other work may want any core.
 #pragma once
 
 #include <cstddef>

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <string>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -63,6 +65,31 @@ ProcessStat read_stat() {
   return stat;
 }
 
+// Seconds that the process's threads stood in run queues, ready, while other work had the processors: the
+// second field of schedstat, in nanoseconds, of each thread.
+double run_queue_wait_seconds() {
+  double nanoseconds = 0;
+  std::error_code ec;
+  for (auto entry = std::filesystem::directory_iterator("/proc/self/task", ec);
+       !ec && entry != std::filesystem::directory_iterator(); entry.increment(ec)) {
+    std::ifstream file(entry->path() / "schedstat");
+    double running = 0, waiting = 0;
+    if (file >> running >> waiting) nanoseconds += waiting;
+  }
+  return nanoseconds * 1e-9;
+}
+
+// Seconds that a hypervisor gave to other guests, all processors together: the eighth number of the first
+// line.
+double machine_steal_seconds() {
+  std::ifstream file("/proc/stat");
+  std::string field;
+  file >> field;
+  for (int number = 1; number <= 8; ++number)
+    if (!(file >> field)) return 0;
+  return std::strtod(field.c_str(), nullptr) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 double boot_time() {
   std::ifstream file("/proc/stat");
   for (std::string key; file >> key;) {
@@ -100,6 +127,13 @@ std::string process_metrics_text() {
   append(out, "process_open_fds", "gauge", "Number of open file descriptors.",
          static_cast<double>(count_open_files()));
   append(out, "process_threads", "gauge", "Number of threads.", static_cast<double>(stat.num_threads));
+  append(
+      out, "pagoda_run_queue_wait_seconds_total", "counter",
+      "Time that this process's threads were ready to run while other processes had the cores, in seconds.",
+      run_queue_wait_seconds());
+  append(out, "pagoda_machine_steal_seconds_total", "counter",
+         "Time that the hypervisor took from all cores of this machine, in seconds.",
+         machine_steal_seconds());
   append(out, "process_start_time_seconds", "gauge", "Start time since the Unix epoch in seconds.", start);
   return out;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 namespace pagoda {
 namespace {
@@ -262,6 +263,42 @@ TEST_P(ThreadPoolTest, PoolsDoNotDisturbEachOther) {
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, ::testing::Values(1, 2, 3, 4));
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolStealTest, ::testing::Values(2, 3, 4));
+
+cpu_set_t cores_of_this_thread() {
+  cpu_set_t cores;
+  sched_getaffinity(0, sizeof cores, &cores);
+  return cores;
+}
+
+// How many cores each worker may use; all of them meet in one job.
+std::vector<int> num_cores_of_workers(int num_threads) {
+  ThreadPool pool(num_threads);
+  std::vector<int> num_cores(static_cast<size_t>(num_threads));
+  std::atomic<int> num_present = 0;
+  pool.parallel_for(num_cores.size(), 1, [&](size_t, size_t, int worker) {
+    ++num_present;
+    while (num_present < num_threads) std::this_thread::yield();
+    const cpu_set_t cores = cores_of_this_thread();
+    num_cores[static_cast<size_t>(worker)] = CPU_COUNT(&cores);
+  });
+  return num_cores;
+}
+
+TEST(ThreadPool, WorkersOfAFullPoolHaveACoreOfTheirOwn) {
+  const cpu_set_t before = cores_of_this_thread();
+  const int usable = CPU_COUNT(&before);
+  std::vector<int> want(static_cast<size_t>(usable), 1);
+  want[0] = usable;
+  EXPECT_EQ(num_cores_of_workers(usable), want);
+  const cpu_set_t after = cores_of_this_thread();
+  EXPECT_TRUE(CPU_EQUAL(&before, &after));
+}
+
+TEST(ThreadPool, WorkersOfOtherPoolsRunAnywhere) {
+  const cpu_set_t cores = cores_of_this_thread();
+  const int usable = CPU_COUNT(&cores);
+  EXPECT_EQ(num_cores_of_workers(usable + 1), std::vector<int>(static_cast<size_t>(usable + 1), usable));
+}
 
 TEST(ThreadPoolDeathTest, NeedsAThread) {
   EXPECT_DEATH(ThreadPool(0), "num_threads = 0");

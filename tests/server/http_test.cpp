@@ -25,7 +25,8 @@ TEST_F(HttpTest, ControlRoutesAnswer) {
        {"vllm:num_requests_running{", "vllm:num_requests_waiting{", "vllm:kv_cache_usage_perc{",
         "vllm:request_success_total{", "vllm:time_to_first_token_seconds_bucket{",
         "vllm:prompt_tokens_total{", "vllm:generation_tokens_total{", "process_resident_memory_bytes ",
-        "process_open_fds ", "http_requests_total{handler=\"/health\",method=\"GET\",status=\"2xx\"} 1"})
+        "pagoda_run_queue_wait_seconds_total ", "pagoda_machine_steal_seconds_total ", "process_open_fds ",
+        "http_requests_total{handler=\"/health\",method=\"GET\",status=\"2xx\"} 1"})
     EXPECT_NE(metrics.body.find(name), std::string::npos) << name;
   EXPECT_NE(metrics.body.find("model_name=\"fake\""), std::string::npos);
   EXPECT_NE(metrics.body.find("engine=\"0\""), std::string::npos);
