@@ -111,6 +111,10 @@ void print_row(const Bench& bench, const Measurement& measurement) {
 Status execute(const BenchArguments& arguments) {
   PAGODA_TRY(Bench bench, prepare_bench(arguments.model));
   if (arguments.kind == BenchKind::kv_cache) return run_kv_cache_bench(bench, arguments);
+  const int64_t longest =
+      *std::ranges::max_element(arguments.depths) + *std::ranges::max_element(arguments.tokens);
+  const auto context = choose_context(arguments.model, bench.loaded.model->info(), longest);
+  if (!context) return std::unexpected(context.error());
   if (!arguments.json) print_heading(bench);
   return measure_all(bench, arguments, [&](const Measurement& measurement) {
     if (arguments.json)

@@ -143,7 +143,7 @@ KernelFigures measure_attention(const KernelBench& bench, const AttentionShape& 
   figures.seconds = spread_of(std::move(times));
   const double values = static_cast<double>(depth + 1) * shape.head_dim;
   figures.work.bytes = 2 * values * shape.num_kv_heads * static_cast<double>(kv_shape(shape).element_bytes());
-  figures.work.f32_ops = 4 * values * shape.num_q_heads;
+  figures.work.add_attention(shape.kv_type, 2 * values * shape.num_q_heads);
   return figures;
 }
 

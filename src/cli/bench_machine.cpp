@@ -27,13 +27,20 @@ void Work::add_linear(DType weight, double macs) {
   (activation_format(weight) == ActivationFormat::f32 ? f32_ops : int8_ops) += 2 * macs;
 }
 
+void Work::add_attention(DType kv, double macs) {
+  (kv == DType::bf16 ? bf16_ops : f32_ops) += 2 * macs;
+}
+
 Achieved achieved(const MachineLimits& limits, const Work& work, double seconds) {
   Achieved result;
   result.bytes_per_second = share(work.bytes, seconds);
   result.ops_per_second = share(work.ops(), seconds);
   result.bandwidth_share = share(result.bytes_per_second, limits.read_bytes_per_second);
-  const double least_seconds =
-      share(work.int8_ops, limits.int8_ops_per_second) + share(work.f32_ops, limits.f32_ops_per_second);
+  const double bf16_limit =
+      limits.bf16_ops_per_second > 0 ? limits.bf16_ops_per_second : limits.f32_ops_per_second;
+  const double least_seconds = share(work.int8_ops, limits.int8_ops_per_second) +
+                               share(work.bf16_ops, bf16_limit) +
+                               share(work.f32_ops, limits.f32_ops_per_second);
   result.arithmetic_share = share(least_seconds, seconds);
   result.limit_share = std::max(result.bandwidth_share, result.arithmetic_share);
   return result;

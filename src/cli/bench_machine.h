@@ -30,11 +30,14 @@ Result<BenchMachine> measure_machine(const MachineInfo& machine, Isa isa, Thread
 struct Work {
   double bytes = 0;
   double int8_ops = 0;
+  double bf16_ops = 0;
   double f32_ops = 0;
 
-  double ops() const { return int8_ops + f32_ops; }
+  double ops() const { return int8_ops + bf16_ops + f32_ops; }
   // Adds the multiply-adds of a linear layer whose weights have this format.
   void add_linear(DType weight, double macs);
+  // Adds those of attention over a cache of this type.
+  void add_attention(DType kv, double macs);
 };
 
 // What a measured time is worth. Each share is of what the machine allows: 1 is the limit.
@@ -46,6 +49,7 @@ struct Achieved {
   // Of the roofline: that of memory or arithmetic which binds this work.
   double limit_share = 0;
 };
+// Where the machine has no dot product of bf16, the limit of bf16_ops is that of f32.
 Achieved achieved(const MachineLimits& limits, const Work& work, double seconds);
 
 struct Spread {

@@ -176,7 +176,7 @@ Work work_per_token(const ModelInfo& info, const BenchCase& bench_case, Arithmet
   Work work;
   work.bytes = static_cast<double>(info.bytes_per_token) / tokens_per_step + kv_bytes * read;
   (peak == ArithmeticPeak::int8 ? work.int8_ops : work.f32_ops) += 2 * linear_macs;
-  work.f32_ops += 4.0 * info.num_query_heads * kv.head_dim * attended;
+  work.add_attention(kv.dtype, 2.0 * info.num_query_heads * kv.head_dim * attended);
   return work;
 }
 
@@ -184,9 +184,6 @@ Status measure_all(Bench& bench, const BenchArguments& arguments,
                    const std::function<void(const Measurement&)>& on_measurement) {
   std::vector<int64_t> depths = arguments.depths;
   std::ranges::sort(depths);
-  const int64_t longest = depths.back() + *std::ranges::max_element(arguments.tokens);
-  const auto context = choose_context(arguments.model, bench.loaded.model->info(), longest);
-  if (!context) return std::unexpected(context.error());
   for (const int32_t sequences : arguments.sequences)
     PAGODA_TRY_STATUS(measure_sequences(bench, arguments, sequences, depths, on_measurement));
   return {};

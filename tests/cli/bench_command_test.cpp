@@ -1,6 +1,7 @@
 // `pagoda bench …` on the tiny model: forms and identities, no timings.
 #include <gtest/gtest.h>
 #include <boost/json.hpp>
+#include <map>
 
 #include "program.h"
 
@@ -43,8 +44,8 @@ TEST(Bench, PrefillDecodeAndBatchGiveOneLineAMeasurement) {
   for (const auto& [lines, name] : {std::pair(&prefill, "prefill"), {&decode, "decode"}, {&batch, "batch"}}) {
     for (const json::value& line : *lines) {
       expect_measurement(line, name);
-      for (const char* member :
-           {"bytes_per_token", "gigabytes_per_second", "bandwidth_share", "arithmetic_share"})
+      for (const char* member : {"bytes_per_token", "operations_per_token", "gigabytes_per_second",
+                                 "bandwidth_share", "arithmetic_share", "limit_share", "resident_bytes"})
         EXPECT_GT(line.at(member).to_number<double>(), 0) << member;
       EXPECT_EQ(line.at("arithmetic_peak").as_string(), "f32");  // the tiny model's weights are bf16
     }
@@ -52,6 +53,52 @@ TEST(Bench, PrefillDecodeAndBatchGiveOneLineAMeasurement) {
   EXPECT_EQ(batch[1].at("sequences").as_int64(), 3);
   EXPECT_LT(batch[1].at("bytes_per_token").to_number<double>(),
             batch[0].at("bytes_per_token").to_number<double>());
+}
+
+TEST(Bench, DepthsAscendAndShareTheFill) {
+  const auto lines = bench({"decode", "--tokens", "4", "--depth", "40,8", "--repeat", "1"});
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].at("depth").as_int64(), 8);
+  EXPECT_EQ(lines[1].at("depth").as_int64(), 40);
+  for (const char* member : {"bytes_per_token", "operations_per_token", "fill_seconds"})
+    EXPECT_LT(lines[0].at(member).to_number<double>(), lines[1].at(member).to_number<double>()) << member;
+  EXPECT_GT(lines[1].at("resident_bytes").as_int64(), 0);
+}
+
+TEST(Bench, KernelsNeedNoModel) {
+  const ProgramResult result =
+      run_program({"bench", "kernels", "--seconds", "0.1", "--formats", "q4_k,bf16", "--depth", "64",
+                   "--working-set", "32MiB", "--threads", "2", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  std::map<std::string, int> counts;
+  for (const json::value& line : parse_lines(result.out)) {
+    const std::string kernel(line.at("kernel").as_string());
+    ++counts[kernel];
+    for (const char* member : {"gigabytes_per_second", "bandwidth_share", "limit_share"})
+      EXPECT_GT(line.at(member).to_number<double>(), 0) << kernel << " " << member;
+    if (kernel != "linear") continue;
+    const json::value& cost = line.at("relative_to_one_row");
+    EXPECT_LE(cost.at("min").to_number<double>(), cost.at("max").to_number<double>());
+    if (line.at("rows").as_int64() == 1) {
+      EXPECT_EQ(cost.at("median").to_number<double>(), 1);
+    }
+  }
+  EXPECT_EQ(counts, (std::map<std::string, int>{{"linear", 14}, {"attention", 6}, {"row", 6}}));
+}
+
+TEST(Bench, LoadTellsTimeAndMemory) {
+  const auto lines = bench({"load", "--cache", "warm", "--repeat", "2", "--context", "64"});
+  ASSERT_EQ(lines.size(), 1u);
+  const json::value& line = lines.front();
+  EXPECT_EQ(line.at("bench").as_string(), "load");
+  EXPECT_EQ(line.at("cache").as_string(), "warm");
+  EXPECT_EQ(line.at("context").as_int64(), 64);
+  for (const char* member : {"file_bytes", "weight_bytes", "kv_bytes", "limit_share", "gigabytes_per_second",
+                             "anonymous_resident_bytes"})
+    EXPECT_GT(line.at(member).to_number<double>(), 0) << member;
+  EXPECT_GT(line.at("first_token_seconds").at("min").to_number<double>(),
+            line.at("load_seconds").at("min").to_number<double>());
+  EXPECT_GE(line.at("peak_resident_bytes").as_int64(), line.at("resident_bytes").as_int64());
 }
 
 TEST(Bench, TheKvCacheChangesNoText) {

@@ -10,6 +10,38 @@ std::expected<Command, int> parse(std::vector<const char*> words) {
   return parse_command_line(static_cast<int>(words.size()), words.data());
 }
 
+TEST(CommandLine, BenchesHaveDefaultsAndLists) {
+  const auto decode = parse({"bench", "decode", "--model", "m", "--depth", "0,4096", "--tokens", "8,16"});
+  ASSERT_TRUE(decode);
+  EXPECT_EQ(std::get<BenchArguments>(*decode).depths, (std::vector<int64_t>{0, 4096}));
+  EXPECT_EQ(std::get<BenchArguments>(*decode).tokens, (std::vector<int64_t>{8, 16}));
+  const auto prefill = parse({"bench", "prefill", "--model", "m"});
+  ASSERT_TRUE(prefill);
+  EXPECT_EQ(std::get<BenchArguments>(*prefill).depths, std::vector<int64_t>{0});
+
+  const auto all = parse({"bench", "kernels"});
+  ASSERT_TRUE(all);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*all).formats.front(), DType::q4_k);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*all).formats.size(), 14u);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*all).seconds, 10);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*all).working_set_bytes, uint64_t{256} << 20);
+  const auto some =
+      parse({"bench", "kernels", "--formats", "q8_0,f16", "--seconds", "0.5", "-t", "3", "--json"});
+  ASSERT_TRUE(some);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*some).formats, (std::vector{DType::q8_0, DType::f16}));
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*some).seconds, 0.5);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*some).num_threads, 3);
+  EXPECT_TRUE(std::get<BenchKernelsArguments>(*some).json);
+
+  const auto load = parse({"bench", "load", "--model", "m"});
+  ASSERT_TRUE(load);
+  EXPECT_EQ(std::get<BenchLoadArguments>(*load).caches, (std::vector{FileCache::warm, FileCache::cold}));
+  const auto cold = parse({"bench", "load", "--model", "m", "--cache", "cold", "--context", "4096"});
+  ASSERT_TRUE(cold);
+  EXPECT_EQ(std::get<BenchLoadArguments>(*cold).caches, std::vector{FileCache::cold});
+  EXPECT_EQ(std::get<BenchLoadArguments>(*cold).context, 4096);
+}
+
 TEST(CommandLine, ReadsEngineOptions) {
   const auto command =
       parse({"run", "--model", "m.gguf", "--threads", "3", "--memory", "2GiB", "--kv-type", "f32",
