@@ -62,8 +62,7 @@ Status Planner::add_linear(TensorName name, const LinearShape& shape, Presence b
                          .num_cols = shape.num_cols,
                          .rows = shape.rows,
                          .storage = layout_.storage};
-  if (bias == Presence::no || (bias == Presence::if_stored && !file_.has(source.bias)))
-    source.bias.clear();
+  if (bias == Presence::no || (bias == Presence::if_stored && !file_.has(source.bias))) source.bias.clear();
   return plan_.add_linear(source, target);
 }
 

@@ -30,7 +30,7 @@ void* operator new(std::size_t num_bytes) {
   }
   return memory;
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {  // inlined, GCC takes it for a mismatch
   live_bytes -= malloc_usable_size(memory);
   std::free(memory);
 }

@@ -182,7 +182,7 @@ TEST(LoadModel, ReportsProgressUpToOne) {
   };
   options.progress_context = &reports;
   ASSERT_TRUE(try_load(model_folder("llama_gqa"), options).has_value());
-  ASSERT_GT(reports.size(), 5u);
+  ASSERT_GT(reports.size(), 1u);
   EXPECT_TRUE(std::is_sorted(reports.begin(), reports.end()));
   EXPECT_DOUBLE_EQ(reports.back(), 1.0);
 }
