@@ -29,11 +29,13 @@ build: setup configure ## build $(BUILD)/bin/pagoda
 test: setup-test ## all tests: unit, golden, client, fuzz smoke, format and lint
 	@tools/run_tests.sh $(PRESET) $(JOBS)
 
-bench: build ## prefill, decode, batch and KV-cache measurements of $(MODEL)
-	@model="$$(python3 tools/fetch_model.py $(MODEL))" && for bench in prefill decode batch kv-cache; do \
+bench: build ## kernels by themselves; load, prefill, decode, batch and KV-cache measurements of $(MODEL)
+	@$(PAGODA) bench kernels
+	@model="$$(python3 tools/fetch_model.py $(MODEL))" && for bench in load prefill decode batch kv-cache; do \
 	  $(PAGODA) bench $$bench --model "$$model" $(ARGS) || exit 1; done
 
-bench-peers: build ## the same shapes against a peer built by you, pairwise (see bench/README.md)
+bench-peers: build ## install the peers that are packages; the same shapes in turn (see bench/README.md)
+	@cd bench && nice python3 -m pairwise.install --jobs $(JOBS)
 	@model="$$(python3 tools/fetch_model.py $(MODEL))" && python3 bench/compare.py --pagoda $(PAGODA) --model "$$model" $(ARGS)
 
 format: setup-test ## rewrite the sources as .clang-format says

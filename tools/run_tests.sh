@@ -27,9 +27,15 @@ export PAGODA_MODELS
 step "unit and golden tests"
 ctest --test-dir "$build" --output-on-failure -j1
 
+step "comparison of benchmarks"
+python3 -m unittest discover -s tests/bench
+
 step "client tests"
 venv=$(tools/client_venv.sh)
 PAGODA_BUILD=$PWD/$build "$venv/bin/python" -m pytest -q tests/client
+
+step "speed of the kernels in 10 s: recorded in $build/bench-kernels.txt, not judged"
+"$build/bin/pagoda" bench kernels --seconds 10 | tee "$build/bench-kernels.txt"
 
 step "lint"
 tools/tidy.sh "$build" || echo "lint: clang-tidy has findings; they do not fail the run yet"

@@ -92,7 +92,7 @@ def spread_text(spread: Spread, digits: int) -> str:
 
 
 def row(shape: str, program: str, value: str, ratio: str) -> str:
-    return f"{shape:<22}{program:<20}{value:>28}{ratio:>22}".rstrip()
+    return f"{shape:<22}{program:<20}{value:>28}{ratio:>26}".rstrip()
 
 
 HEADING = row("min / median / max", "program", "tokens/s, s or MiB", "pagoda / peer")

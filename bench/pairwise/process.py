@@ -17,6 +17,7 @@ class BenchError(Exception):
 @dataclasses.dataclass(frozen=True)
 class Run:
     output: str
+    errors: str  # what it wrote to standard error
     seconds: float  # from its start to its end
     peak_mib: float  # resident, of the program itself
 
@@ -45,8 +46,9 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         text = output.read()
+        errors.seek(0)
+        error_text = errors.read()
         if child.returncode != 0:
-            errors.seek(0)
-            last_words = (errors.read().strip() or text.strip()).splitlines()[-3:]
+            last_words = (error_text.strip() or text.strip()).splitlines()[-3:]
             raise BenchError(f"'{' '.join(command)}' ended with {child.returncode}: " + " / ".join(last_words))
-    return Run(text, seconds, usage.ru_maxrss / 1024)
+    return Run(text, error_text, seconds, usage.ru_maxrss / 1024)

@@ -113,9 +113,9 @@ class LlamaBench:
             context = (shape.depth + shape.tokens) * shape.sequences
             command = self.batched(threads, context, shape.depth, shape.tokens, shape.sequences)
             command += batched_args(self.speed_args())
-            return statistics.median(
-                batched_speed(run(command, self.speed_environment()).output) for _ in range(job.repeat)
-            )
+            results = [run(command, self.speed_environment()) for _ in range(job.repeat)]
+            # One prints its table here, the other there.
+            return statistics.median(batched_speed(result.output + result.errors) for result in results)
         depth_args = self.depth_args(shape)
         if depth_args is None:
             return None
@@ -125,7 +125,7 @@ class LlamaBench:
     def batched(self, threads: Sequence[str], context: int, prompt: int, generated: int, sequences: int) -> list[str]:
         path = pathlib.Path(self.path).with_name("llama-batched-bench")
         command = [str(path), *threads, "-c", str(context), "-npp", str(prompt), "-ntg", str(generated)]
-        return [*command, "-npl", str(sequences), "--output-format", "jsonl"]
+        return [*command, "-npl", str(sequences)]
 
 
 def batched_args(args: Sequence[str]) -> list[str]:
@@ -157,11 +157,12 @@ def bench_speed(output: str) -> float:
 
 
 def batched_speed(output: str) -> float:
-    """Generated tokens/s of all sequences, of llama-batched-bench's only row."""
-    for line in output.splitlines():
-        if line.startswith("{"):
-            return json.loads(line)["speed_tg"]
-    raise BenchError("llama-batched-bench printed no JSON line")
+    """Generated tokens/s of all sequences, of the only row of llama-batched-bench's table."""
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in output.splitlines() if "|" in line]
+    for head, _, row in zip(rows, rows[1:], rows[2:]):
+        if "S_TG t/s" in head:
+            return float(row[head.index("S_TG t/s")])
+    raise BenchError("llama-batched-bench printed no table")
 
 
 @dataclasses.dataclass(frozen=True)

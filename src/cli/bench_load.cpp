@@ -109,7 +109,9 @@ class LoadBench {
     bench.path_ = file->path();
     bench.files_ = file->files();
     // The first load writes what is missing of a packed cache; then that is what a start reads.
-    PAGODA_TRY_STATUS(compute_in_child<Load>([&] { return load_once(arguments); }));
+    BenchLoadArguments first = arguments;
+    first.context = 0;
+    PAGODA_TRY_STATUS(compute_in_child<Load>([&] { return load_once(first); }));
     if (arguments.model.packed_cache)
       bench.files_ = {packed_cache_path(*file, *arguments.model.packed_cache)};
     return bench;

@@ -32,9 +32,11 @@ if "--help" in sys.argv:
 else:
     with open({log!r}, "a") as log:
         print(json.dumps([sys.argv[1:], os.environ.get("GLIBC_TUNABLES")]), file=log)
-    if "jsonl" in sys.argv:
-        print("model loaded")
-        print(json.dumps({{"pp": 128, "speed_pp": 9.0, "speed_tg": 44.5}}))
+    if "-npl" in sys.argv:
+        table = sys.stderr if "-rtr" in sys.argv else sys.stdout
+        print("main: n_kv_max = 640\\n", file=table)
+        print("|    PP |     TG | S_PP t/s | S_TG t/s |\\n|-------|--------|----------|----------|", file=table)
+        print("|   128 |     32 |     9.00 |    44.50 |\\n", file=table)
     else:
         print("some build line\\n[\\n" + json.dumps({{"samples_ts": [10.0, 30.0, 20.0]}}) + "]")
 """
@@ -98,13 +100,15 @@ class Turns(unittest.TestCase):
                 order.append(self.name)
                 return super().measure(job, shape)
 
-        comparison = compare(JOB, DECODE, Logged("pagoda", [1, 2]), [Logged("a", [3, 4]), Logged("b", [5, 6])], 2, print_not)
+        peers = [Logged("a", [3, 4]), Logged("b", [5, 6])]
+        comparison = compare(JOB, DECODE, Logged("pagoda", [1, 2]), peers, 2, print_not)
         self.assertEqual(order, ["pagoda", "a", "b"] * 2)
         self.assertEqual((comparison.ours, comparison.peers), ([1, 2], {"a": [3, 4], "b": [5, 6]}))
 
     def test_a_peer_that_fails_or_cannot_is_left_out_and_named(self):
         said = []
-        peers = [Fake("broken", [], "it crashed"), Fake("unable", [None]), Fake("late", [7, None]), Fake("fine", [7, 8])]
+        peers = [Fake("broken", [], "it crashed"), Fake("unable", [None])]
+        peers += [Fake("late", [7, None]), Fake("fine", [7, 8])]
         comparison = compare(JOB, DECODE, Fake("pagoda", [1, 2]), peers, 2, said.append)
         self.assertEqual(comparison.peers, {"fine": [7, 8]})
         for text in ("without broken: it crashed", "without unable", "without late"):
@@ -141,7 +145,8 @@ class Shapes(unittest.TestCase):
 class Peers(unittest.TestCase):
     def test_names_options_and_variables(self):
         plain, ik = parse_peers("/opt/llama-bench; ik=/ik/llama-bench -rtr 1 GLIBC_TUNABLES=a.b=1 -ctk 'q8 0'\n")
-        self.assertEqual((plain.name, plain.path, plain.args, plain.environment), ("llama.cpp", "/opt/llama-bench", None, None))
+        self.assertEqual((plain.name, plain.path), ("llama.cpp", "/opt/llama-bench"))
+        self.assertEqual((plain.args, plain.environment), (None, None))
         self.assertEqual((ik.name, ik.path), ("ik", "/ik/llama-bench"))
         self.assertEqual(ik.args, ["-rtr", "1", "-ctk", "q8 0"])
         self.assertEqual(ik.environment, {"GLIBC_TUNABLES": "a.b=1"})
@@ -199,7 +204,7 @@ class LlamaBenchOptions(unittest.TestCase):
         self.assertEqual(peer.measure(JOB, Shape(Kind.BATCH, 32, 128, 4)), 44.5)
         self.assertEqual(
             " ".join(self.last_call()[0]),
-            "-m m.gguf -t 2 -c 640 -npp 128 -ntg 32 -npl 4 --output-format jsonl -lm none -fa on",
+            "-m m.gguf -t 2 -c 640 -npp 128 -ntg 32 -npl 4 -lm none -fa on",
         )
         self.assertGreater(peer.measure(JOB, Shape(Kind.START)), 0)
         self.assertIn("--no-warmup", self.last_call()[0])
@@ -215,7 +220,7 @@ class LlamaBenchOptions(unittest.TestCase):
             " ".join(self.last_call()[0]), "-m m.gguf -t 2 -p 0 -n 0 -gp 4096,64 -r 1 -o json -rtr 1 -mmp 0 -fa 1"
         )
         self.assertIsNone(peer.measure(JOB, Shape(Kind.PREFILL, 512, 4096)))
-        peer.measure(JOB, Shape(Kind.BATCH, 32, 128, 4))
+        self.assertEqual(peer.measure(JOB, Shape(Kind.BATCH, 32, 128, 4)), 44.5)
         self.assertEqual(self.last_call()[0][-4:], ["-rtr", "--no-mmap", "-fa", "on"])
 
     def test_given_options_replace_ours(self):
