@@ -20,7 +20,8 @@ namespace {
 
 constexpr const char* kFooter =
     "Environment:\n"
-    "  PAGODA_ISA=scalar|avx2|avx512   force the kernels (default: the fastest of this machine)\n"
+    "  PAGODA_ISA=NAME                 force the kernels: scalar, avx2, avx512, avx512_bf16 or amx\n"
+    "                                  (default: the fastest of this machine)\n"
     "  PAGODA_MODELS=FOLDER            where short names of models are looked up\n"
     "                                  (default: ~/.cache/pagoda/models)\n"
     "  NO_COLOR=1                      no colours\n"
