@@ -137,6 +137,7 @@ KernelFigures measure_attention(const KernelBench& bench, const AttentionShape& 
   const double prepared = static_cast<double>(bench.clock.now_ns() - start_ns) * 1e-9;
   const double sample = std::max(1e-3, (seconds - prepared) / kSamples);
   std::vector<double> times;
+  times.reserve(kSamples);
   for (int i = 0; i < kSamples; ++i)
     times.push_back(seconds_per_item(bench.clock, sample, [&] { return layers.run(); }));
   KernelFigures figures;

@@ -189,6 +189,7 @@ std::vector<LinearFigures> measure_linear(const KernelBench& bench, DType format
     }
   }
   std::vector<LinearFigures> figures;
+  figures.reserve(kBenchRows.size());
   for (size_t i = 0; i < kBenchRows.size(); ++i)
     figures.push_back({kBenchRows[i], spread_of(std::move(times[i])), spread_of(std::move(costs[i])),
                        matrices.work_of_group(kBenchRows[i])});

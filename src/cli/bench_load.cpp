@@ -75,6 +75,7 @@ struct Loads {
 
   Spread spread(double Load::* member) const {
     std::vector<double> values;
+    values.reserve(loads.size());
     for (const Load& load : loads) values.push_back(load.*member);
     return spread_of(std::move(values));
   }

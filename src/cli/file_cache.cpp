@@ -79,6 +79,7 @@ Status read_whole(const std::string& path, int num_threads) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
   std::vector<std::jthread> threads;
+  threads.reserve(static_cast<size_t>(num_threads));
   for (int i = 0; i < num_threads; ++i) {
     threads.emplace_back([&] {
       std::vector<char> buffer(kBlockBytes);
