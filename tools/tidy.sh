@@ -10,4 +10,4 @@ if ((${#files[@]} == 0)); then
   mapfile -t files < <(git ls-files 'src/*.cpp' | grep -vE '^src/(server/http|kernels/isa)/')
 fi
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy-19 -p "$build" --quiet --warnings-as-errors='*' 2> >(
-  grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter' >&2 || true)
+  grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter|^\[[0-9]+/[0-9]+\] Processing file' >&2 || true)
