@@ -18,7 +18,7 @@ ApiResult<std::string> part_text(const json::value& value, const std::string& pa
   Fields fields(*part, param + ".");
   std::string type;
   fields.string("type", type);
-  if (fields.error()) return std::unexpected(*fields.error());
+  if (const auto& error = fields.error()) return std::unexpected(*error);
   if (type.empty()) return std::unexpected(missing_parameter(param + ".type"));
   const bool refusal = type == "refusal";
   if (type == "text" || refusal) {
@@ -26,7 +26,7 @@ ApiResult<std::string> part_text(const json::value& value, const std::string& pa
     std::string text;
     fields.string(member, text);
     if (!fields.error() && !fields.any(member)) fields.fail_with(missing_parameter(fields.path(member)));
-    if (fields.error()) return std::unexpected(*fields.error());
+    if (const auto& error = fields.error()) return std::unexpected(*error);
     return text;
   }
   if (type == "image_url" || type == "input_audio" || type == "video_url" || type == "file")

@@ -29,13 +29,13 @@ void read_tools(Fields& fields, json::array& out) {
           param + ".type", "unsupported_value",
           fmt::format("Invalid '{}.type': only tools of type 'function' are supported.", param)));
     if (!function) inner.fail_with(missing_parameter(param + ".function"));
-    if (inner.error()) return fields.fail_with(*inner.error());
+    if (const auto& error = inner.error()) return fields.fail_with(*error);
     Fields definition(*function, param + ".function.");
     std::string name;
     definition.string("name", name);
     if (name.empty()) definition.fail_with(missing_parameter(param + ".function.name"));
     definition.object("parameters");
-    if (definition.error()) return fields.fail_with(*definition.error());
+    if (const auto& error = definition.error()) return fields.fail_with(*error);
   }
   out = *tools;
 }
@@ -63,7 +63,7 @@ void read_response_format(Fields& fields) {
     inner.fail_with(unsupported_parameter(
         "response_format",
         "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
-  if (inner.error()) fields.fail_with(*inner.error());
+  if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
 void read_logprobs(Fields& fields, SamplingParams& out) {
@@ -125,7 +125,7 @@ ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimi
     read_messages(fields, *messages, request.messages);
   else
     fields.fail_with(missing_parameter("messages"));
-  if (fields.error()) return std::unexpected(*fields.error());
+  if (const auto& error = fields.error()) return std::unexpected(*error);
   return request;
 }
 

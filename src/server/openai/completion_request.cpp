@@ -105,7 +105,7 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   read_best_of(fields, generation.engine.num_sequences);
   refuse_unsupported(fields);
   read_prompt(fields, limits, request.prompts);
-  if (fields.error()) return std::unexpected(*fields.error());
+  if (const auto& error = fields.error()) return std::unexpected(*error);
   generation.engine.want_prompt_logprobs = request.echo && generation.engine.sampling.num_logprobs >= 0;
   return request;
 }

@@ -152,7 +152,7 @@ void Fields::integer(std::string_view name, IntegerRange range, int32_t& out) {
 }
 
 void Fields::integer(std::string_view name, IntegerRange range, std::optional<int64_t>& out) {
-  if (const auto number = read_integer(name, range)) out = *number;
+  if (const auto number = read_integer(name, range)) out = number;
 }
 
 void Fields::string(std::string_view name, std::string& out) {

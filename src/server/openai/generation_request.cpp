@@ -75,7 +75,7 @@ void read_logit_bias(Fields& fields, const ModelLimits& limits, SamplingParams& 
                                     std::string_view(key), limits.vocab_size - 1)));
     float bias = 0;
     values.decimal(key, {.min = -100, .max = 100}, bias);
-    if (values.error()) return fields.fail_with(*values.error());
+    if (const auto& error = values.error()) return fields.fail_with(*error);
     out.logit_bias.emplace_back(*id, bias);
   }
 }
@@ -104,7 +104,7 @@ void read_stream_options(Fields& fields, GenerationRequest& out) {
                       "The 'stream_options' parameter is only allowed when 'stream' is enabled."));
   Fields inner(*options, "stream_options.");
   inner.boolean("include_usage", out.include_usage);
-  if (inner.error()) fields.fail_with(*inner.error());
+  if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ json::object chat_entry(const Tokenizer& tokenizer, TokenId token, float logprob
 
 // Keys must differ, so parts of characters are written out, as OpenAI did: "bytes:\xe2\x80".
 std::string completion_label(const Tokenizer& tokenizer, TokenId token) {
-  const std::string bytes = token_bytes(tokenizer, token);
+  std::string bytes = token_bytes(tokenizer, token);
   if (is_utf8(bytes)) return bytes;
   std::string label = "bytes:";
   for (const char c : bytes) label += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
