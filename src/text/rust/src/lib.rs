@@ -4,6 +4,7 @@
 mod byte_level;
 mod ffi;
 mod guards;
+mod namespaces;
 mod pre_tokenizers;
 mod python_filters;
 mod python_json;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::sync::Arc;
 
 use minijinja::machinery::{eval, get_compiled_template, make_string_output};
 use minijinja::syntax::SyntaxConfig;
@@ -13,7 +14,7 @@ use crate::ffi::Failure;
 use crate::python_filters::{self, RaisedByTemplate};
 use crate::python_text::python_str;
 use crate::value_weight::{is_compound, weigh};
-use crate::{guards, python_methods, python_syntax};
+use crate::{guards, namespaces, python_methods, python_syntax};
 
 const NAME: &str = "chat template";
 /// Steps of one rendering, and one for each 64 bytes that it makes and each 2 values that it walks through (guards.rs):
@@ -56,6 +57,7 @@ impl ChatTemplate {
         minijinja_contrib::add_to_environment(&mut environment);
         python_filters::add_to(&mut environment);
         guards::add_to(&mut environment);
+        namespaces::add_to(&mut environment);
         environment
             .add_template_owned(NAME, python_syntax::rewrite(source))
             .map_err(|error| Failure::invalid(describe(&error)))?;
@@ -73,14 +75,17 @@ impl ChatTemplate {
         let template =
             self.environment.get_template(NAME).map_err(|error| Failure::invalid(describe(&error)))?;
         let program = guards::guard(&get_compiled_template(&template).instructions, template.source(), NAME);
+        let list = Arc::default();
+        let variables = namespaces::with_list(Value::from(Serde(&context)), &list);
         let mut text = String::new();
-        let variables = Value::from(Serde(&context));
-        let blocks = BTreeMap::new();
         let mut out = make_string_output(&mut text);
-        eval(&self.environment, &program, variables, &blocks, &mut out, AutoEscape::None)
-            .map_err(|error| Failure::invalid(describe(&error)))?;
+        let result =
+            eval(&self.environment, &program, variables, &BTreeMap::new(), &mut out, AutoEscape::None)
+                .map(|_| ())
+                .map_err(|error| Failure::invalid(describe(&error)));
         drop(out);
-        Ok(text)
+        namespaces::empty(&self.environment, &list);
+        result.map(|()| text)
     }
 }
 
