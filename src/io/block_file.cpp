@@ -166,7 +166,7 @@ std::vector<std::byte> make_prefix(Header header, std::span<const uint64_t> tabl
   std::vector<std::byte> prefix(prefix_bytes_of(header.num_bytes));
   header.checksum = 0;
   std::memcpy(prefix.data(), &header, sizeof header);
-  std::memcpy(prefix.data() + kPage, table.data(), table.size_bytes());
+  std::ranges::copy(std::as_bytes(table), prefix.begin() + kPage);
   header.checksum = checksum(prefix);
   std::memcpy(prefix.data(), &header, sizeof header);
   return prefix;
