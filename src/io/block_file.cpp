@@ -191,7 +191,8 @@ Result<std::vector<uint64_t>> read_table(const OpenFile& file, const BlockFileId
   std::vector<std::byte> prefix(prefix_bytes);
   PAGODA_TRY_STATUS(read_at(file, file.buffered.fd(), 0, prefix));
   std::vector<uint64_t> table(num_blocks_of(num_bytes));
-  std::memcpy(table.data(), prefix.data() + kPage, table.size() * sizeof(uint64_t));
+  std::ranges::copy(std::span(prefix).subspan(kPage, table.size() * sizeof(uint64_t)),
+                    std::as_writable_bytes(std::span(table)).begin());
   if (prefix != make_prefix(header, table))
     return fail(ErrorCode::corrupt, "{}: its header is damaged", file.path);
   return table;
