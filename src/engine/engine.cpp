@@ -255,12 +255,14 @@ void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int
   Sequence& sequence = *job.sequence;
   RequestState& request = sequence.request;
   if (sequence.state != SequenceState::running) return;
-  if (result.token < 0) {
+  if (result.token == kNoTokenAllowed) {
+    end_sequence(sequence, FinishReason::stop);
+  } else if (result.token < 0) {
     end_request(
         request, FinishReason::error,
         {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
   } else if (job.kind == RowJob::Kind::score) {
-    request.scores.set(job.position - 1, result, request.request.sampling.num_logprobs);
+    request.scores.set(job.position - 1, result, request.request.num_prompt_top());
     request.scores.num_scored = job.position;
   } else {
     commit_token(sequence, result, end_ns);

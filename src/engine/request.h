@@ -1,6 +1,7 @@
 // What a client asked, and what it hears back.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,8 +30,14 @@ struct Request {
   bool include_stop_in_output = false;
   bool ignore_eos = false;
   bool skip_special_tokens = true;
-  bool want_prompt_logprobs = false;  // `echo` with logprobs
+  bool want_prompt_logprobs = false;  // `echo` with logprobs, or prompt_logprobs
+  int32_t num_prompt_logprobs =
+      0;  // of each prompt token also the n best, if more than sampling.num_logprobs
   int32_t priority = 0;
+  std::string cache_salt;  // prompts share cached pages only under the same salt
+
+  // The best tokens that are kept of each prompt token.
+  int32_t num_prompt_top() const { return std::max({sampling.num_logprobs, num_prompt_logprobs, 0}); }
 };
 
 enum class FinishReason { stop, length, cancelled, error };
@@ -40,6 +47,7 @@ struct TokenEvent {
   int32_t token = 0;
   float logprob = 0.0f;                        // if logprobs were asked for
   std::span<const TokenLogprob> top_logprobs;  // likewise; descending
+  int32_t rank = 0;                            // of prompt tokens: 1 + the number of tokens more probable
 };
 
 // News of one sequence of a request. `text` is whole characters that no stop string can take back any more;

@@ -52,6 +52,9 @@ Status check_request(const Request& request, const EngineConfig& config, int64_t
                 request.stop.size(), request.stop_token_ids.size());
   if (std::ranges::any_of(request.stop, &std::string::empty))
     return fail(ErrorCode::invalid_argument, "stop: a stop string is empty");
+  if (request.num_prompt_logprobs < 0 || request.num_prompt_logprobs > kMaxLogprobs)
+    return fail(ErrorCode::invalid_argument, "prompt_logprobs must be between 0 and {}, got {}", kMaxLogprobs,
+                request.num_prompt_logprobs);
   PAGODA_TRY_STATUS(check_tokens("stop_token_ids", request.stop_token_ids, vocab_size));
   return validate(request.sampling, vocab_size);
 }

@@ -34,7 +34,7 @@ void SamplingStage::run_job(const RowJob& job, size_t job_index, std::span<float
   const Request& request = sequence.request.request;
   SampledToken result;
   if (job.kind == RowJob::Kind::score) {
-    result = sampler.score(row, sequence.token(job.position), request.sampling.num_logprobs);
+    result = sampler.score(row, sequence.token(job.position), request.num_prompt_top());
   } else {
     result = sampler.sample(row, request.sampling,
                             {.prompt = request.prompt,

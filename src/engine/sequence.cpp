@@ -33,15 +33,15 @@ PromptScores::PromptScores(const Request& request) : wanted(request.want_prompt_
   if (!wanted) return;
   num_rows = static_cast<int64_t>(request.prompt.size()) - 1;
   events.resize(static_cast<size_t>(num_rows));
-  top_logprobs.resize(static_cast<size_t>(num_rows) *
-                      static_cast<size_t>(std::max(request.sampling.num_logprobs, 0)));
+  top_logprobs.resize(static_cast<size_t>(num_rows) * static_cast<size_t>(request.num_prompt_top()));
 }
 
-void PromptScores::set(int64_t row, const SampledToken& scored, int32_t num_logprobs) {
-  const auto stride = static_cast<size_t>(std::max(num_logprobs, 0));
+void PromptScores::set(int64_t row, const SampledToken& scored, int32_t num_top) {
+  const auto stride = static_cast<size_t>(num_top);
   TokenLogprob* top = top_logprobs.data() + static_cast<size_t>(row) * stride;
   std::ranges::copy(scored.top_logprobs, top);
-  events[static_cast<size_t>(row)] = {scored.token, scored.logprob, {top, scored.top_logprobs.size()}};
+  events[static_cast<size_t>(row)] = {
+      scored.token, scored.logprob, {top, scored.top_logprobs.size()}, scored.rank};
 }
 
 RequestState::RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules,

@@ -57,10 +57,10 @@ struct PromptScores {
   int64_t num_rows = 0;    // rows of logits to look at: prompt positions 0 … num_rows - 1
   int64_t num_scored = 0;  // the first of them that are done
   std::vector<TokenEvent> events;
-  std::vector<TokenLogprob> top_logprobs;  // [num_rows][num_logprobs]
+  std::vector<TokenLogprob> top_logprobs;  // [num_rows][Request::num_prompt_top()]
 
   bool complete() const { return num_scored == num_rows; }
-  void set(int64_t row, const SampledToken& scored, int32_t num_logprobs);
+  void set(int64_t row, const SampledToken& scored, int32_t num_top);
 };
 
 struct RequestState {

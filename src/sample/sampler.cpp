@@ -43,6 +43,14 @@ bool has_penalty(const SamplingParams& params) {
          params.frequency_penalty != 0.0f;
 }
 
+bool ends_with(std::span<const int32_t> tokens, std::span<const int32_t> tail) {
+  return tail.size() <= tokens.size() && std::ranges::equal(tokens.last(tail.size()), tail);
+}
+
+bool bans_tokens(const SamplingParams& params, const SamplingState& state) {
+  return !state.banned.empty() || !params.bad_words.empty() || !params.allowed_tokens.empty();
+}
+
 double weight(float value, float max) {
   return std::exp(static_cast<double>(value) - static_cast<double>(max));
 }
@@ -80,11 +88,11 @@ Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
       block_weights_((static_cast<size_t>(vocab_size) + kBlock - 1) / kBlock),
       best_(kMaxLogprobs),
       counts_(static_cast<size_t>(vocab_size), 0) {
-  changed_.reserve(static_cast<size_t>(vocab_size) + kMaxLogitBiases);
+  changed_.reserve(2 * static_cast<size_t>(vocab_size) + kMaxLogitBiases + kMaxBadWords);
 }
 
 size_t Sampler::scratch_bytes(int64_t vocab_size) {
-  const size_t per_token = 2 * sizeof(TokenLogprob) + sizeof(float) + sizeof(int32_t);
+  const size_t per_token = 3 * sizeof(TokenLogprob) + sizeof(float) + sizeof(int32_t);
   return static_cast<size_t>(vocab_size) * per_token + kMaxLogitBiases * sizeof(TokenLogprob) +
          RankedDraw::kNumBuckets * sizeof(double);
 }
@@ -101,7 +109,8 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
     log_total = kernels_->ops.log_sum_exp(logits.data(), n);
     sampled.top_logprobs = best_logprobs(logits, log_total, params.num_logprobs);
   }
-  ban_and_bias(logits, params, state.banned);
+  bias(logits, params);
+  ban(logits, params, state);
   if (has_penalty(params)) penalise(logits, params, state);
   sampled.token = static_cast<int32_t>(kernels_->ops.argmax(logits.data(), n));
   const float max = logits[static_cast<size_t>(sampled.token)];
@@ -112,7 +121,7 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
     sampled.token = all ? draw_from_all(scaled_, random) : draw_from_best(scaled_, params, random);
   }
   restore(logits);
-  if (max == -kInfinity) return {.token = -1};
+  if (max == -kInfinity) return {.token = bans_tokens(params, state) ? kNoTokenAllowed : -1};
   if (params.num_logprobs >= 0) sampled.logprob = logits[static_cast<size_t>(sampled.token)] - log_total;
   return sampled;
 }
@@ -120,9 +129,12 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
 SampledToken Sampler::score(std::span<const float> logits, int32_t token, int32_t num_logprobs) {
   if (holds_invalid(logits)) return {.token = -1};
   const float log_total = kernels_->ops.log_sum_exp(logits.data(), static_cast<int64_t>(logits.size()));
+  const float logit = logits[static_cast<size_t>(token)];
+  const auto num_better = std::ranges::count_if(logits, [logit](float other) { return other > logit; });
   return {.token = token,
-          .logprob = logits[static_cast<size_t>(token)] - log_total,
-          .top_logprobs = best_logprobs(logits, log_total, num_logprobs)};
+          .logprob = logit - log_total,
+          .top_logprobs = best_logprobs(logits, log_total, num_logprobs),
+          .rank = static_cast<int32_t>(num_better) + 1};
 }
 
 void Sampler::change(std::span<float> logits, int32_t token, float value) {
@@ -137,11 +149,22 @@ void Sampler::restore(std::span<float> logits) {
   changed_.clear();
 }
 
-void Sampler::ban_and_bias(std::span<float> logits, const SamplingParams& params,
-                           std::span<const int32_t> banned) {
+void Sampler::bias(std::span<float> logits, const SamplingParams& params) {
   for (const auto& [token, bias] : params.logit_bias)
     change(logits, token, logits[static_cast<size_t>(token)] + bias);
-  for (const int32_t token : banned) change(logits, token, -kInfinity);
+}
+
+void Sampler::ban(std::span<float> logits, const SamplingParams& params, const SamplingState& state) {
+  for (const int32_t token : state.banned) change(logits, token, -kInfinity);
+  for (const std::vector<int32_t>& word : params.bad_words)
+    if (ends_with(state.output, std::span(word).first(word.size() - 1)))
+      change(logits, word.back(), -kInfinity);
+  if (params.allowed_tokens.empty()) return;
+  auto allowed = params.allowed_tokens.begin();
+  for (int32_t token = 0; token < static_cast<int32_t>(logits.size()); ++token) {
+    while (allowed != params.allowed_tokens.end() && *allowed < token) ++allowed;
+    if (allowed == params.allowed_tokens.end() || *allowed != token) change(logits, token, -kInfinity);
+  }
 }
 
 void Sampler::penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state) {

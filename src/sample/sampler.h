@@ -15,10 +15,14 @@
 
 namespace pagoda {
 
+inline constexpr int32_t kNoTokenAllowed = -2;
+
 struct SampledToken {
-  int32_t token = 0;                           // -1: the logits hold NaN or +infinity, or allow no token
+  int32_t token = 0;                           // -1: the logits hold NaN or +infinity, or nothing else than
+                                               // -infinity; kNoTokenAllowed: the bans leave none
   float logprob = 0.0f;                        // valid if num_logprobs >= 0
   std::span<const TokenLogprob> top_logprobs;  // descending, ties by id; valid until the sampler's next call
+  int32_t rank = 0;                            // of score() only: 1 + the number of tokens more probable
 };
 
 // What the choice of one token depends on beside its logits and parameters.
@@ -38,13 +42,15 @@ class Sampler {
   static size_t scratch_bytes(int64_t vocab_size);
 
   // logits: [vocab_size], changed during the call and restored at its end. Order: logprobs, logit_bias,
-  // penalties, temperature, top_k, top_p (of what top_k left), min_p, draw.
+  // bans (banned, bad_words, allowed_tokens), penalties, temperature, top_k, top_p (of what top_k left),
+  // min_p, draw.
   SampledToken sample(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
-  // Logprob of a given token (of a prompt), and the best ones, as sample() would report them.
+  // Logprob and rank of a given token (of a prompt), and the best ones, as sample() would report them.
   SampledToken score(std::span<const float> logits, int32_t token, int32_t num_logprobs);
 
  private:
-  void ban_and_bias(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> banned);
+  void bias(std::span<float> logits, const SamplingParams& params);
+  void ban(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
   void penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
   // Sets a logit and remembers the original for restore().
   void change(std::span<float> logits, int32_t token, float value);

@@ -1,5 +1,6 @@
 #include "sample/sampling_params.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace pagoda {
@@ -27,6 +28,36 @@ Status check_logit_bias(const SamplingParams& params, int64_t vocab_size) {
   return {};
 }
 
+Status check_token(const char* name, int32_t token, int64_t vocab_size) {
+  if (token >= 0 && token < vocab_size) return {};
+  return fail(ErrorCode::invalid_argument, "{}: token id {} is not in the vocabulary of {} tokens", name,
+              token, vocab_size);
+}
+
+Status check_bad_words(const SamplingParams& params, int64_t vocab_size) {
+  if (params.bad_words.size() > kMaxBadWords)
+    return fail(ErrorCode::invalid_argument, "bad_words has {} token sequences, at most {} are allowed",
+                params.bad_words.size(), kMaxBadWords);
+  for (const std::vector<int32_t>& word : params.bad_words) {
+    if (word.empty() || word.size() > kMaxBadWordTokens)
+      return fail(ErrorCode::invalid_argument, "bad_words: a word has {} tokens, 1 to {} are allowed",
+                  word.size(), kMaxBadWordTokens);
+    for (const int32_t token : word) PAGODA_TRY_STATUS(check_token("bad_words", token, vocab_size));
+  }
+  return {};
+}
+
+Status check_allowed_tokens(const SamplingParams& params, int64_t vocab_size) {
+  if (params.allowed_tokens.size() > kMaxAllowedTokens)
+    return fail(ErrorCode::invalid_argument, "allowed_token_ids has {} entries, at most {} are allowed",
+                params.allowed_tokens.size(), kMaxAllowedTokens);
+  if (!std::ranges::is_sorted(params.allowed_tokens))
+    return fail(ErrorCode::invalid_argument, "allowed_token_ids must ascend");
+  for (const int32_t token : params.allowed_tokens)
+    PAGODA_TRY_STATUS(check_token("allowed_token_ids", token, vocab_size));
+  return {};
+}
+
 }  // namespace
 
 Status validate(const SamplingParams& params, int64_t vocab_size) {
@@ -47,6 +78,8 @@ Status validate(const SamplingParams& params, int64_t vocab_size) {
   if (params.num_logprobs < -1 || params.num_logprobs > kMaxLogprobs)
     return fail(ErrorCode::invalid_argument, "top_logprobs must be between 0 and {}, got {}", kMaxLogprobs,
                 params.num_logprobs);
+  PAGODA_TRY_STATUS(check_bad_words(params, vocab_size));
+  PAGODA_TRY_STATUS(check_allowed_tokens(params, vocab_size));
   return check_logit_bias(params, vocab_size);
 }
 

@@ -13,6 +13,9 @@ namespace pagoda {
 
 inline constexpr int32_t kMaxLogprobs = 20;
 inline constexpr size_t kMaxLogitBiases = 1024;
+inline constexpr size_t kMaxBadWords = 256;      // as token sequences
+inline constexpr size_t kMaxBadWordTokens = 64;  // of one of them
+inline constexpr size_t kMaxAllowedTokens = 16384;
 
 struct SamplingParams {
   float temperature = 1.0f;         // below 1e-5: greedy; [0, 2] by the API, any positive number here
@@ -23,9 +26,11 @@ struct SamplingParams {
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
   std::vector<std::pair<int32_t, float>>
-      logit_bias;                // token id (at most kMaxLogitBiases), bias in [-100, 100]
-  std::optional<uint64_t> seed;  // none: the engine chooses one
-  int32_t num_logprobs = -1;     // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
+      logit_bias;                               // token id (at most kMaxLogitBiases), bias in [-100, 100]
+  std::vector<std::vector<int32_t>> bad_words;  // token sequences that the output may not hold
+  std::vector<int32_t> allowed_tokens;          // ascending; if any, no other token may be chosen
+  std::optional<uint64_t> seed;                 // none: the engine chooses one
+  int32_t num_logprobs = -1;  // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
 };
 
 // invalid_argument naming the parameter, if one is out of its range.

@@ -8,6 +8,7 @@
 #include "server/api_keys.h"
 #include "server/id_source.h"
 #include "server/metrics.h"
+#include "server/openai/unread_fields.h"
 #include "server/served_model.h"
 #include "server/server_options.h"
 #include "server/worker_pool.h"
@@ -39,6 +40,7 @@ struct AppContext {
   const ApiKeys keys;
   IdSource ids;
   HttpMetrics http_metrics;
+  UnreadFieldCounter unread_fields;
   ModelSlot model;
   std::atomic<bool> draining{false};
   WorkerPool workers;  // last: its tasks use what stands above

@@ -25,6 +25,7 @@ Answer get_metrics(AppContext& context, HttpRequest) {
     response.body =
         engine_metrics_text(model->engine->stats(), model->engine->config(), model->names.front());
   response.body += context.http_metrics.text();
+  response.body += context.unread_fields.metrics_text();
   response.body += process_metrics_text();
   return response;
 }

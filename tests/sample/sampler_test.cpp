@@ -134,7 +134,33 @@ TEST_F(SamplerTest, BannedTokensNeverCome) {
     EXPECT_NE(sample({0, 50, 0}, {.top_p = 0.9f}, {.banned = banned, .position = position}).token, 1);
   }
   const std::vector<int32_t> all = {0, 1, 2};
-  EXPECT_EQ(sample({0, 50, 0}, {}, {.banned = all}).token, -1);
+  EXPECT_EQ(sample({0, 50, 0}, {}, {.banned = all}).token, kNoTokenAllowed);
+}
+
+TEST_F(SamplerTest, OnlyAllowedTokensCome) {
+  const SamplingParams params{.allowed_tokens = {0, 3}};
+  std::set<int32_t> seen;
+  for (int64_t position = 0; position < 50; ++position)
+    seen.insert(sample({1, 50, 2, 1}, params, {.position = position}).token);
+  EXPECT_EQ(seen, (std::set<int32_t>{0, 3}));
+  EXPECT_EQ(sample({1, 50, 2}, {.bad_words = {{0}}, .allowed_tokens = {0}}).token, kNoTokenAllowed);
+}
+
+TEST_F(SamplerTest, ABadWordsLastTokenIsBannedAfterTheOthers) {
+  const SamplingParams params{.temperature = 0, .bad_words = {{7, 8, 1}, {2}}};
+  const std::vector<int32_t> whole = {5, 7, 8};
+  const std::vector<int32_t> part = {8};
+  EXPECT_EQ(sample({1, 50, 60, 2}, params, {.output = whole}).token, 3);
+  EXPECT_EQ(sample({1, 50, 60, 2}, params, {.output = part}).token, 1);
+  EXPECT_EQ(sample({1, 50, 60, 2}, params, {.prompt = whole}).token, 1);
+}
+
+TEST_F(SamplerTest, AScoredTokenHasARank) {
+  Sampler sampler(kernels_, 4);
+  const std::vector<float> logits = {1, 5, 3, 3};
+  EXPECT_EQ(sampler.score(logits, 1, 0).rank, 1);
+  EXPECT_EQ(sampler.score(logits, 3, 0).rank, 2);
+  EXPECT_EQ(sampler.score(logits, 0, 0).rank, 4);
 }
 
 TEST_F(SamplerTest, PenaltiesFollowTheirDefinitions) {

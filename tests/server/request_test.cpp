@@ -302,6 +302,14 @@ TEST(CompletionRequestTest, OwnParametersArrive) {
   EXPECT_EQ(completion("").generation.default_max_tokens, 16);
 }
 
+TEST(CompletionRequestTest, BestOfGeneratesMoreThanItReturns) {
+  const CompletionRequest request = completion(R"("n": 2, "best_of": 5, "suffix": "")");
+  EXPECT_EQ(request.num_returned, 2);
+  EXPECT_EQ(request.generation.engine.num_sequences, 5);
+  EXPECT_FALSE(request.wants_logprobs);
+  EXPECT_EQ(request.generation.engine.sampling.num_logprobs, 0) << "they decide which are best";
+}
+
 TEST(CompletionRequestTest, WrongValuesNameTheirParameter) {
   const BadMember kBad[] = {
       {R"("logprobs": true)", "logprobs", "invalid_type"},
@@ -309,7 +317,9 @@ TEST(CompletionRequestTest, WrongValuesNameTheirParameter) {
       {R"("echo": 1)", "echo", "invalid_type"},
       {R"("max_tokens": 0)", "max_tokens", "integer_below_min_value"},
       {R"("suffix": "x")", "suffix", "unsupported_parameter"},
-      {R"("best_of": 2)", "best_of", "unsupported_parameter"},
+      {R"("suffix": 1)", "suffix", "invalid_type"},
+      {R"("n": 3, "best_of": 2)", "best_of", "integer_below_min_value"},
+      {R"("best_of": 2, "stream": true)", "best_of", "invalid_value"},
       {R"("best_of": "2")", "best_of", "invalid_type"},
       {R"("prompt": 5)", "prompt", "invalid_type"},
       {R"("prompt": null)", "prompt", "missing_required_parameter"},

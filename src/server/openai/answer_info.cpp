@@ -23,6 +23,8 @@ void Usage::add(const RequestTimings& timings) {
   prompt_tokens += timings.num_prompt_tokens;
   cached_tokens += timings.num_cached_tokens;
   completion_tokens += timings.num_generated_tokens;
+  prefill_ns += timings.prefill_ns;
+  decode_ns += timings.decode_ns;
 }
 
 json::object Usage::to_json() const {
@@ -30,6 +32,22 @@ json::object Usage::to_json() const {
           {"completion_tokens", completion_tokens},
           {"total_tokens", prompt_tokens + completion_tokens},
           {"prompt_tokens_details", json::object{{"cached_tokens", cached_tokens}}}};
+}
+
+json::object Usage::timings_json() const {
+  const int64_t computed_tokens = prompt_tokens - cached_tokens;
+  const auto ms = [](int64_t ns) { return static_cast<double>(ns) * 1e-6; };
+  const auto ratio = [](double a, double b) { return b > 0 ? a / b : 0.0; };
+  const auto tokens = [](int64_t count) { return static_cast<double>(count); };
+  return {{"cache_n", cached_tokens},
+          {"prompt_n", computed_tokens},
+          {"prompt_ms", ms(prefill_ns)},
+          {"prompt_per_token_ms", ratio(ms(prefill_ns), tokens(computed_tokens))},
+          {"prompt_per_second", 1e3 * ratio(tokens(computed_tokens), ms(prefill_ns))},
+          {"predicted_n", completion_tokens},
+          {"predicted_ms", ms(decode_ns)},
+          {"predicted_per_token_ms", ratio(ms(decode_ns), tokens(completion_tokens))},
+          {"predicted_per_second", 1e3 * ratio(tokens(completion_tokens), ms(decode_ns))}};
 }
 
 std::string_view finish_name(FinishReason reason) {
@@ -43,17 +61,23 @@ json::value stop_reason(const SequenceNews& news) {
 }
 
 ChunkWriter::ChunkWriter(const AnswerInfo& info, std::string_view object)
-    : include_usage_(info.include_usage) {
+    : include_usage_(info.include_usage),
+      continuous_usage_(info.continuous_usage),
+      so_far_{.prompt_tokens = info.num_prompt_tokens} {
   prefix_ = json::serialize(head(info, object));
   prefix_.back() = ',';  // in place of the closing brace
   prefix_ = fmt::format("data: {}\"choices\":[", prefix_);
-  suffix_ = include_usage_ ? "],\"usage\":null}\n\n" : "]}\n\n";
 }
 
-void ChunkWriter::choice(std::string& out, const json::object& choice) const {
+void ChunkWriter::choice(std::string& out, const json::object& choice, const json::object& extra) const {
   out += prefix_;
   out += json::serialize(choice);
-  out += suffix_;
+  out += ']';
+  for (const auto& [name, value] : extra)
+    out += fmt::format(",{}:{}", json::serialize(name), json::serialize(value));
+  if (include_usage_) out += ",\"usage\":";
+  if (include_usage_) out += continuous_usage_ ? json::serialize(so_far_.to_json()) : "null";
+  out += "}\n\n";
 }
 
 void ChunkWriter::end(std::string& out, const Usage& usage) const {
@@ -61,6 +85,8 @@ void ChunkWriter::end(std::string& out, const Usage& usage) const {
     out += prefix_;
     out += "],\"usage\":";
     out += json::serialize(usage.to_json());
+    out += ",\"timings\":";
+    out += json::serialize(usage.timings_json());
     out += "}\n\n";
   }
   out += kDone;
@@ -74,11 +100,20 @@ void ChunkWriter::error(std::string& out, const ApiError& error) {
 }
 
 std::string full_answer(const AnswerInfo& info, std::string_view object, json::array choices,
-                        const Usage& usage) {
+                        const Usage& usage, const json::object& extra) {
   json::object answer = head(info, object);
   answer["choices"] = std::move(choices);
   answer["usage"] = usage.to_json();
+  answer["timings"] = usage.timings_json();
+  for (const auto& [name, value] : extra) answer[name] = value;
   return json::serialize(answer);
+}
+
+json::array to_json(std::span<const int32_t> token_ids) {
+  json::array ids;
+  ids.reserve(token_ids.size());
+  for (const int32_t id : token_ids) ids.emplace_back(id);
+  return ids;
 }
 
 }  // namespace pagoda

@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -11,6 +14,7 @@
 
 #include "server/openai/api_error.h"
 #include "server/openai/events.h"
+#include "server/openai/token_text.h"
 #include "server/served_model.h"
 
 namespace pagoda {
@@ -20,9 +24,17 @@ struct AnswerInfo {
   int64_t created = 0;  // Unix seconds
   std::string model;    // the name that the request used
   std::shared_ptr<const ServedModel> served;
-  int32_t num_choices = 1;  // per prompt
+  int32_t num_choices = 1;   // per prompt
+  int32_t num_returned = 1;  // of them, the best ones
   bool include_usage = false;
+  bool continuous_usage = false;  // in every chunk
   bool wants_logprobs = false;
+  int64_t max_top_logprobs = kMaxLogprobs;     // per token of a completion
+  std::optional<int64_t> num_prompt_logprobs;  // prompt_logprobs, if wanted
+  TokenNames token_names = TokenNames::text;   // in log probabilities
+  bool wants_token_ids = false;
+  int64_t num_prompt_tokens = 0;              // of all prompts
+  std::vector<std::vector<int32_t>> prompts;  // empty ones unless something above wants them
 
   const Tokenizer& tokenizer() const { return served->engine->tokenizer(); }
 };
@@ -31,9 +43,13 @@ struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;
   int64_t completion_tokens = 0;
+  int64_t prefill_ns = 0;  // of all prompts, one after the other
+  int64_t decode_ns = 0;
 
   void add(const RequestTimings& timings);
   boost::json::object to_json() const;
+  // As llama.cpp has it: {cache_n, prompt_n, prompt_ms, …, predicted_n, predicted_ms, …}.
+  boost::json::object timings_json() const;
 };
 
 // "stop", "length"; errors and cancellations end an answer in other ways.
@@ -45,19 +61,27 @@ boost::json::value stop_reason(const SequenceNews& news);
 class ChunkWriter {
  public:
   ChunkWriter(const AnswerInfo& info, std::string_view object);
-  void choice(std::string& out, const boost::json::object& choice) const;
+  // `extra`: further members of the chunk.
+  void choice(std::string& out, const boost::json::object& choice,
+              const boost::json::object& extra = {}) const;
+  // Tokens that the next chunks' usage counts.
+  void count(int64_t num_tokens) { so_far_.completion_tokens += num_tokens; }
   // The last chunk before the end, if usage was asked for; then "[DONE]".
   void end(std::string& out, const Usage& usage) const;
   static void error(std::string& out, const ApiError& error);
 
  private:
   std::string prefix_;  // up to the contents of `choices`
-  std::string suffix_;  // after them
   bool include_usage_;
+  bool continuous_usage_;
+  Usage so_far_;
 };
 
 // The whole of a plain answer.
+// `extra`: further members.
 std::string full_answer(const AnswerInfo& info, std::string_view object, boost::json::array choices,
-                        const Usage& usage);
+                        const Usage& usage, const boost::json::object& extra = {});
+
+boost::json::array to_json(std::span<const int32_t> token_ids);
 
 }  // namespace pagoda

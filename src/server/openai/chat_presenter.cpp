@@ -18,15 +18,19 @@ class ChatAnswer final : public Presenter {
 
   bool streams() const override { return false; }
   void begin(std::string&) override {}
-  void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
+  void prompt_logprobs(size_t, std::span<const ScoredToken> tokens, std::string&) override {
+    extra_["prompt_logprobs"] =
+        prompt_logprobs_json(info_.tokenizer(), tokens, info_.num_prompt_logprobs.value_or(0));
+  }
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
   void fail(const ApiError&, std::string&) override {}
 
   void update(size_t, const SequenceNews& news, std::string&) override {
     Choice& choice = choices_[static_cast<size_t>(news.index)];
     choice.text += news.text;
-    for (json::value& entry : chat_logprobs(info_.tokenizer(), news.tokens))
+    for (json::value& entry : chat_logprobs(info_.tokenizer(), news.tokens, info_.token_names))
       choice.logprobs.push_back(std::move(entry));
+    choice.token_ids.insert(choice.token_ids.end(), news.token_ids.begin(), news.token_ids.end());
     if (!news.finish) return;
     choice.finish = finish_name(*news.finish);
     choice.stop_reason = stop_reason(news);
@@ -38,26 +42,31 @@ class ChatAnswer final : public Presenter {
       json::value logprobs = nullptr;
       if (info_.wants_logprobs)
         logprobs = json::object{{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
-      choices.push_back(json::object{
+      json::object entry = {
           {"index", choices.size()},
           {"message",
            json::object{{"role", "assistant"}, {"content", std::move(choice.text)}, {"refusal", nullptr}}},
           {"logprobs", std::move(logprobs)},
           {"finish_reason", choice.finish},
-          {"stop_reason", std::move(choice.stop_reason)}});
+          {"stop_reason", std::move(choice.stop_reason)}};
+      if (info_.wants_token_ids) entry["token_ids"] = to_json(choice.token_ids);
+      choices.push_back(std::move(entry));
     }
-    out += full_answer(info_, "chat.completion", std::move(choices), usage_);
+    if (info_.wants_token_ids) extra_["prompt_token_ids"] = to_json(info_.prompts.front());
+    out += full_answer(info_, "chat.completion", std::move(choices), usage_, extra_);
   }
 
  private:
   struct Choice {
     std::string text;
     json::array logprobs;
+    std::vector<int32_t> token_ids;
     std::string_view finish = "stop";
     json::value stop_reason = nullptr;
   };
   AnswerInfo info_;
   std::vector<Choice> choices_;
+  json::object extra_;
   Usage usage_;
 };
 
@@ -72,16 +81,21 @@ class ChatStream final : public Presenter {
   void fail(const ApiError& error, std::string& out) override { ChunkWriter::error(out, error); }
 
   void begin(std::string& out) override {
+    json::object extra;
+    if (info_.wants_token_ids) extra["prompt_token_ids"] = to_json(info_.prompts.front());
     for (int32_t index = 0; index < info_.num_choices; ++index)
-      writer_.choice(out, choice(index, json::object{{"role", "assistant"}, {"content", ""}}));
+      writer_.choice(out, choice(index, json::object{{"role", "assistant"}, {"content", ""}}), extra);
   }
 
   void update(size_t, const SequenceNews& news, std::string& out) override {
-    if (!news.text.empty() || !news.tokens.empty()) {
+    writer_.count(news.num_tokens);
+    if (!news.text.empty() || !news.tokens.empty() || !news.token_ids.empty()) {
       json::object content = choice(news.index, json::object{{"content", news.text}});
       if (info_.wants_logprobs)
         content["logprobs"] =
-            json::object{{"content", chat_logprobs(info_.tokenizer(), news.tokens)}, {"refusal", nullptr}};
+            json::object{{"content", chat_logprobs(info_.tokenizer(), news.tokens, info_.token_names)},
+                         {"refusal", nullptr}};
+      if (info_.wants_token_ids) content["token_ids"] = to_json(news.token_ids);
       writer_.choice(out, content);
     }
     if (!news.finish) return;

@@ -90,6 +90,7 @@ void read_template_options(Fields& fields, ChatRequest& out) {
   fields.boolean("add_generation_prompt", out.add_generation_prompt);
   fields.boolean("continue_final_message", out.continue_final_message);
   if (const json::object* kwargs = fields.object("chat_template_kwargs")) out.template_kwargs = *kwargs;
+  if (const json::array* documents = fields.array("documents")) out.template_kwargs["documents"] = *documents;
   if (!out.continue_final_message) return;
   if (explicit_prompt && out.add_generation_prompt)
     fields.fail_with(
@@ -100,10 +101,17 @@ void read_template_options(Fields& fields, ChatRequest& out) {
 
 // What would change the answer and cannot be honoured must not be dropped silently.
 void refuse_unsupported(Fields& fields) {
-  for (const char* name : {"structured_outputs", "functions", "function_call", "prompt_logprobs", "audio"})
+  for (const char* name :
+       {"structured_outputs", "functions", "function_call", "audio", "chat_template", "web_search_options"})
     if (fields.any(name))
       fields.fail_with(
           unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
+}
+
+void refuse_other_modalities(Fields& fields) {
+  const json::array* modalities = fields.array("modalities");
+  if (modalities && *modalities != json::array{"text"})
+    fields.fail_with(unsupported_parameter("modalities", "'modalities' can only be [\"text\"]."));
 }
 
 }  // namespace
@@ -121,11 +129,12 @@ ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimi
   read_response_format(fields);
   read_template_options(fields, request);
   refuse_unsupported(fields);
+  refuse_other_modalities(fields);
   if (const json::array* messages = fields.array("messages"))
     read_messages(fields, *messages, request.messages);
   else
     fields.fail_with(missing_parameter("messages"));
-  if (const auto& error = fields.error()) return std::unexpected(*error);
+  if (auto error = finish_reading(fields, request.generation)) return std::unexpected(std::move(*error));
   return request;
 }
 

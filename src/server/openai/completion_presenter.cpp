@@ -1,5 +1,8 @@
 #include "server/openai/completion_presenter.h"
 
+#include <algorithm>
+#include <functional>
+
 #include <boost/json.hpp>
 
 #include "server/openai/token_text.h"
@@ -29,12 +32,19 @@ class CompletionPresenter : public Presenter {
   void append_prompt(size_t prompt, std::span<const ScoredToken> scored, int64_t& offset,
                      CompletionLogprobs& out) {
     const EchoedPrompt& echoed = echo_[prompt];
+    set_up(out);
     out.append_first(info_.tokenizer(), echoed.tokens.front(), offset);
     if (echoed.starts_with_bos) offset = 0;
     for (const ScoredToken& token : scored) out.append(info_.tokenizer(), token, offset);
   }
   void append_tokens(const SequenceNews& news, int64_t& offset, CompletionLogprobs& out) {
+    set_up(out);
     for (const ScoredToken& token : news.tokens) out.append(info_.tokenizer(), token, offset);
+  }
+
+  void set_up(CompletionLogprobs& out) const {
+    out.names = info_.token_names;
+    out.max_top = info_.max_top_logprobs;
   }
 
   AnswerInfo info_;
@@ -46,7 +56,9 @@ class CompletionPresenter : public Presenter {
 class CompletionAnswer final : public CompletionPresenter {
  public:
   CompletionAnswer(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo)
-      : CompletionPresenter(std::move(info), num_prompts, std::move(echo)), choices_(num_choices()) {}
+      : CompletionPresenter(std::move(info), num_prompts, std::move(echo)),
+        choices_(num_choices()),
+        prompt_logprobs_(num_prompts) {}
 
   bool streams() const override { return false; }
   void fail(const ApiError&, std::string&) override {}
@@ -57,6 +69,9 @@ class CompletionAnswer final : public CompletionPresenter {
   }
 
   void prompt_logprobs(size_t prompt, std::span<const ScoredToken> tokens, std::string&) override {
+    if (info_.num_prompt_logprobs)
+      prompt_logprobs_[prompt] = prompt_logprobs_json(info_.tokenizer(), tokens, *info_.num_prompt_logprobs);
+    if (echo_.empty() || !info_.wants_logprobs) return;
     for (int32_t sequence = 0; sequence < info_.num_choices; ++sequence) {
       const size_t index = choice_index(prompt, sequence);
       append_prompt(prompt, tokens, offsets_[index], choices_[index].logprobs);
@@ -68,6 +83,9 @@ class CompletionAnswer final : public CompletionPresenter {
     Choice& choice = choices_[index];
     choice.text += news.text;
     append_tokens(news, offsets_[index], choice.logprobs);
+    choice.token_ids.insert(choice.token_ids.end(), news.token_ids.begin(), news.token_ids.end());
+    for (const ScoredToken& token : news.tokens) choice.sum_logprob += static_cast<double>(token.logprob);
+    choice.num_scored += news.tokens.size();
     if (!news.finish) return;
     choice.finish = finish_name(*news.finish);
     choice.stop_reason = stop_reason(news);
@@ -75,15 +93,10 @@ class CompletionAnswer final : public CompletionPresenter {
 
   void end(std::string& out) override {
     json::array choices;
-    for (Choice& choice : choices_) {
-      json::value logprobs = nullptr;
-      if (info_.wants_logprobs) logprobs = choice.logprobs.take();
-      choices.push_back(json::object{{"index", choices.size()},
-                                     {"text", std::move(choice.text)},
-                                     {"logprobs", std::move(logprobs)},
-                                     {"finish_reason", choice.finish},
-                                     {"stop_reason", std::move(choice.stop_reason)}});
-    }
+    const auto per_prompt = static_cast<size_t>(info_.num_choices);
+    for (size_t prompt = 0; prompt < prompt_logprobs_.size(); ++prompt)
+      for (Choice* choice : best(std::span(choices_).subspan(prompt * per_prompt, per_prompt)))
+        choices.push_back(to_json(*choice, choices.size(), prompt));
     out += full_answer(info_, kObject, std::move(choices), usage_);
   }
 
@@ -91,10 +104,46 @@ class CompletionAnswer final : public CompletionPresenter {
   struct Choice {
     std::string text;
     CompletionLogprobs logprobs;
+    std::vector<int32_t> token_ids;
+    double sum_logprob = 0;
+    size_t num_scored = 0;
     std::string_view finish = "stop";
     json::value stop_reason = nullptr;
+
+    double mean_logprob() const {
+      return num_scored > 0 ? sum_logprob / static_cast<double>(num_scored) : 0.0;
+    }
   };
+
+  // The choices to return of one prompt: all, or with best_of the most probable per token first.
+  std::vector<Choice*> best(std::span<Choice> choices) const {
+    std::vector<Choice*> order;
+    for (Choice& choice : choices) order.push_back(&choice);
+    const auto num_returned = static_cast<size_t>(info_.num_returned);
+    if (num_returned >= order.size()) return order;
+    std::ranges::stable_sort(order, std::greater(), &Choice::mean_logprob);
+    order.resize(num_returned);
+    return order;
+  }
+
+  json::object to_json(Choice& choice, size_t index, size_t prompt) {
+    json::value logprobs = nullptr;
+    if (info_.wants_logprobs) logprobs = choice.logprobs.take();
+    json::object entry = {{"index", index},
+                          {"text", std::move(choice.text)},
+                          {"logprobs", std::move(logprobs)},
+                          {"finish_reason", choice.finish},
+                          {"stop_reason", std::move(choice.stop_reason)}};
+    if (info_.num_prompt_logprobs) entry["prompt_logprobs"] = prompt_logprobs_[prompt];
+    if (info_.wants_token_ids) {
+      entry["prompt_token_ids"] = pagoda::to_json(info_.prompts[prompt]);
+      entry["token_ids"] = pagoda::to_json(choice.token_ids);
+    }
+    return entry;
+  }
+
   std::vector<Choice> choices_;
+  std::vector<json::array> prompt_logprobs_;  // per prompt
 };
 
 class CompletionStream final : public CompletionPresenter {
@@ -125,7 +174,8 @@ class CompletionStream final : public CompletionPresenter {
   }
 
   void update(size_t prompt, const SequenceNews& news, std::string& out) override {
-    if (news.text.empty() && news.tokens.empty() && !news.finish) return;
+    writer_.count(news.num_tokens);
+    if (news.text.empty() && news.tokens.empty() && news.token_ids.empty() && !news.finish) return;
     const size_t index = choice_index(prompt, news.index);
     json::object chunk = choice(index, news.text);
     if (info_.wants_logprobs) {
@@ -133,6 +183,7 @@ class CompletionStream final : public CompletionPresenter {
       append_tokens(news, offsets_[index], logprobs);
       chunk["logprobs"] = logprobs.take();
     }
+    if (info_.wants_token_ids) chunk["token_ids"] = to_json(news.token_ids);
     if (news.finish) {
       chunk["finish_reason"] = finish_name(*news.finish);
       chunk["stop_reason"] = stop_reason(news);

@@ -19,6 +19,8 @@ struct CompletionRequest {
   GenerationRequest generation;
   std::vector<Prompt> prompts;  // at least one
   bool echo = false;
+  bool wants_logprobs = false;
+  int32_t num_returned = 1;  // n; `best_of` sequences are generated
 };
 
 ApiResult<CompletionRequest> parse_completion_request(std::string_view body, const ModelLimits& limits);

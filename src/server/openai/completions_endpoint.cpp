@@ -12,13 +12,14 @@ struct EncodedPrompt {
   bool starts_with_bos = false;  // that the client did not write
 };
 
-ApiResult<EncodedPrompt> encode(const Tokenizer& tokenizer, const Prompt& prompt) {
+ApiResult<EncodedPrompt> encode(const Tokenizer& tokenizer, const Prompt& prompt, bool add_special) {
   if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) return EncodedPrompt{*tokens};
   Result<std::vector<TokenId>> ids = tokenizer.encode(std::get<std::string>(prompt), Specials::parse);
   if (!ids) return std::unexpected(to_api_error(ids.error(), "prompt"));
   EncodedPrompt encoded;
   const TokenId bos = tokenizer.bos_id();
-  encoded.starts_with_bos = tokenizer.adds_bos() && bos >= 0 && (ids->empty() || ids->front() != bos);
+  encoded.starts_with_bos =
+      add_special && tokenizer.adds_bos() && bos >= 0 && (ids->empty() || ids->front() != bos);
   if (encoded.starts_with_bos) encoded.tokens.push_back(bos);
   encoded.tokens.insert(encoded.tokens.end(), ids->begin(), ids->end());
   return encoded;
@@ -33,6 +34,14 @@ std::string text_of(const Tokenizer& tokenizer, const Prompt& prompt) {
   return text;
 }
 
+// A prompt that was cut is echoed as it was computed.
+EchoedPrompt echoed(const Tokenizer& tokenizer, const Prompt& prompt, const EncodedPrompt& encoded,
+                    const Request& request) {
+  if (request.prompt.size() == encoded.tokens.size())
+    return {text_of(tokenizer, prompt), encoded.tokens, encoded.starts_with_bos};
+  return {text_of(tokenizer, request.prompt), request.prompt, false};
+}
+
 ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<const ServedModel> model,
                                          const std::string& body) {
   const ModelLimits limits = limits_of(*model);
@@ -43,20 +52,25 @@ ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<co
   ApiResult<AnswerInfo> info = make_answer_info(context, model, generation, "cmpl");
   if (!info) return std::unexpected(std::move(info).error());
   generation.engine.external_id = info->id;
+  info->wants_logprobs = request->wants_logprobs;
+  info->num_returned = request->num_returned;
+  info->max_top_logprobs = std::max(generation.engine.sampling.num_logprobs, 0);
+  if (auto error = encode_bad_words(tokenizer, generation)) return std::unexpected(std::move(*error));
 
   Generation result;
   std::vector<EchoedPrompt> echo;
   for (const Prompt& prompt : request->prompts) {
-    ApiResult<EncodedPrompt> encoded = encode(tokenizer, prompt);
+    ApiResult<EncodedPrompt> encoded =
+        encode(tokenizer, prompt, generation.add_special_tokens.value_or(true));
     if (!encoded) return std::unexpected(std::move(encoded).error());
-    if (request->echo)
-      echo.push_back({text_of(tokenizer, prompt), encoded->tokens, encoded->starts_with_bos});
-    ApiResult<Request> engine_request =
-        make_engine_request(generation, std::move(encoded->tokens), limits, "prompt");
+    ApiResult<Request> engine_request = make_engine_request(generation, encoded->tokens, limits, "prompt");
     if (!engine_request) return std::unexpected(std::move(engine_request).error());
+    add_prompt(*info, *engine_request);
+    if (request->echo) echo.push_back(echoed(tokenizer, prompt, *encoded, *engine_request));
     result.requests.push_back(std::move(*engine_request));
   }
   const size_t num_prompts = result.requests.size();
+  if (generation.return_token_ids) result.token_ids = TokenIds::keep;
   result.presenter = generation.stream
                          ? make_completion_stream(std::move(*info), num_prompts, std::move(echo))
                          : make_completion_answer(std::move(*info), num_prompts, std::move(echo));

@@ -14,13 +14,16 @@ struct ScoredToken {
   int32_t token = 0;
   float logprob = 0.0f;
   std::vector<TokenLogprob> top_logprobs;
+  int32_t rank = 0;  // of prompt tokens
 };
 
-// News of one sequence. Tokens are kept only if logprobs were asked for, and without an end token that is not
-// shown.
+// News of one sequence. `tokens` are kept only if logprobs were asked for, and without an end token that is
+// not shown.
 struct SequenceNews {
   int32_t index = 0;
   std::vector<ScoredToken> tokens;
+  std::vector<int32_t> token_ids;  // all of them, if asked for
+  int64_t num_tokens = 0;
   std::string text;
   std::optional<FinishReason> finish;
   std::string stop_match;

@@ -88,8 +88,17 @@ void Fields::fail_with(ApiError error) {
 }
 
 const json::value* Fields::any(std::string_view name) const {
-  const json::value* value = object_.if_contains(name);
-  return value && !value->is_null() ? value : nullptr;
+  const auto member = object_.find(name);
+  if (member == object_.end()) return nullptr;
+  read_[static_cast<size_t>(member - object_.begin())] = true;
+  return member->value().is_null() ? nullptr : &member->value();
+}
+
+std::vector<std::string> Fields::unread() const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < read_.size() && names.size() < kMaxUnread; ++i)
+    if (!read_[i]) names.emplace_back((object_.begin() + static_cast<std::ptrdiff_t>(i))->key());
+  return names;
 }
 
 const json::object* Fields::object(std::string_view name) {
@@ -109,6 +118,13 @@ void Fields::boolean(std::string_view name, bool& out) {
   if (!value) return;
   if (!value->is_bool()) return fail_with(wrong_type(path(name), "a boolean", *value));
   out = value->get_bool();
+}
+
+void Fields::boolean(std::string_view name, std::optional<bool>& out) {
+  if (!any(name)) return;
+  bool value = false;
+  boolean(name, value);
+  out = value;
 }
 
 void Fields::decimal(std::string_view name, DecimalRange range, float& out) {

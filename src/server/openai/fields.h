@@ -29,13 +29,16 @@ struct DecimalRange {
   enum class Lower { inclusive, exclusive } lower = Lower::inclusive;
 };
 
+inline constexpr size_t kMaxUnread = 64;
+
 class Fields {
  public:
   // `path` precedes the names in errors, e.g. "stream_options.".
   explicit Fields(const boost::json::object& object, std::string path = {})
-      : object_(object), path_(std::move(path)) {}
+      : object_(object), path_(std::move(path)), read_(object.size()) {}
 
   void boolean(std::string_view name, bool& out);
+  void boolean(std::string_view name, std::optional<bool>& out);
   void decimal(std::string_view name, DecimalRange range, float& out);
   void integer(std::string_view name, IntegerRange range, int64_t& out);
   void integer(std::string_view name, IntegerRange range, int32_t& out);
@@ -49,6 +52,9 @@ class Fields {
   const boost::json::object* object(std::string_view name);
   const boost::json::array* array(std::string_view name);
 
+  // Members that nothing above was asked for, the first kMaxUnread of them.
+  std::vector<std::string> unread() const;
+
   void fail_with(ApiError error);  // keeps an earlier one
   const std::optional<ApiError>& error() const { return error_; }
   std::string path(std::string_view name) const { return path_ + std::string(name); }
@@ -58,6 +64,7 @@ class Fields {
 
   const boost::json::object& object_;
   std::string path_;
+  mutable std::vector<bool> read_;  // by position of the member
   std::optional<ApiError> error_;
 };
 

@@ -23,13 +23,26 @@ ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<cons
   const std::string name = request.model.empty() ? model->names.front() : request.model;
   if (std::ranges::find(model->names, name) == model->names.end())
     return std::unexpected(model_not_found(name));
-  return AnswerInfo{.id = fmt::format("{}-{}", id_prefix, context.ids.next()),
+  std::string id = fmt::format("{}-{}", id_prefix, context.ids.next());
+  context.unread_fields.count(request.unread_fields, id);
+  return AnswerInfo{.id = std::move(id),
                     .created = static_cast<int64_t>(std::time(nullptr)),
                     .model = name,
                     .served = std::move(model),
                     .num_choices = request.engine.num_sequences,
+                    .num_returned = request.engine.num_sequences,
                     .include_usage = request.include_usage,
-                    .wants_logprobs = request.engine.sampling.num_logprobs >= 0};
+                    .continuous_usage = request.include_usage && request.continuous_usage,
+                    .wants_logprobs = request.engine.sampling.num_logprobs >= 0,
+                    .num_prompt_logprobs = request.num_prompt_logprobs,
+                    .token_names = request.tokens_as_ids ? TokenNames::ids : TokenNames::text,
+                    .wants_token_ids = request.return_token_ids};
+}
+
+void add_prompt(AnswerInfo& info, const Request& request) {
+  info.num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+  const bool wanted = info.wants_token_ids || info.num_prompt_logprobs;
+  info.prompts.push_back(wanted ? request.prompt : std::vector<int32_t>());
 }
 
 Answer start_generation(AppContext& context, HttpRequest request,

@@ -15,6 +15,8 @@ ModelLimits limits_of(const ServedModel& model);
 // 404 if the request names a model that is not served.
 ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,
                                        const GenerationRequest& request, std::string_view id_prefix);
+// What the answer repeats of one more prompt.
+void add_prompt(AnswerInfo& info, const Request& request);
 // An operation that runs `prepare` with the body on a worker.
 Answer start_generation(AppContext& context, HttpRequest request,
                         ApiResult<Generation> (*prepare)(AppContext&, std::shared_ptr<const ServedModel>,

@@ -12,7 +12,8 @@ std::vector<ScoredToken> copy_tokens(std::span<const TokenEvent> events) {
   std::vector<ScoredToken> tokens;
   tokens.reserve(events.size());
   for (const TokenEvent& event : events)
-    tokens.push_back({event.token, event.logprob, {event.top_logprobs.begin(), event.top_logprobs.end()}});
+    tokens.push_back(
+        {event.token, event.logprob, {event.top_logprobs.begin(), event.top_logprobs.end()}, event.rank});
   return tokens;
 }
 
@@ -27,15 +28,18 @@ size_t bytes_of(std::span<const ScoredToken> tokens) {
 // Copies the news of one engine request; lives as long as the engine knows the request.
 class GenerationOperation::Sink final : public RequestSink {
  public:
-  Sink(std::shared_ptr<GenerationOperation> operation, size_t prompt, const Request& request)
+  Sink(std::shared_ptr<GenerationOperation> operation, size_t prompt, const Request& request,
+       TokenIds token_ids)
       : operation_(std::move(operation)),
         prompt_(prompt),
         stop_token_ids_(request.stop_token_ids),
         wants_logprobs_(request.sampling.num_logprobs >= 0),
-        shows_stop_(request.include_stop_in_output) {}
+        shows_stop_(request.include_stop_in_output),
+        token_ids_(token_ids) {}
 
   void on_update(const SequenceUpdate& update) override {
     SequenceNews news{.index = update.index,
+                      .num_tokens = static_cast<int64_t>(update.tokens.size()),
                       .text = std::string(update.text),
                       .finish = update.finish,
                       .stop_match = std::string(update.stop_match)};
@@ -45,7 +49,9 @@ class GenerationOperation::Sink final : public RequestSink {
       const bool hides_last = update.stop_token >= 0 && !shows_stop_ && !update.tokens.empty();
       news.tokens = copy_tokens(update.tokens.first(update.tokens.size() - (hides_last ? 1 : 0)));
     }
-    const size_t bytes = news.text.size() + bytes_of(news.tokens);
+    if (token_ids_ == TokenIds::keep)
+      for (const TokenEvent& event : update.tokens) news.token_ids.push_back(event.token);
+    const size_t bytes = news.text.size() + bytes_of(news.tokens) + news.token_ids.size() * sizeof(int32_t);
     operation_->add_event({prompt_, std::move(news)}, bytes);
   }
   void on_prompt_logprobs(std::span<const TokenEvent> tokens) override {
@@ -61,6 +67,7 @@ class GenerationOperation::Sink final : public RequestSink {
   const std::vector<int32_t> stop_token_ids_;
   const bool wants_logprobs_;
   const bool shows_stop_;
+  const TokenIds token_ids_;
 };
 
 GenerationOperation::GenerationOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers,
@@ -82,6 +89,7 @@ void GenerationOperation::prepare() {
   if (!generation) return refuse(std::move(generation).error());
   presenter_ = std::move(generation->presenter);
   num_running_ = generation->requests.size();
+  token_ids_ = generation->token_ids;
   if (std::optional<ApiError> error = submit_all(std::move(generation->requests)))
     return refuse(std::move(*error));
   {
@@ -93,7 +101,7 @@ void GenerationOperation::prepare() {
 
 std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> requests) {
   for (size_t prompt = 0; prompt < requests.size(); ++prompt) {
-    auto sink = std::make_shared<Sink>(shared_from_this(), prompt, requests[prompt]);
+    auto sink = std::make_shared<Sink>(shared_from_this(), prompt, requests[prompt], token_ids_);
     const Result<RequestId> id = model_->engine->submit(std::move(requests[prompt]), std::move(sink));
     if (!id) {
       cancel_all();

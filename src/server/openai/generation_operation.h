@@ -21,9 +21,12 @@ namespace pagoda {
 inline constexpr size_t kMaxPendingBytes = 1u << 20;
 
 // What an endpoint makes of a request's body: one engine request per prompt, and the form of the answer.
+enum class TokenIds { drop, keep };  // in SequenceNews
+
 struct Generation {
   std::vector<Request> requests;
   std::unique_ptr<Presenter> presenter;
+  TokenIds token_ids = TokenIds::drop;
 };
 
 class GenerationOperation final : public Operation, public std::enable_shared_from_this<GenerationOperation> {
@@ -79,6 +82,7 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
   // Of the I/O thread from phase `running` on.
   std::unique_ptr<Presenter> presenter_;
   size_t num_running_ = 0;  // prompts
+  TokenIds token_ids_ = TokenIds::drop;
   bool begun_ = false;
   std::optional<ApiError> failure_;
 };

@@ -6,6 +6,8 @@
 
 #include <boost/json.hpp>
 
+#include "server/openai/accepted_fields.h"
+
 namespace pagoda {
 namespace json = boost::json;
 
@@ -95,6 +97,72 @@ void read_sampling(Fields& fields, const ModelLimits& limits, SamplingParams& ou
   read_logit_bias(fields, limits, out);
 }
 
+void read_allowed_tokens(Fields& fields, const ModelLimits& limits, std::vector<int32_t>& out) {
+  const json::array* ids = fields.array("allowed_token_ids");
+  if (!ids) return;
+  fields.integers("allowed_token_ids", {.min = 0, .max = limits.vocab_size - 1}, kMaxAllowedTokens, out);
+  if (ids->empty())
+    fields.fail_with(bad_parameter("allowed_token_ids", "empty_array",
+                                   "Invalid 'allowed_token_ids': expected at least one token id."));
+  std::ranges::sort(out);
+  out.erase(std::ranges::unique(out).begin(), out.end());
+}
+
+void read_bad_words(Fields& fields, std::vector<std::string>& out) {
+  const json::array* words = fields.array("bad_words");
+  if (!words) return;
+  if (words->size() > kMaxBadWordStrings)
+    return fields.fail_with(bad_parameter(
+        "bad_words", "array_above_max_length",
+        fmt::format("Invalid 'bad_words': array too long. Expected at most {} words, but got {} instead.",
+                    kMaxBadWordStrings, words->size())));
+  for (size_t i = 0; i < words->size(); ++i) {
+    const std::string param = fmt::format("bad_words[{}]", i);
+    const json::string* word = (*words)[i].if_string();
+    if (!word) return fields.fail_with(wrong_type(param, "a string", (*words)[i]));
+    if (word->empty() || word->size() > kMaxBadWordBytes)
+      return fields.fail_with(bad_parameter(param, "invalid_value",
+                                            fmt::format("Invalid '{}': expected 1 to {} bytes, but got {}.",
+                                                        param, kMaxBadWordBytes, word->size())));
+    out.emplace_back(*word);
+  }
+}
+
+void read_prompt_logprobs(Fields& fields, GenerationRequest& out) {
+  fields.integer("prompt_logprobs", {.min = 0, .max = kMaxLogprobs}, out.num_prompt_logprobs);
+  if (!out.num_prompt_logprobs) return;
+  if (out.stream)
+    fields.fail_with(bad_parameter("prompt_logprobs", "invalid_value",
+                                   "'prompt_logprobs' are not available when 'stream' is enabled."));
+  out.engine.want_prompt_logprobs = true;
+  out.engine.num_prompt_logprobs = static_cast<int32_t>(*out.num_prompt_logprobs);
+}
+
+void read_cache_salt(Fields& fields, std::string& out) {
+  if (!fields.any("cache_salt")) return;
+  fields.string("cache_salt", out);
+  if (out.empty() || out.size() > kMaxCacheSaltBytes)
+    fields.fail_with(
+        bad_parameter("cache_salt", "invalid_value",
+                      fmt::format("Invalid 'cache_salt': expected 1 to {} characters.", kMaxCacheSaltBytes)));
+}
+
+void read_truncation(Fields& fields, GenerationRequest& out) {
+  fields.integer("truncate_prompt_tokens", {.min = -1}, out.truncate_prompt);
+  if (out.truncate_prompt == 0)
+    fields.fail_with(bad_parameter("truncate_prompt_tokens", "invalid_value",
+                                   "Invalid 'truncate_prompt_tokens': expected a positive number, or -1 for "
+                                   "what the context holds."));
+}
+
+// What would change the answer and cannot be honoured must not be dropped silently.
+void refuse_beam_search(Fields& fields) {
+  bool wanted = false;
+  fields.boolean("use_beam_search", wanted);
+  if (wanted)
+    fields.fail_with(unsupported_parameter("use_beam_search", "This server does not search by beams."));
+}
+
 void read_stream_options(Fields& fields, GenerationRequest& out) {
   const json::object* options = fields.object("stream_options");
   if (!options) return;
@@ -104,6 +172,7 @@ void read_stream_options(Fields& fields, GenerationRequest& out) {
                       "The 'stream_options' parameter is only allowed when 'stream' is enabled."));
   Fields inner(*options, "stream_options.");
   inner.boolean("include_usage", out.include_usage);
+  inner.boolean("continuous_usage_stats", out.continuous_usage);
   if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
@@ -124,12 +193,58 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   fields.boolean("include_stop_str_in_output", out.engine.include_stop_in_output);
   fields.boolean("ignore_eos", out.engine.ignore_eos);
   fields.boolean("skip_special_tokens", out.engine.skip_special_tokens);
-  std::string user;
-  fields.string("user", user);
+  read_allowed_tokens(fields, limits, out.engine.sampling.allowed_tokens);
+  read_bad_words(fields, out.bad_words);
+  read_prompt_logprobs(fields, out);
+  read_cache_salt(fields, out.engine.cache_salt);
+  read_truncation(fields, out);
+  fields.boolean("add_special_tokens", out.add_special_tokens);
+  fields.boolean("return_token_ids", out.return_token_ids);
+  fields.boolean("return_tokens_as_token_ids", out.tokens_as_ids);
+  refuse_beam_search(fields);
+  check_accepted_fields(fields);
 }
+
+std::optional<ApiError> finish_reading(const Fields& fields, GenerationRequest& out) {
+  out.unread_fields = fields.unread();
+  return fields.error();
+}
+
+std::optional<ApiError> encode_bad_words(const Tokenizer& tokenizer, GenerationRequest& request) {
+  for (size_t i = 0; i < request.bad_words.size(); ++i) {
+    // A word begins a text or follows a space, which are different tokens.
+    for (const std::string& text : {request.bad_words[i], " " + request.bad_words[i]}) {
+      const std::string param = fmt::format("bad_words[{}]", i);
+      Result<std::vector<TokenId>> ids = tokenizer.encode(text, Specials::as_text);
+      if (!ids) return to_api_error(ids.error(), param);
+      if (ids->empty()) continue;
+      if (ids->size() > kMaxBadWordTokens)
+        return bad_parameter(param, "invalid_value",
+                             fmt::format("Invalid '{}': a word of {} tokens; at most {} are allowed.", param,
+                                         ids->size(), kMaxBadWordTokens));
+      request.engine.sampling.bad_words.push_back(std::move(*ids));
+    }
+  }
+  return std::nullopt;
+}
+
+namespace {
+
+// The end of a prompt says more of what comes next than its beginning.
+void truncate(const GenerationRequest& generation, const ModelLimits& limits, std::vector<int32_t>& prompt) {
+  if (!generation.truncate_prompt) return;
+  const int64_t reserved = std::clamp<int64_t>(generation.max_tokens.value_or(1), 0, limits.max_context - 1);
+  const int64_t kept =
+      *generation.truncate_prompt < 0 ? limits.max_context - reserved : *generation.truncate_prompt;
+  const auto excess = static_cast<int64_t>(prompt.size()) - kept;
+  if (excess > 0) prompt.erase(prompt.begin(), prompt.begin() + excess);
+}
+
+}  // namespace
 
 ApiResult<Request> make_engine_request(const GenerationRequest& generation, std::vector<int32_t> prompt,
                                        const ModelLimits& limits, std::string_view prompt_param) {
+  truncate(generation, limits, prompt);
   const auto prompt_len = static_cast<int64_t>(prompt.size());
   const int64_t room = limits.max_context - prompt_len;
   if (prompt.empty())

@@ -12,6 +12,7 @@
 
 #include "engine/request.h"
 #include "server/openai/fields.h"
+#include "text/tokenizer.h"
 
 namespace pagoda {
 
@@ -26,6 +27,9 @@ struct ModelLimits {
 inline constexpr size_t kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopBytes = 1024;  // of one stop string
 inline constexpr size_t kMaxStopTokens = 64;
+inline constexpr size_t kMaxBadWordStrings = kMaxBadWords / 2;  // each may be two token sequences
+inline constexpr size_t kMaxBadWordBytes = 1024;                // of one of them
+inline constexpr size_t kMaxCacheSaltBytes = 1024;
 
 struct GenerationRequest {
   std::string model;  // empty: whatever is served
@@ -35,10 +39,24 @@ struct GenerationRequest {
   std::string max_tokens_param = "max_tokens";                       // the name the client used
   bool stream = false;
   bool include_usage = false;
+  bool continuous_usage = false;               // usage in every chunk, if it is included at all
+  std::optional<int64_t> num_prompt_logprobs;  // of the answer; the engine may look at more
+  std::optional<int64_t> truncate_prompt;      // its last so many tokens; -1: what fits
+  std::optional<bool> add_special_tokens;      // BOS before the prompt
+  std::vector<std::string> bad_words;
+  bool return_token_ids = false;
+  bool tokens_as_ids = false;              // "token_id:5" in log probabilities
+  std::vector<std::string> unread_fields;  // members of the body that the API does not have
 };
 
 // Reads the common fields; errors stay in `fields`.
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out);
+
+// The end of reading: the first error, or the names of the fields that nobody asked for.
+std::optional<ApiError> finish_reading(const Fields& fields, GenerationRequest& out);
+
+// Both ways to write each of the bad words, as tokens, into the engine's sampling.
+std::optional<ApiError> encode_bad_words(const Tokenizer& tokenizer, GenerationRequest& request);
 
 // The engine's request for one prompt. 400 if the prompt, or prompt and max_tokens, exceed the context;
 // max_tokens that the client did not give is cut to what fits. `prompt_param` is named in errors.

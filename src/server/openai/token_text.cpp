@@ -40,13 +40,20 @@ json::array byte_values(std::string_view bytes) {
   return values;
 }
 
-json::object chat_entry(const Tokenizer& tokenizer, TokenId token, float logprob) {
+std::string id_label(TokenId token) {
+  return fmt::format("token_id:{}", token);
+}
+
+json::object chat_entry(const Tokenizer& tokenizer, TokenId token, float logprob, TokenNames names) {
   const std::string bytes = token_bytes(tokenizer, token);
-  return {{"token", to_utf8(bytes)}, {"logprob", finite_logprob(logprob)}, {"bytes", byte_values(bytes)}};
+  return {{"token", names == TokenNames::ids ? id_label(token) : to_utf8(bytes)},
+          {"logprob", finite_logprob(logprob)},
+          {"bytes", byte_values(bytes)}};
 }
 
 // Keys must differ, so parts of characters are written out, as OpenAI did: "bytes:\xe2\x80".
-std::string completion_label(const Tokenizer& tokenizer, TokenId token) {
+std::string completion_label(const Tokenizer& tokenizer, TokenId token, TokenNames names) {
+  if (names == TokenNames::ids) return id_label(token);
   std::string bytes = token_bytes(tokenizer, token);
   if (is_utf8(bytes)) return bytes;
   std::string label = "bytes:";
@@ -90,14 +97,33 @@ double finite_logprob(float logprob) {
   return std::isfinite(logprob) ? static_cast<double>(logprob) : -9999.0;
 }
 
-json::array chat_logprobs(const Tokenizer& tokenizer, std::span<const ScoredToken> tokens) {
+json::array prompt_logprobs_json(const Tokenizer& tokenizer, std::span<const ScoredToken> tokens,
+                                 int64_t num_top) {
+  json::array result = {nullptr};
+  for (const ScoredToken& token : tokens) {
+    json::object entry;
+    const auto add = [&](TokenId id, float logprob, int64_t rank) {
+      entry[std::to_string(id)] = json::object{{"logprob", finite_logprob(logprob)},
+                                               {"rank", rank},
+                                               {"decoded_token", to_utf8(token_bytes(tokenizer, id))}};
+    };
+    const size_t num_shown = std::min(token.top_logprobs.size(), static_cast<size_t>(num_top));
+    for (size_t i = 0; i < num_shown; ++i)
+      add(token.top_logprobs[i].token, token.top_logprobs[i].logprob, static_cast<int64_t>(i) + 1);
+    add(token.token, token.logprob, token.rank);
+    result.push_back(std::move(entry));
+  }
+  return result;
+}
+
+json::array chat_logprobs(const Tokenizer& tokenizer, std::span<const ScoredToken> tokens, TokenNames names) {
   json::array content;
   content.reserve(tokens.size());
   for (const ScoredToken& token : tokens) {
-    json::object entry = chat_entry(tokenizer, token.token, token.logprob);
+    json::object entry = chat_entry(tokenizer, token.token, token.logprob, names);
     json::array top;
     for (const TokenLogprob& other : token.top_logprobs)
-      top.push_back(chat_entry(tokenizer, other.token, other.logprob));
+      top.push_back(chat_entry(tokenizer, other.token, other.logprob, names));
     entry["top_logprobs"] = std::move(top);
     content.push_back(std::move(entry));
   }
@@ -105,10 +131,11 @@ json::array chat_logprobs(const Tokenizer& tokenizer, std::span<const ScoredToke
 }
 
 void CompletionLogprobs::append(const Tokenizer& tokenizer, const ScoredToken& token, int64_t& offset) {
-  const std::string label = completion_label(tokenizer, token.token);
+  const std::string label = completion_label(tokenizer, token.token, names);
   json::object top;
-  for (const TokenLogprob& other : token.top_logprobs)
-    top[completion_label(tokenizer, other.token)] = finite_logprob(other.logprob);
+  const size_t num_top = std::min(token.top_logprobs.size(), static_cast<size_t>(max_top));
+  for (const TokenLogprob& other : std::span(token.top_logprobs).first(num_top))
+    top[completion_label(tokenizer, other.token, names)] = finite_logprob(other.logprob);
   top[label] = finite_logprob(token.logprob);
   tokens.emplace_back(label);
   token_logprobs.emplace_back(finite_logprob(token.logprob));
@@ -118,7 +145,7 @@ void CompletionLogprobs::append(const Tokenizer& tokenizer, const ScoredToken& t
 }
 
 void CompletionLogprobs::append_first(const Tokenizer& tokenizer, TokenId token, int64_t& offset) {
-  tokens.emplace_back(completion_label(tokenizer, token));
+  tokens.emplace_back(completion_label(tokenizer, token, names));
   token_logprobs.emplace_back(nullptr);
   top_logprobs.emplace_back(nullptr);
   text_offset.emplace_back(offset);
