@@ -7,7 +7,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
-#include "sample/sampling_params.h"
 #include "server/openai/events.h"
 #include "text/tokenizer.h"
 
