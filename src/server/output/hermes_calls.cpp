@@ -1,0 +1,24 @@
+// Hermes 2 and 3, Qwen 2.5 and 3: <tool_call>{"name": …, "arguments": {…}}</tool_call>, once per call. Small
+// models forget the tags now and then, so a bare call is taken as well.
+#include "server/output/json_call_parser.h"
+
+namespace pagoda {
+namespace {
+
+constexpr std::string_view kMarkers[] = {"<tool_call>", "</tool_call>"};
+
+bool is_of(std::string_view chat_template) {
+  // Qwen3-Coder writes XML between the same tags.
+  return chat_template.contains("<tool_call>") && !chat_template.contains("<function=");
+}
+
+std::unique_ptr<ToolCallParser> make(ToolCallParserOptions options) {
+  return std::make_unique<JsonCallParser>(
+      JsonCallSyntax{.open = kMarkers[0], .close = kMarkers[1], .bare = JsonCallSyntax::Bare::yes}, options);
+}
+
+}  // namespace
+
+const ToolCallFormat kHermesCalls{.name = "hermes", .markers = kMarkers, .is_of = is_of, .make = make};
+
+}  // namespace pagoda

@@ -1,0 +1,25 @@
+// Llama 3.1 and later: {"name": …, "parameters": {…}} as the whole answer, sometimes after <|python_tag|>;
+// further calls after ";".
+#include "server/output/json_call_parser.h"
+
+namespace pagoda {
+namespace {
+
+constexpr std::string_view kMarkers[] = {"<|python_tag|>"};
+
+bool is_of(std::string_view chat_template) {
+  return chat_template.contains("<|python_tag|>") ||
+         chat_template.contains(R"("parameters": dictionary of argument name)") ||
+         (chat_template.contains("<|start_header_id|>") && chat_template.contains(R"("parameters": )"));
+}
+
+std::unique_ptr<ToolCallParser> make(ToolCallParserOptions options) {
+  return std::make_unique<JsonCallParser>(
+      JsonCallSyntax{.open = kMarkers[0], .close = {}, .bare = JsonCallSyntax::Bare::yes}, options);
+}
+
+}  // namespace
+
+const ToolCallFormat kLlamaCalls{.name = "llama3_json", .markers = kMarkers, .is_of = is_of, .make = make};
+
+}  // namespace pagoda
