@@ -119,6 +119,26 @@ void add_seconds(CLI::App& app, const char* name, std::chrono::milliseconds& tar
       ->group("HTTP");
 }
 
+// Parsers of what the model writes.
+void add_output_options(CLI::App& app, OutputFormatNames& formats) {
+  std::vector<std::string> tool_calls = {"auto", "none"};
+  for (const ToolCallFormat* format : tool_call_formats()) tool_calls.emplace_back(format->name);
+  std::vector<std::string> reasoning = {"auto", "none"};
+  for (const ReasoningFormat& format : reasoning_formats()) reasoning.emplace_back(format.name);
+  app.add_option("--tool-call-parser", formats.tool_calls,
+                 "How the model writes tool calls; auto: as its chat template shows")
+      ->check(CLI::IsMember(tool_calls))
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Output");
+  app.add_option("--reasoning-parser", formats.reasoning,
+                 "How the model marks its thinking; auto: as its chat template shows")
+      ->check(CLI::IsMember(reasoning))
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Output");
+}
+
 void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key_file) {
   constexpr const char* kGroup = "HTTP";
   app.add_option("--host", server.http.host, "Address to listen on; 0.0.0.0 for all of them")
@@ -230,6 +250,7 @@ class Parser {
     add_model_options(app, arguments->model, "info");
     add_batch_options(app, arguments->engine);
     add_http_options(app, arguments->server, arguments->api_key_file);
+    add_output_options(app, arguments->server.output_formats);
   }
 
   void add_run() {

@@ -58,9 +58,11 @@ Status execute(const ServeArguments& arguments) {
   const auto load = [&]() -> Result<ServedModel> {
     PAGODA_TRY(LoadedEngine loaded, load_with_progress(path, engine));
     for (const std::string& line : loaded.banner) print_line(line);
+    PAGODA_TRY(const OutputFormat output_format,
+               choose_output_format(options.output_formats, loaded.chat_template));
     loaded.engine->start();
     return make_served_model(options.model_names, std::move(loaded.engine), std::move(loaded.chat_template),
-                             default_sampling(loaded.defaults));
+                             default_sampling(loaded.defaults), output_format);
   };
   return serve(options, load, [&](const ServedModel& model, uint16_t port) {
     print_welcome(model, base_url(options, port), !options.api_keys.empty());

@@ -30,7 +30,8 @@ struct Request {
   bool include_stop_in_output = false;
   bool ignore_eos = false;
   bool skip_special_tokens = true;
-  bool want_prompt_logprobs = false;  // `echo` with logprobs, or prompt_logprobs
+  std::vector<int32_t> shown_special_tokens;  // that are in the text all the same
+  bool want_prompt_logprobs = false;          // `echo` with logprobs, or prompt_logprobs
   int32_t num_prompt_logprobs =
       0;  // of each prompt token also the n best, if more than sampling.num_logprobs
   int32_t priority = 0;

@@ -13,8 +13,10 @@ constexpr size_t kTextReserve = 512;
 SequenceOutput::SequenceOutput(const Tokenizer& tokenizer, const Request& request, const EndRules& rules)
     : request_(&request),
       rules_(&rules),
-      detokenizer_(tokenizer, request.skip_special_tokens ? Detokenizer::SpecialText::hide
-                                                          : Detokenizer::SpecialText::show),
+      detokenizer_(
+          tokenizer,
+          request.skip_special_tokens ? Detokenizer::SpecialText::hide : Detokenizer::SpecialText::show,
+          request.shown_special_tokens),
       matcher_(request.stop,
                request.include_stop_in_output ? StopMatcher::Match::show : StopMatcher::Match::hide) {
   tokens_.reserve(static_cast<size_t>(rules.max_tokens));

@@ -18,7 +18,8 @@ uint32_t short_hash(std::string_view text) {
 }  // namespace
 
 ServedModel make_served_model(std::vector<std::string> names, std::unique_ptr<Engine> engine,
-                              std::optional<ChatTemplate> chat_template, SamplingParams default_sampling) {
+                              std::optional<ChatTemplate> chat_template, SamplingParams default_sampling,
+                              OutputFormat output_format) {
   PAGODA_CHECK(!names.empty(), "a served model needs a name");
   const ModelInfo& info = engine->model_info();
   const std::string identity = fmt::format("{}/{}/{}/{}/{}", kVersion, info.architecture, info.name,
@@ -28,6 +29,7 @@ ServedModel make_served_model(std::vector<std::string> names, std::unique_ptr<En
           .engine = std::move(engine),
           .chat_template = std::move(chat_template),
           .shield = std::move(shield),
+          .output_format = output_format,
           .default_sampling = std::move(default_sampling),
           .created = static_cast<int64_t>(std::time(nullptr)),
           .fingerprint = fmt::format("pagoda-{}-{:08x}", kVersion, short_hash(identity))};

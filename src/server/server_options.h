@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "server/http/http_server.h"
+#include "server/output/output_parser.h"
 
 namespace pagoda {
 
@@ -13,6 +14,7 @@ struct ServerOptions {
   HttpOptions http;
   std::vector<std::string>
       model_names;  // that requests may use; the first is shown. Empty: the model file's name
+  OutputFormatNames output_formats;
   std::vector<std::string> api_keys;                // empty: everybody may; else needed for /v1/…
   std::chrono::milliseconds drain_timeout{30'000};  // how long running requests may go on after a stop
   int num_workers = 2;                              // threads that parse, render and tokenise

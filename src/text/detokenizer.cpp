@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "text/tokenizer.h"
 
 namespace pagoda {
@@ -53,7 +55,9 @@ NextUnit next_unit(std::string_view text) {
 }  // namespace
 
 void Detokenizer::push(TokenId id, std::string& out) {
-  if (special_text_ == SpecialText::hide && tokenizer_->is_special(id)) return;
+  if (special_text_ == SpecialText::hide && tokenizer_->is_special(id) &&
+      std::ranges::find(shown_, id) == shown_.end())
+    return;
   tokenizer_->append_bytes(id, pending_);
   std::string_view rest = pending_;
   while (!rest.empty()) {

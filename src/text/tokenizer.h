@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,8 +72,9 @@ Result<std::unique_ptr<Tokenizer>> make_tokenizer_from_json(std::string_view tok
 class Detokenizer {
  public:
   enum class SpecialText { show, hide };
-  Detokenizer(const Tokenizer& tokenizer, SpecialText special_text)
-      : tokenizer_(&tokenizer), special_text_(special_text) {}
+  // `shown`: special tokens that are shown even if the others are hidden; must outlive it.
+  Detokenizer(const Tokenizer& tokenizer, SpecialText special_text, std::span<const TokenId> shown = {})
+      : tokenizer_(&tokenizer), special_text_(special_text), shown_(shown) {}
 
   // Appends the text that this token completes.
   void push(TokenId id, std::string& out);
@@ -82,6 +84,7 @@ class Detokenizer {
  private:
   const Tokenizer* tokenizer_;
   SpecialText special_text_;
+  std::span<const TokenId> shown_;
   std::string pending_;
 };
 

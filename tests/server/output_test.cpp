@@ -20,10 +20,18 @@ using Tell = ToolCallParserOptions::Tell;
 
 const std::vector<std::string> kFunctions = {"get_weather", "add"};
 
-OutputDelta content(std::string text) { return {OutputDelta::Kind::content, std::move(text)}; }
-OutputDelta reasoning(std::string text) { return {OutputDelta::Kind::reasoning, std::move(text)}; }
-OutputDelta call(std::string name) { return {OutputDelta::Kind::call, std::move(name)}; }
-OutputDelta arguments(std::string text) { return {OutputDelta::Kind::arguments, std::move(text)}; }
+OutputDelta content(std::string text) {
+  return {OutputDelta::Kind::content, std::move(text)};
+}
+OutputDelta reasoning(std::string text) {
+  return {OutputDelta::Kind::reasoning, std::move(text)};
+}
+OutputDelta call(std::string name) {
+  return {OutputDelta::Kind::call, std::move(name)};
+}
+OutputDelta arguments(std::string text) {
+  return {OutputDelta::Kind::arguments, std::move(text)};
+}
 
 OutputPlan plan_of(const ToolCallFormat* tool_calls, const ReasoningFormat* thinking = nullptr) {
   return {.reasoning = thinking, .tool_calls = tool_calls, .functions = kFunctions};
@@ -66,20 +74,23 @@ void expect_both(const ToolCallFormat& format, std::string_view text, const Outp
 }
 
 TEST(HermesCallsTest, Calls) {
-  expect_both(kHermesCalls,
-              "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Köln\", \"n\": [1, -2.5e3, "
-              "true, null]}}\n</tool_call>",
-              {call("get_weather"), arguments(R"({"city": "Köln", "n": [1, -2.5e3, true, null]})")});
-  expect_both(kHermesCalls,
-              "Let me look. \n<tool_call>{\"name\":\"a\",\"arguments\":{}}</tool_call>\n<tool_call>\n{\"arguments\": "
-              "{\"x\": {\"y\": \"}\"}}, \"name\": \"b\"}\n</tool_call>\n",
-              {content("Let me look."), call("a"), arguments("{}"), call("b"), arguments(R"({"x": {"y": "}"}})")});
+  expect_both(
+      kHermesCalls,
+      "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Köln\", \"n\": [1, -2.5e3, "
+      "true, null]}}\n</tool_call>",
+      {call("get_weather"), arguments(R"({"city": "Köln", "n": [1, -2.5e3, true, null]})")});
+  expect_both(
+      kHermesCalls,
+      "Let me look. \n<tool_call>{\"name\":\"a\",\"arguments\":{}}</tool_call>\n<tool_call>\n{\"arguments\": "
+      "{\"x\": {\"y\": \"}\"}}, \"name\": \"b\"}\n</tool_call>\n",
+      {content("Let me look."), call("a"), arguments("{}"), call("b"), arguments(R"({"x": {"y": "}"}})")});
   expect_both(kHermesCalls, R"(<tool_call>{"name": "a"}</tool_call> Done. )",
               {call("a"), arguments("{}"), content("Done. ")});
 }
 
 TEST(HermesCallsTest, SlipsOfSmallModelsAreForgiven) {
-  expect_both(kHermesCalls, "<tool_call>{\"name\": \"a\", \"arguments\": {\"text\": \"two\nlines\"}}</tool_call>",
+  expect_both(kHermesCalls,
+              "<tool_call>{\"name\": \"a\", \"arguments\": {\"text\": \"two\nlines\"}}</tool_call>",
               {call("a"), arguments(R"({"text": "two\nlines"})")});
   expect_both(kHermesCalls, R"(<tool_call>{"name": "a", "arguments": "{\"x\": 1}"}</tool_call>)",
               {call("a"), arguments(R"({"x": 1})")});
@@ -89,7 +100,8 @@ TEST(HermesCallsTest, SlipsOfSmallModelsAreForgiven) {
               {call("a"), arguments("{}"), call("b"), arguments("{}")});
   expect_both(kHermesCalls, R"(<tool_call>{"name": "a"}<tool_call>{"name": "b"}</tool_call>)",
               {call("a"), arguments("{}"), call("b"), arguments("{}")});
-  expect_both(kHermesCalls, R"({"name": "add", "arguments": {"a": 1}})", {call("add"), arguments(R"({"a": 1})")});
+  expect_both(kHermesCalls, R"({"name": "add", "arguments": {"a": 1}})",
+              {call("add"), arguments(R"({"a": 1})")});
 }
 
 TEST(HermesCallsTest, WhatIsNoCallIsContent) {
@@ -123,7 +135,8 @@ TEST(LlamaCallsTest, Calls) {
               {call("get_weather"), arguments(R"({"city": "Rome"})")});
   expect_both(kLlamaCalls, R"(<|python_tag|>{"type": "function", "name": "anything", "parameters": {}})",
               {call("anything"), arguments("{}")});
-  expect_both(kLlamaCalls, R"({"name": "add", "parameters": {"a": 1}}; {"name": "add", "parameters": {"a": 2}})",
+  expect_both(kLlamaCalls,
+              R"({"name": "add", "parameters": {"a": 1}}; {"name": "add", "parameters": {"a": 2}})",
               {call("add"), arguments(R"({"a": 1})"), call("add"), arguments(R"({"a": 2})")});
   for (const char* text : {R"({"name": "Ada", "age": 36})", R"({"answer": 42})", R"({"name": "add", "x": 1})",
                            "<|python_tag|>print(1)", R"(Use {"name": "add", "parameters": {}} to add.)"})
@@ -131,9 +144,10 @@ TEST(LlamaCallsTest, Calls) {
 }
 
 TEST(MistralCallsTest, Calls) {
-  expect_both(kMistralCalls,
-              R"([TOOL_CALLS] [{"name": "a", "arguments": {"x": 1}, "id": "123456789"}, {"name": "b", "arguments": {}}])",
-              {call("a"), arguments(R"({"x": 1})"), call("b"), arguments("{}")});
+  expect_both(
+      kMistralCalls,
+      R"([TOOL_CALLS] [{"name": "a", "arguments": {"x": 1}, "id": "123456789"}, {"name": "b", "arguments": {}}])",
+      {call("a"), arguments(R"({"x": 1})"), call("b"), arguments("{}")});
   expect_both(kMistralCalls, R"(So: [TOOL_CALLS]get_weather[ARGS]{"city": "Rome"}[TOOL_CALLS]add{"a": 1})",
               {content("So:"), call("get_weather"), arguments(R"({"city": "Rome"})"), call("add"),
                arguments(R"({"a": 1})")});
@@ -144,13 +158,14 @@ TEST(MistralCallsTest, Calls) {
 }
 
 TEST(PythonicCallsTest, Calls) {
-  expect_both(kPythonicCalls, R"X([get_weather(city="San (Francisco)", days=[1, 2.5], metric=True), add()])X",
-              {call("get_weather"), arguments(R"X({"city": "San (Francisco)", "days": [1, 2.5], "metric": true})X"),
-               call("add"), arguments("{}")});
+  expect_both(
+      kPythonicCalls, R"X([get_weather(city="San (Francisco)", days=[1, 2.5], metric=True), add()])X",
+      {call("get_weather"), arguments(R"X({"city": "San (Francisco)", "days": [1, 2.5], "metric": true})X"),
+       call("add"), arguments("{}")});
   expect_both(kPythonicCalls, "<|python_start|>[add(a='it\\'s', b={'k': None, 'l': (1, -2)})]<|python_end|>",
               {call("add"), arguments(R"({"a": "it's", "b": {"k": null, "l": [1, -2]}})")});
-  for (const char* text : {"[1, 2]", "[unknown(a=1)]", "[add(1, 2)]", "[add(a=b)]", "[add(a=1", "plain [add()]",
-                           "[]", "<b>", "[add(a=1])]", "[add(a='x)]"})
+  for (const char* text : {"[1, 2]", "[unknown(a=1)]", "[add(1, 2)]", "[add(a=b)]", "[add(a=1",
+                           "plain [add()]", "[]", "<b>", "[add(a=1])]", "[add(a='x)]"})
     expect_both(kPythonicCalls, text, {content(text)});
 }
 
@@ -221,10 +236,34 @@ TEST(OutputFormatTest, CanBeNamed) {
 
 // Text made of the formats' own fragments: nothing is lost or invented, and cuts do not matter.
 TEST(OutputParserTest, HostileTextNeverDependsOnCuts) {
-  constexpr std::array kFragments = {
-      "<tool_call>", "</tool_call>", "{\"name\": \"add\"", ", \"arguments\": {", "\"a\": ", "1", "\"x\\\"", "}", "}",
-      "[", "]", "\n", "<think>", "</think>", "[TOOL_CALLS]", "[ARGS]", "add", "(", ")", "=", ",", ";", "'", "\\",
-      "<|python_tag|>", "<", "\x01", "é"};
+  constexpr std::array kFragments = {"<tool_call>",
+                                     "</tool_call>",
+                                     "{\"name\": \"add\"",
+                                     ", \"arguments\": {",
+                                     "\"a\": ",
+                                     "1",
+                                     "\"x\\\"",
+                                     "}",
+                                     "}",
+                                     "[",
+                                     "]",
+                                     "\n",
+                                     "<think>",
+                                     "</think>",
+                                     "[TOOL_CALLS]",
+                                     "[ARGS]",
+                                     "add",
+                                     "(",
+                                     ")",
+                                     "=",
+                                     ",",
+                                     ";",
+                                     "'",
+                                     "\\",
+                                     "<|python_tag|>",
+                                     "<",
+                                     "\x01",
+                                     "é"};
   std::mt19937 random(1);
   const ReasoningFormat* think = find_reasoning_format("think");
   for (const ToolCallFormat* format : tool_call_formats()) {

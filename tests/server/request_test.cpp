@@ -185,9 +185,9 @@ TEST(ChatRequestTest, WrongValuesNameTheirParameter) {
       {R"("tools": [{"type": "function"}])", "tools[0].function", "missing_required_parameter"},
       {R"("tools": [{"type": "function", "function": {}}])", "tools[0].function.name",
        "missing_required_parameter"},
-      {R"("tool_choice": "required")", "tool_choice", "unsupported_parameter"},
-      {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice",
-       "unsupported_parameter"},
+      {R"("tool_choice": "required")", "tool_choice", "invalid_value"},
+      {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice.function.name",
+       "invalid_value"},
       {R"("response_format": {"type": "json_object"})", "response_format", "unsupported_parameter"},
       {R"("structured_outputs": {"regex": "a"})", "structured_outputs", "unsupported_parameter"},
       {R"("functions": [])", "functions", "unsupported_parameter"},
@@ -245,9 +245,9 @@ TEST(ChatRequestTest, MessagesAreBroughtIntoTheTemplatesForm) {
 
 TEST(ChatRequestTest, ToolsAreKeptUnlessTheChoiceIsNone) {
   const char* kTools = R"("tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}])";
-  EXPECT_EQ(chat(kTools).tools.size(), 1u);
-  EXPECT_EQ(chat(fmt::format(R"({}, "tool_choice": "auto")", kTools)).tools.size(), 1u);
-  EXPECT_EQ(chat(fmt::format(R"({}, "tool_choice": "none")", kTools)).tools.size(), 0u);
+  EXPECT_EQ(chat(kTools).tools.tools.size(), 1u);
+  EXPECT_TRUE(chat(fmt::format(R"({}, "tool_choice": "auto")", kTools)).tools.offered());
+  EXPECT_FALSE(chat(fmt::format(R"({}, "tool_choice": "none")", kTools)).tools.offered());
 }
 
 TEST(JsonBodyTest, MalformedTextIsLocated) {

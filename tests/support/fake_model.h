@@ -21,6 +21,8 @@ class FakeModel final : public Model {
     float spread = 8.0f;                                  // logits lie in [0, spread)
     int32_t poison_token = -1;                            // after this token the logits are NaN
     std::function<void(const ForwardBatch&)> on_forward;  // called first in every forward pass
+    // The token that must come after a context, or -1 for whatever the hash says.
+    std::function<int32_t(std::span<const int32_t> context)> script;
   };
 
   explicit FakeModel(Options options) : options_(std::move(options)) {
@@ -48,9 +50,10 @@ class FakeModel final : public Model {
         PAGODA_CHECK(batch.positions[static_cast<size_t>(token)] == position, "position of token {}", token);
         write(context.kv, slice, position, batch.token_ids[static_cast<size_t>(token)]);
         if (next_row == batch.logits_rows.size() || batch.logits_rows[next_row] != token) continue;
-        fill(hash(context.kv, slice, position), batch.token_ids[static_cast<size_t>(token)],
-             logits.subspan(next_row * static_cast<size_t>(options_.vocab_size),
-                            static_cast<size_t>(options_.vocab_size)));
+        const std::span<float> row = logits.subspan(next_row * static_cast<size_t>(options_.vocab_size),
+                                                    static_cast<size_t>(options_.vocab_size));
+        fill(hash(context.kv, slice, position), batch.token_ids[static_cast<size_t>(token)], row);
+        if (options_.script) follow_script(context.kv, slice, position, row);
         ++next_row;
       }
     }
@@ -112,6 +115,14 @@ class FakeModel final : public Model {
                      static_cast<int32_t>(source.v[0]));
     }
     return state;
+  }
+
+  void follow_script(KvPool& kv, const SequenceSlice& slice, int64_t last_position,
+                     std::span<float> row) const {
+    std::vector<int32_t> context;
+    for (int64_t position = 0; position <= last_position; ++position)
+      context.push_back(static_cast<int32_t>(slot(kv, slice, position).k[0]));
+    if (const int32_t token = options_.script(context); token >= 0) row[static_cast<size_t>(token)] = 1e6f;
   }
 
   Options options_;

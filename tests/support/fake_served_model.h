@@ -32,9 +32,38 @@ inline FakeTokenizer byte_tokenizer() {
 
 inline constexpr const char* kChatMl =
     "{% if tools %}<|im_start|>system\nTools: {{ tools | tojson }}<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor "
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
+    "{{ message.content if message.content is not none else '' }}"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor "
     "%}"
+    "<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+// What a client has to write somewhere in a chat to make the fake model answer with `text`: it stands between
+// the control characters U+0002 and U+0003. The last such text counts.
+inline std::string say(std::string_view text) {
+  return "\x02" + std::string(text) + "\x03";
+}
+
+// The script of that: the next token of the text after the header of the answer, an end token after all.
+inline int32_t next_said(const Tokenizer& tokenizer, std::span<const int32_t> context) {
+  std::string text;
+  size_t answer = context.size();
+  for (size_t i = 0; i < context.size(); ++i) {
+    tokenizer.append_bytes(context[i], text);
+    if (context[i] == kImStart) answer = i;
+  }
+  const size_t open = text.rfind('\x02');
+  const size_t close = text.rfind('\x03');
+  if (open == std::string::npos || close == std::string::npos || close < open) return -1;
+  const auto said =
+      tokenizer.encode(std::string_view(text).substr(open + 1, close - open - 1), Specials::parse);
+  const auto header = tokenizer.encode("<|im_start|>assistant\n", Specials::parse);
+  if (context.size() < answer + header->size()) return -1;
+  const size_t num_said = context.size() - answer - header->size();
+  return num_said < said->size() ? (*said)[num_said] : kImEnd;
+}
 
 // Holds the engine in its forward pass while closed.
 class Gate {
@@ -83,9 +112,11 @@ inline ServedModel make_fake_served_model(EngineConfig config,
       .vocab_size = tokenizer->vocab_size(),
       .max_context = config.max_context,
       .poison_token = poison_token,
-      .on_forward = [kernels, on_forward = std::move(on_forward)](const ForwardBatch& batch) {
-        if (on_forward) on_forward(batch);
-      }};
+      .on_forward =
+          [kernels, on_forward = std::move(on_forward)](const ForwardBatch& batch) {
+            if (on_forward) on_forward(batch);
+          },
+      .script = [tokenizer](std::span<const int32_t> context) { return next_said(*tokenizer, context); }};
   const int num_threads = config.num_threads;
   Engine::Parts parts{.model = std::make_unique<FakeModel>(std::move(options)),
                       .tokenizer = tokenizer,
@@ -98,7 +129,8 @@ inline ServedModel make_fake_served_model(EngineConfig config,
   (*engine)->start();
   Result<ChatTemplate> chat_template = ChatTemplate::compile(kChatMl);
   PAGODA_CHECK(chat_template.has_value(), "{}", chat_template.error().message);
-  return make_served_model({"fake", "org/fake-model"}, std::move(*engine), std::move(*chat_template));
+  return make_served_model({"fake", "org/fake-model"}, std::move(*engine), std::move(*chat_template), {},
+                           {.tool_calls = &kHermesCalls, .reasoning = find_reasoning_format("think")});
 }
 
 inline std::shared_ptr<const ServedModel> fake_served_model(

@@ -35,6 +35,7 @@ struct AnswerInfo {
   bool wants_token_ids = false;
   int64_t num_prompt_tokens = 0;              // of all prompts
   std::vector<std::vector<int32_t>> prompts;  // empty ones unless something above wants them
+  std::shared_ptr<const OutputPlan> output;   // of a chat
 
   const Tokenizer& tokenizer() const { return served->engine->tokenizer(); }
 };

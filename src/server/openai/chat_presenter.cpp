@@ -1,9 +1,11 @@
 #include "server/openai/chat_presenter.h"
 
+#include <utility>
 #include <vector>
 
 #include <boost/json.hpp>
 
+#include "server/openai/chat_output.h"
 #include "server/openai/token_text.h"
 
 namespace pagoda {
@@ -13,8 +15,9 @@ namespace {
 
 class ChatAnswer final : public Presenter {
  public:
-  explicit ChatAnswer(AnswerInfo info)
-      : info_(std::move(info)), choices_(static_cast<size_t>(info_.num_choices)) {}
+  explicit ChatAnswer(AnswerInfo info) : info_(std::move(info)) {
+    for (int32_t index = 0; index < info_.num_choices; ++index) choices_.emplace_back(*info_.output);
+  }
 
   bool streams() const override { return false; }
   void begin(std::string&) override {}
@@ -27,7 +30,7 @@ class ChatAnswer final : public Presenter {
 
   void update(size_t, const SequenceNews& news, std::string&) override {
     Choice& choice = choices_[static_cast<size_t>(news.index)];
-    choice.text += news.text;
+    choice.text.push(news.text);
     for (json::value& entry : chat_logprobs(info_.tokenizer(), news.tokens, info_.token_names))
       choice.logprobs.push_back(std::move(entry));
     choice.token_ids.insert(choice.token_ids.end(), news.token_ids.begin(), news.token_ids.end());
@@ -42,13 +45,14 @@ class ChatAnswer final : public Presenter {
       json::value logprobs = nullptr;
       if (info_.wants_logprobs)
         logprobs = json::object{{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
-      json::object entry = {
-          {"index", choices.size()},
-          {"message",
-           json::object{{"role", "assistant"}, {"content", std::move(choice.text)}, {"refusal", nullptr}}},
-          {"logprobs", std::move(logprobs)},
-          {"finish_reason", choice.finish},
-          {"stop_reason", std::move(choice.stop_reason)}};
+      const auto index = static_cast<int32_t>(choices.size());
+      ParsedMessage message = choice.text.finish(tool_call_id_prefix(info_.id, index));
+      if (!message.calls.empty() && choice.finish == "stop") choice.finish = "tool_calls";
+      json::object entry = {{"index", index},
+                            {"message", to_chat_message(std::move(message))},
+                            {"logprobs", std::move(logprobs)},
+                            {"finish_reason", choice.finish},
+                            {"stop_reason", std::move(choice.stop_reason)}};
       if (info_.wants_token_ids) entry["token_ids"] = to_json(choice.token_ids);
       choices.push_back(std::move(entry));
     }
@@ -58,7 +62,8 @@ class ChatAnswer final : public Presenter {
 
  private:
   struct Choice {
-    std::string text;
+    explicit Choice(const OutputPlan& plan) : text(plan) {}
+    MessageCollector text;
     json::array logprobs;
     std::vector<int32_t> token_ids;
     std::string_view finish = "stop";
@@ -72,7 +77,11 @@ class ChatAnswer final : public Presenter {
 
 class ChatStream final : public Presenter {
  public:
-  explicit ChatStream(AnswerInfo info) : info_(std::move(info)), writer_(info_, "chat.completion.chunk") {}
+  explicit ChatStream(AnswerInfo info) : info_(std::move(info)), writer_(info_, "chat.completion.chunk") {
+    for (int32_t index = 0; index < info_.num_choices; ++index)
+      choices_.push_back({.parser = {*info_.output, ToolCallParserOptions::Tell::at_once},
+                          .id_prefix = tool_call_id_prefix(info_.id, index)});
+  }
 
   bool streams() const override { return true; }
   void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
@@ -89,18 +98,27 @@ class ChatStream final : public Presenter {
 
   void update(size_t, const SequenceNews& news, std::string& out) override {
     writer_.count(news.num_tokens);
-    if (!news.text.empty() || !news.tokens.empty() || !news.token_ids.empty()) {
-      json::object content = choice(news.index, json::object{{"content", news.text}});
-      if (info_.wants_logprobs)
-        content["logprobs"] =
-            json::object{{"content", chat_logprobs(info_.tokenizer(), news.tokens, info_.token_names)},
-                         {"refusal", nullptr}};
-      if (info_.wants_token_ids) content["token_ids"] = to_json(news.token_ids);
-      writer_.choice(out, content);
+    Choice& state = choices_[static_cast<size_t>(news.index)];
+    OutputDeltas deltas;
+    state.parser.push(news.text, deltas);
+    if (news.finish) state.parser.finish(deltas);
+    // What belongs to the tokens goes with the first delta, or with an empty one.
+    json::object of_tokens;
+    if (info_.wants_logprobs && !news.tokens.empty())
+      of_tokens["logprobs"] =
+          json::object{{"content", chat_logprobs(info_.tokenizer(), news.tokens, info_.token_names)},
+                       {"refusal", nullptr}};
+    if (info_.wants_token_ids && !news.token_ids.empty()) of_tokens["token_ids"] = to_json(news.token_ids);
+    if (deltas.empty() && !of_tokens.empty()) deltas.push_back({});
+    for (const OutputDelta& delta : deltas) {
+      json::object piece = choice(news.index, to_chat_delta(delta, state.id_prefix, state.num_calls));
+      for (auto& member : std::exchange(of_tokens, {})) piece[member.key()] = std::move(member.value());
+      writer_.choice(out, piece);
     }
     if (!news.finish) return;
     json::object last = choice(news.index, json::object{});
-    last["finish_reason"] = finish_name(*news.finish);
+    last["finish_reason"] =
+        state.num_calls > 0 && *news.finish == FinishReason::stop ? "tool_calls" : finish_name(*news.finish);
     last["stop_reason"] = stop_reason(news);
     writer_.choice(out, last);
   }
@@ -110,8 +128,15 @@ class ChatStream final : public Presenter {
     return {{"index", index}, {"delta", std::move(delta)}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
   }
 
+  struct Choice {
+    OutputParser parser;
+    std::string id_prefix;
+    int32_t num_calls = 0;
+  };
+
   AnswerInfo info_;
   ChunkWriter writer_;
+  std::vector<Choice> choices_;
   Usage usage_;
 };
 

@@ -10,7 +10,7 @@ namespace {
 json::object template_context(const Tokenizer& tokenizer, ChatRequest& request) {
   json::object context = std::move(request.template_kwargs);
   context["messages"] = std::move(request.messages);
-  if (!request.tools.empty()) context["tools"] = std::move(request.tools);
+  if (request.tools.offered()) context["tools"] = std::move(request.tools.tools);
   context["add_generation_prompt"] = request.add_generation_prompt;
   context["bos_token"] = tokenizer.token_text(tokenizer.bos_id());
   context["eos_token"] = tokenizer.token_text(tokenizer.eos_id());
@@ -56,7 +56,7 @@ ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, Chat
                  .code = "unsupported_value"});
   const Tokenizer& tokenizer = model.engine->tokenizer();
   for (json::value& message : request.messages) model.shield.protect(message);
-  for (json::value& tool : request.tools) model.shield.protect(tool);
+  for (json::value& tool : request.tools.tools) model.shield.protect(tool);
   for (auto& argument : request.template_kwargs) model.shield.protect(argument.value());
   const bool continues = request.continue_final_message;
   const std::string final_content = continues ? last_content(request.messages) : std::string();

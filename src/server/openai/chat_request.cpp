@@ -10,49 +10,6 @@ namespace json = boost::json;
 
 namespace {
 
-void read_tools(Fields& fields, json::array& out) {
-  const json::array* tools = fields.array("tools");
-  if (!tools) return;
-  if (tools->empty())
-    return fields.fail_with(
-        bad_parameter("tools", "empty_array", "Invalid 'tools': expected at least one tool."));
-  for (size_t i = 0; i < tools->size(); ++i) {
-    const std::string param = fmt::format("tools[{}]", i);
-    const json::object* tool = (*tools)[i].if_object();
-    if (!tool) return fields.fail_with(wrong_type(param, "an object", (*tools)[i]));
-    Fields inner(*tool, param + ".");
-    std::string type = "function";
-    inner.string("type", type);
-    const json::object* function = inner.object("function");
-    if (!inner.error() && type != "function")
-      inner.fail_with(bad_parameter(
-          param + ".type", "unsupported_value",
-          fmt::format("Invalid '{}.type': only tools of type 'function' are supported.", param)));
-    if (!function) inner.fail_with(missing_parameter(param + ".function"));
-    if (const auto& error = inner.error()) return fields.fail_with(*error);
-    Fields definition(*function, param + ".function.");
-    std::string name;
-    definition.string("name", name);
-    if (name.empty()) definition.fail_with(missing_parameter(param + ".function.name"));
-    definition.object("parameters");
-    if (const auto& error = definition.error()) return fields.fail_with(*error);
-  }
-  out = *tools;
-}
-
-void read_tool_choice(Fields& fields, json::array& tools) {
-  const json::value* choice = fields.any("tool_choice");
-  if (!choice) return;
-  if (*choice == "none") {
-    tools.clear();
-    return;
-  }
-  if (*choice == "auto") return;
-  fields.fail_with(unsupported_parameter(
-      "tool_choice",
-      "'tool_choice' can be 'none' or 'auto'; forcing a tool is not supported by this server."));
-}
-
 void read_response_format(Fields& fields) {
   const json::object* format = fields.object("response_format");
   if (!format) return;
@@ -101,8 +58,11 @@ void read_template_options(Fields& fields, ChatRequest& out) {
 
 // What would change the answer and cannot be honoured must not be dropped silently.
 void refuse_unsupported(Fields& fields) {
-  for (const char* name :
-       {"structured_outputs", "functions", "function_call", "audio", "chat_template", "web_search_options"})
+  for (const char* name : {"functions", "function_call"})
+    if (fields.any(name))
+      fields.fail_with(unsupported_parameter(
+          name, fmt::format("'{}' is not supported by this server; use 'tools' and 'tool_choice'.", name)));
+  for (const char* name : {"structured_outputs", "audio", "chat_template", "web_search_options"})
     if (fields.any(name))
       fields.fail_with(
           unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
@@ -124,8 +84,9 @@ ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimi
   read_generation_fields(fields, limits, request.generation);
   read_max_tokens(fields, request.generation);
   read_logprobs(fields, request.generation.engine.sampling);
-  read_tools(fields, request.tools);
-  read_tool_choice(fields, request.tools);
+  read_chat_tools(fields, request.tools);
+  fields.boolean("include_reasoning", request.include_reasoning);
+  fields.boolean("separate_reasoning", request.separate_reasoning);
   read_response_format(fields);
   read_template_options(fields, request);
   refuse_unsupported(fields);

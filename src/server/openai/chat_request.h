@@ -7,6 +7,7 @@
 #include <boost/json/object.hpp>
 
 #include "server/openai/generation_request.h"
+#include "server/openai/tool_use.h"
 
 namespace pagoda {
 
@@ -14,10 +15,12 @@ struct ChatRequest {
   GenerationRequest generation;
   boost::json::array
       messages;  // as templates want them: `content` a string or absent, tool arguments as objects
-  boost::json::array tools;  // as sent; empty if there are none or tool_choice is "none"
+  ToolUse tools;
   boost::json::object template_kwargs;
   bool add_generation_prompt = true;
   bool continue_final_message = false;
+  bool include_reasoning = true;   // show the thinking section
+  bool separate_reasoning = true;  // find it; else it is part of the content, with its markers
 };
 
 ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimits& limits);

@@ -63,9 +63,9 @@ JsonScanner::Status JsonCall::push_member(char c, bool was_in_string) {
 
 JsonScanner::Status JsonCall::begin_value(char c) {
   shape_ = c == '{' || c == '[' ? Shape::container : c == '"' ? Shape::string : Shape::bare;
-  role_ = key_ == "name"                                  ? Role::name
+  role_ = key_ == "name"                                ? Role::name
           : key_ == "arguments" || key_ == "parameters" ? Role::arguments
-                                                          : Role::other;
+                                                        : Role::other;
   value_.clear();
   if (role_ == Role::other && key_ != "type" && key_ != "id") looks_like_call_ = false;
   if (role_ == Role::name && (c != '"' || !name_.empty())) return Status::bad;

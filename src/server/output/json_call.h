@@ -41,10 +41,10 @@ class JsonCall {
   ToolCallParserOptions options_;
   JsonScanner scanner_;
   bool only_arguments_ = false;
-  std::string key_;              // of the member at hand
-  Role role_ = Role::other;      // of the value at hand
-  Shape shape_ = Shape::none;    // none: no value is at hand
-  std::string value_;            // the value at hand, where it has to be complete before it is used
+  std::string key_;            // of the member at hand
+  Role role_ = Role::other;    // of the value at hand
+  Shape shape_ = Shape::none;  // none: no value is at hand
+  std::string value_;          // the value at hand, where it has to be complete before it is used
   std::string name_;
   std::string arguments_;  // not told yet
   bool has_arguments_ = false;

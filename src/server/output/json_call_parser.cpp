@@ -12,7 +12,8 @@ bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 bool is_name(char c) {
-  return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' || c == '-' || c == '.';
+  return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' || c == '-' ||
+         c == '.';
 }
 
 }  // namespace
@@ -75,8 +76,7 @@ void JsonCallParser::push_text(char c, OutputDeltas& out) {
 }
 
 void JsonCallParser::push_body(char c, OutputDeltas& out) {
-  const bool list_or_name =
-      !in_list_ && !bare_ && syntax_.list_or_name == JsonCallSyntax::ListOrName::yes;
+  const bool list_or_name = !in_list_ && !bare_ && syntax_.list_or_name == JsonCallSyntax::ListOrName::yes;
   if (c == '{') {
     begin_call(JsonCall(options_), out);
     return push_call(c, out);
@@ -125,8 +125,8 @@ void JsonCallParser::begin_call(JsonCall call, OutputDeltas& out) {
 
 void JsonCallParser::push_call(char c, OutputDeltas& out) {
   const JsonScanner::Status status = call_->push(c);
-  const bool no_call = bare_ && (!call_->looks_like_call() ||
-                                 (!call_->name().empty() && !is_offered(call_->name())));
+  const bool no_call =
+      bare_ && (!call_->looks_like_call() || (!call_->name().empty() && !is_offered(call_->name())));
   if (status == JsonScanner::Status::bad || no_call) {
     give_up(out);
     return push_text(c, out);
@@ -191,8 +191,7 @@ void JsonCallParser::give_up(OutputDeltas& out) {
 }
 
 void JsonCallParser::finish(OutputDeltas& out) {
-  const bool only_separator =
-      state_ == State::body && (held_.starts_with(',') || held_.starts_with(';'));
+  const bool only_separator = state_ == State::body && (held_.starts_with(',') || held_.starts_with(';'));
   const bool told = state_ == State::call && call_->told();
   if (state_ != State::between && !only_separator && !told) give_up(out);
 }

@@ -12,7 +12,8 @@ namespace pagoda {
 class MarkerMatcher {
  public:
   explicit MarkerMatcher(std::string_view marker) : marker_(marker) {
-    PAGODA_CHECK(marker.empty() || marker.find(marker[0], 1) == std::string_view::npos, "marker '{}'", marker);
+    PAGODA_CHECK(marker.empty() || marker.find(marker[0], 1) == std::string_view::npos, "marker '{}'",
+                 marker);
   }
 
   // Whether `c` goes on with the marker; if not, the match starts anew without it.

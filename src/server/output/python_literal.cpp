@@ -12,8 +12,12 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_name(char c) { return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_name(char c) {
+  return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_';
+}
 
 void append_utf8(std::string& out, uint32_t code) {
   const auto tail = [&](int shift) { out += static_cast<char>(0x80 | ((code >> shift) & 0x3f)); };
@@ -82,10 +86,14 @@ class Reader {
     if (c == '{') return take(c) && dict(out, depth - 1);
     if (is_digit(c) || c == '-' || c == '+' || c == '.') return number(out);
     const std::string_view name = word();
-    if (name == "True" || name == "true") out += "true";
-    else if (name == "False" || name == "false") out += "false";
-    else if (name == "None" || name == "null") out += "null";
-    else return false;
+    if (name == "True" || name == "true")
+      out += "true";
+    else if (name == "False" || name == "false")
+      out += "false";
+    else if (name == "None" || name == "null")
+      out += "null";
+    else
+      return false;
     return true;
   }
 
@@ -115,8 +123,8 @@ class Reader {
 
   bool number(std::string& out) {
     size_t size = 0;
-    while (size < rest_.size() && (is_name(rest_[size]) || rest_[size] == '.' || rest_[size] == '-' ||
-                                   rest_[size] == '+'))
+    while (size < rest_.size() &&
+           (is_name(rest_[size]) || rest_[size] == '.' || rest_[size] == '-' || rest_[size] == '+'))
       ++size;
     const std::string text(rest_.substr(rest_[0] == '+' ? 1 : 0, size - (rest_[0] == '+' ? 1 : 0)));
     boost::system::error_code ec;

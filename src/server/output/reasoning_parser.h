@@ -43,8 +43,8 @@ class ReasoningParser {
   State state_;
   MarkerMatcher open_;
   MarkerMatcher close_;
-  std::string held_;      // space and a part of a marker
-  bool begun_ = false;    // thinking was told
+  std::string held_;    // space and a part of a marker
+  bool begun_ = false;  // thinking was told
 };
 
 }  // namespace pagoda

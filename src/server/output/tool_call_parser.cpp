@@ -16,7 +16,8 @@ std::span<const ToolCallFormat* const> tool_call_formats() {
 }
 
 const ToolCallFormat* find_tool_call_format(std::string_view name) {
-  const auto found = std::ranges::find(kFormats, name, [](const ToolCallFormat* format) { return format->name; });
+  const auto found =
+      std::ranges::find(kFormats, name, [](const ToolCallFormat* format) { return format->name; });
   return found != kFormats.end() ? *found : nullptr;
 }
 

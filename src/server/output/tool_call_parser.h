@@ -30,7 +30,7 @@ class ToolCallParser {
 
 // A way in which models write tool calls.
 struct ToolCallFormat {
-  std::string_view name;                 // for --tool-call-parser
+  std::string_view name;                      // for --tool-call-parser
   std::span<const std::string_view> markers;  // texts of tokens that the parser must see, special or not
   // Whether a chat template (its source) speaks of this format.
   bool (*is_of)(std::string_view chat_template);

@@ -1,0 +1,48 @@
+#include "server/openai/chat_generation.h"
+
+#include "server/openai/chat_output.h"
+#include "server/openai/chat_prompt.h"
+#include "server/openai/generation.h"
+
+namespace pagoda {
+namespace {
+
+void prepend_bos(const Tokenizer& tokenizer, std::vector<int32_t>& prompt) {
+  const TokenId bos = tokenizer.bos_id();
+  if (bos >= 0 && (prompt.empty() || prompt.front() != bos)) prompt.insert(prompt.begin(), bos);
+}
+
+}  // namespace
+
+ApiResult<Generation> prepare_chat_generation(AppContext& context, std::shared_ptr<const ServedModel> model,
+                                              ChatRequest request, std::string_view id_prefix,
+                                              std::string_view prompt_param, const MakePresenter& make) {
+  const ModelLimits limits = limits_of(*model);
+  if (request.tools.choice == ToolUse::Choice::required || request.tools.choice == ToolUse::Choice::named)
+    return std::unexpected(unsupported_parameter(
+        "tool_choice", "'tool_choice' can be 'none' or 'auto'; forcing a tool is not supported yet."));
+  ApiResult<AnswerInfo> info = make_answer_info(context, model, request.generation, id_prefix);
+  if (!info) return std::unexpected(std::move(info).error());
+  GenerationRequest generation = std::move(request.generation);
+  if (auto error = encode_bad_words(model->engine->tokenizer(), generation))
+    return std::unexpected(std::move(*error));
+  OutputPlan plan = plan_output(*model, request, generation.engine);
+  ApiResult<std::vector<int32_t>> prompt = build_chat_prompt(*model, std::move(request));
+  if (!prompt) return std::unexpected(std::move(prompt).error());
+  if (generation.add_special_tokens.value_or(false)) prepend_bos(model->engine->tokenizer(), *prompt);
+  note_prompt(model->engine->tokenizer(), *prompt, plan);
+  info->output = std::make_shared<const OutputPlan>(std::move(plan));
+  generation.engine.external_id = info->id;
+  ApiResult<Request> engine_request =
+      make_engine_request(generation, std::move(*prompt), limits, prompt_param);
+  if (!engine_request) return std::unexpected(std::move(engine_request).error());
+  add_prompt(*info, *engine_request);
+
+  Generation result;
+  if (generation.return_token_ids) result.token_ids = TokenIds::keep;
+  result.requests.push_back(std::move(*engine_request));
+  result.presenter = make(std::move(*info));
+  return result;
+}
+
+}  // namespace pagoda

@@ -1,0 +1,60 @@
+// What the answers of all chat APIs have in common: one parser per choice, ids of tool calls.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+
+#include "server/openai/chat_request.h"
+#include "server/output/output_parser.h"
+#include "server/served_model.h"
+
+namespace pagoda {
+
+// How the output of this request is to be read; adds to `engine` what the parsers need to see.
+OutputPlan plan_output(const ServedModel& model, const ChatRequest& request, Request& engine);
+// Whether the prompt ends inside a thinking section that the template itself has opened.
+void note_prompt(const Tokenizer& tokenizer, std::span<const int32_t> prompt, OutputPlan& plan);
+
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  // JSON text
+};
+
+// The whole of a message.
+struct ParsedMessage {
+  std::string content;
+  std::string reasoning;
+  std::vector<ToolCall> calls;
+};
+
+// Collects one choice's text.
+class MessageCollector {
+ public:
+  explicit MessageCollector(const OutputPlan& plan)
+      : parser_(plan, ToolCallParserOptions::Tell::when_complete) {}
+  void push(std::string_view text);
+  // `id_prefix`: ids are this and a number.
+  ParsedMessage finish(std::string_view id_prefix);
+
+ private:
+  void add(const OutputDeltas& deltas);
+
+  OutputParser parser_;
+  ParsedMessage message_;
+};
+
+// "call_1f2e…_", so that ids differ between answers and choices.
+std::string tool_call_id_prefix(std::string_view answer_id, int32_t choice);
+
+// {"role": "assistant", "content", "refusal"[, "reasoning_content"][, "tool_calls"]}
+boost::json::object to_chat_message(ParsedMessage message);
+// The deltas of a stream's chunks. `num_calls` counts the calls of the choice so far.
+boost::json::object to_chat_delta(const OutputDelta& delta, std::string_view id_prefix, int32_t& num_calls);
+
+}  // namespace pagoda

@@ -1,0 +1,241 @@
+// Tool calls and reasoning in chat completions, over a fake model that says what the test wants.
+#include "server/server_fixture.h"
+#include "server/sse_events.h"
+
+namespace pagoda::testing {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kChat = "/v1/chat/completions";
+constexpr const char* kTools =
+    R"("tools":[{"type":"function","function":{"name":"get_weather","description":"d",
+       "parameters":{"type":"object","properties":{"city":{"type":"string"}}}}},
+       {"type":"function","function":{"name":"add"}}])";
+constexpr const char* kCall =
+    "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Rome\"}}\n</tool_call>";
+
+std::string chat_body(std::string_view said, std::string_view members) {
+  const json::array messages{json::object{{"role", "user"}, {"content", say(said)}}};
+  return fmt::format(R"({{"messages":{},"temperature":0{}{}}})", json::serialize(messages),
+                     members.empty() ? "" : ",", members);
+}
+
+class ToolTest : public ServerFixture {
+ protected:
+  json::value choice(std::string_view said, std::string_view members) {
+    const HttpReply reply = post(kChat, chat_body(said, members));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return parse(reply.body).at("choices").at(0);
+  }
+  std::vector<json::value> deltas(std::string_view said, const std::string& members) {
+    std::vector<json::value> result;
+    for (const SseEvent& event : sse_events(post(kChat, chat_body(said, members + R"(,"stream":true)")))) {
+      if (event.data == "[DONE]") continue;
+      const json::value& choice = event.data.at("choices").at(0);
+      if (!choice.at("finish_reason").is_null())
+        finish = std::string(choice.at("finish_reason").as_string());
+      else
+        result.push_back(choice.at("delta"));
+    }
+    return result;
+  }
+  void expect_bad(const std::string& members, std::string_view param, std::string_view code) {
+    expect_error(post(kChat, chat_body("x", members)), 400, "invalid_request_error", param, code);
+  }
+  std::string finish;
+};
+
+TEST_F(ToolTest, ACallIsAToolCallOfTheMessage) {
+  start();
+  const json::value answer = choice(kCall, kTools);
+  EXPECT_EQ(answer.at("finish_reason"), "tool_calls");
+  EXPECT_EQ(answer.at("message").at("content"), nullptr);
+  const json::array& calls = answer.at("message").at("tool_calls").as_array();
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_TRUE(calls[0].at("id").as_string().starts_with("call_"));
+  EXPECT_EQ(calls[0].at("type"), "function");
+  EXPECT_EQ(calls[0].at("function"),
+            (json::object{{"name", "get_weather"}, {"arguments", R"({"city": "Rome"})"}}));
+}
+
+TEST_F(ToolTest, TextBesideCallsStays) {
+  start();
+  const json::value answer =
+      choice(std::string("Let me see.\n") + kCall + "\n<tool_call>{\"name\": \"add\"}</tool_call>", kTools);
+  EXPECT_EQ(answer.at("message").at("content"), "Let me see.");
+  const json::array& calls = answer.at("message").at("tool_calls").as_array();
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_NE(calls[0].at("id"), calls[1].at("id"));
+  EXPECT_EQ(calls[1].at("function").at("arguments"), "{}");
+  const json::value one =
+      choice(std::string(kCall) + kCall, std::string(kTools) + R"(,"parallel_tool_calls":false)");
+  EXPECT_EQ(one.at("message").at("tool_calls").as_array().size(), 1u);
+}
+
+TEST_F(ToolTest, WithoutToolsOrWithNoneItIsText) {
+  start();
+  EXPECT_EQ(choice(kCall, "").at("message").at("content"), kCall);
+  const json::value none = choice(kCall, std::string(kTools) + R"(,"tool_choice":"none")");
+  EXPECT_EQ(none.at("message").at("content"), kCall);
+  EXPECT_EQ(none.at("finish_reason"), "stop");
+  EXPECT_FALSE(none.at("message").as_object().contains("tool_calls"));
+}
+
+TEST_F(ToolTest, ACutOffCallIsTextAndTheReasonIsLength) {
+  start();
+  const json::value answer = choice(kCall, std::string(kTools) + R"(,"max_tokens":40)");
+  EXPECT_EQ(answer.at("finish_reason"), "length");
+  const json::string& content = answer.at("message").at("content").as_string();
+  EXPECT_TRUE(content.starts_with("<tool_call>\n{\"name\": \"get_weather\"")) << content;
+  EXPECT_TRUE(std::string_view(kCall).starts_with(content)) << content;
+  EXPECT_FALSE(answer.at("message").as_object().contains("tool_calls"));
+}
+
+TEST_F(ToolTest, AStreamTellsTheNameThenTheArguments) {
+  start();
+  const auto pieces = deltas(std::string("Hm. ") + kCall, kTools);
+  EXPECT_EQ(finish, "tool_calls");
+  std::string content;
+  std::string arguments;
+  size_t num_begins = 0;
+  size_t num_fragments = 0;
+  for (const json::value& piece : pieces) {
+    if (const auto* text = piece.as_object().if_contains("content")) content += text->as_string();
+    const auto* calls = piece.as_object().if_contains("tool_calls");
+    if (!calls) continue;
+    ASSERT_EQ(calls->as_array().size(), 1u);
+    const json::object& call = calls->at(0).as_object();
+    EXPECT_EQ(call.at("index"), 0);
+    if (call.contains("id")) {
+      ++num_begins;
+      EXPECT_TRUE(call.at("id").as_string().starts_with("call_"));
+      EXPECT_EQ(call.at("type"), "function");
+      EXPECT_EQ(call.at("function"), (json::object{{"name", "get_weather"}, {"arguments", ""}}));
+    } else {
+      ++num_fragments;
+      EXPECT_FALSE(call.at("function").as_object().contains("name"));
+      arguments += call.at("function").at("arguments").as_string();
+    }
+  }
+  EXPECT_EQ(content, "Hm.");
+  EXPECT_EQ(num_begins, 1u);
+  EXPECT_GT(num_fragments, 5u) << "arguments come as they are written";
+  EXPECT_EQ(arguments, R"({"city": "Rome"})");
+}
+
+TEST_F(ToolTest, ThinkingIsReasoningContent) {
+  start();
+  const std::string said = "<think>\nTwo and two.\n</think>\n\nFour.";
+  const json::value answer = choice(said, "");
+  EXPECT_EQ(answer.at("message").at("reasoning_content"), "Two and two.");
+  EXPECT_EQ(answer.at("message").at("content"), "Four.");
+  const json::value hidden = choice(said, R"("include_reasoning":false)");
+  EXPECT_FALSE(hidden.at("message").as_object().contains("reasoning_content"));
+  EXPECT_EQ(hidden.at("message").at("content"), "Four.");
+  EXPECT_EQ(choice(said, R"("separate_reasoning":false)").at("message").at("content"), json::value(said));
+  std::string reasoning;
+  std::string content;
+  for (const json::value& piece : deltas(said, R"("n":1)")) {
+    if (const auto* text = piece.as_object().if_contains("reasoning_content")) reasoning += text->as_string();
+    if (const auto* text = piece.as_object().if_contains("content")) content += text->as_string();
+  }
+  EXPECT_EQ(reasoning, "Two and two.");
+  EXPECT_EQ(content, "Four.");
+}
+
+TEST_F(ToolTest, APromptMayEndInsideTheThinkingSection) {
+  start();
+  const json::array messages{json::object{{"role", "user"}, {"content", say("<think>So</think>Done.")}},
+                             json::object{{"role", "assistant"}, {"content", "<think>"}}};
+  const HttpReply reply =
+      post(kChat, fmt::format(R"({{"messages":{},"temperature":0,"continue_final_message":true}})",
+                              json::serialize(messages)));
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const json::value message = parse(reply.body).at("choices").at(0).at("message");
+  EXPECT_EQ(message.at("reasoning_content"), "So");
+  EXPECT_EQ(message.at("content"), "Done.");
+}
+
+TEST_F(ToolTest, CallsAndResultsInTheHistoryAreRendered) {
+  start();
+  const json::array messages{
+      json::object{{"role", "user"}, {"content", "Weather?"}},
+      json::object{
+          {"role", "assistant"},
+          {"content", nullptr},
+          {"tool_calls",
+           json::array{json::object{
+               {"id", "call_1"},
+               {"type", "function"},
+               {"function", json::object{{"name", "get_weather"}, {"arguments", R"({"city":"Rome"})"}}}}}}},
+      json::object{{"role", "tool"}, {"tool_call_id", "call_1"}, {"content", say("Sunny.")}}};
+  const HttpReply reply =
+      post(kChat, fmt::format(R"({{"messages":{},"temperature":0,{}}})", json::serialize(messages), kTools));
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(parse(reply.body).at("choices").at(0).at("message").at("content"), "Sunny.");
+}
+
+TEST_F(ToolTest, EachChoiceHasItsOwnCalls) {
+  start();
+  const HttpReply reply = post(kChat, chat_body(kCall, std::string(kTools) + R"(,"n":2)"));
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const json::value answer = parse(reply.body);
+  EXPECT_NE(answer.at("choices").at(0).at("message").at("tool_calls").at(0).at("id"),
+            answer.at("choices").at(1).at("message").at("tool_calls").at(0).at("id"));
+}
+
+TEST_F(ToolTest, LogprobsStayComplete) {
+  start();
+  size_t num_tokens = 0;
+  for (const SseEvent& event : sse_events(post(
+           kChat, chat_body(kCall, std::string(kTools) + R"(,"logprobs":true,"stream":true,)"
+                                                         R"("stream_options":{"include_usage":true})")))) {
+    if (event.data == "[DONE]") continue;
+    if (event.data.at("choices").as_array().empty()) {
+      EXPECT_EQ(event.data.at("usage").at("completion_tokens").as_int64(),
+                static_cast<int64_t>(num_tokens) + 1)
+          << "the end token is not shown";
+      continue;
+    }
+    const json::value& logprobs = event.data.at("choices").at(0).at("logprobs");
+    if (!logprobs.is_null()) num_tokens += logprobs.at("content").as_array().size();
+  }
+  EXPECT_GT(num_tokens, 20u);
+}
+
+TEST_F(ToolTest, BadToolsAreNamed) {
+  start();
+  expect_bad(R"("tools":[])", "tools", "empty_array");
+  expect_bad(R"("tools":{})", "tools", "invalid_type");
+  expect_bad(R"("tools":[1])", "tools[0]", "invalid_type");
+  expect_bad(R"("tools":[{"type":"web_search"}])", "tools[0].type", "unsupported_value");
+  expect_bad(R"("tools":[{"type":"function"}])", "tools[0].function", "missing_required_parameter");
+  expect_bad(R"("tools":[{"type":"function","function":{}}])", "tools[0].function.name",
+             "missing_required_parameter");
+  for (const char* name : {"", "a b", "ä", "a.b"})
+    expect_bad(fmt::format(R"("tools":[{{"type":"function","function":{{"name":"{}"}}}}])", name),
+               "tools[0].function.name", "invalid_value");
+  expect_bad(R"("tools":[{"function":{"name":"a"}},{"function":{"name":"a"}}])", "tools[1].function.name",
+             "duplicate_value");
+  expect_bad(R"("tools":[{"function":{"name":"a","parameters":[]}}])", "tools[0].function.parameters",
+             "invalid_type");
+  expect_bad(R"("tools":[{"function":{"name":"a","strict":1}}])", "tools[0].function.strict", "invalid_type");
+  expect_bad(R"("parallel_tool_calls":1)", "parallel_tool_calls", "invalid_type");
+  expect_bad(R"("functions":[])", "functions", "unsupported_parameter");
+}
+
+TEST_F(ToolTest, BadChoicesAreNamed) {
+  start();
+  const std::string tools = std::string(kTools) + R"(,"tool_choice":)";
+  expect_bad(tools + R"("any")", "tool_choice", "invalid_value");
+  expect_bad(tools + "1", "tool_choice", "invalid_type");
+  expect_bad(tools + R"({"type":"x"})", "tool_choice.type", "unsupported_value");
+  expect_bad(tools + R"({"type":"function"})", "tool_choice.function", "missing_required_parameter");
+  expect_bad(tools + R"({"type":"function","function":{"name":"other"}})", "tool_choice.function.name",
+             "invalid_value");
+  expect_bad(R"("tool_choice":"required")", "tool_choice", "invalid_value");
+}
+
+}  // namespace
+}  // namespace pagoda::testing
