@@ -5,14 +5,14 @@
 // chunk and thread count gives the same bits. Integers inside a quantisation block are exact; over the blocks
 // runs one chain of fused multiply-adds in f32. Per weight format (d, m, sc, mn, dmin as in GGUF; a, s = int8
 // activations and their scale):
-//   f32, f16, bf16        acc = fma(f32(w[k]), x[k], acc)                                          for each k
-//   q4_0 q5_0 q8_0 iq4_nl acc = fma(f32(sum q*a), d*s, acc)                                        for each
-//   32 q4_1 q5_1             acc = fma(f32(sum q*a), d*s, acc); acc = fma(f32(sum a), m*s, acc)       for
-//   each 32 q4_k q5_k q2_k        acc = fma(f32(sum sc*(sum q*a)), d*s, acc);
-//                         acc = fma(-f32(sum mn*(sum a)), dmin*s, acc)                             for each
-//                         256
-//   q6_k q3_k             acc = fma(f32(sum sc*(sum q*a)), d*s, acc)                               for each
-//   256
+//
+//   f32 f16 bf16          for each k:    acc = fma(f32(w[k]), x[k], acc)
+//   q4_0 q5_0 q8_0 iq4_nl for each 32:   acc = fma(f32(sum q*a), d*s, acc)
+//   q4_1 q5_1             for each 32:   acc = fma(f32(sum q*a), d*s, acc), then fma(s * f32(sum a), m, acc)
+//   q4_k q5_k q2_k        for each 256:  acc = fma(f32(sum sc*(sum q*a)), d*s, acc),
+//                                        then fma(-f32(sum mn*(sum a)), dmin*s, acc)
+//   q6_k q3_k             for each 256:  acc = fma(f32(sum sc*(sum q*a)), d*s, acc)
+//
 // where q is the signed or unsigned integer that the format's definition multiplies (tensor/dequantize.cpp).
 // Accumulators start at 0. Then y = acc, or acc + bias, and out = y or out + y.
 //

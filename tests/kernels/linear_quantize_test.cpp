@@ -46,7 +46,7 @@ TEST_P(QuantizeTest, BlockOf32HoldsScaleQuantsAndSums) {
       EXPECT_EQ(blocks[b].q[i], static_cast<int>(std::nearbyint(x[32 * b + i] * (127.0f / max)))) << i;
       sum += blocks[b].q[i];
     }
-    EXPECT_EQ(blocks[b].sum, static_cast<float>(sum));
+    EXPECT_EQ(blocks[b].scaled_sum, blocks[b].scale * static_cast<float>(sum));
     EXPECT_EQ(blocks[b].minus_8_sum, -8 * sum);
     EXPECT_EQ(blocks[b].minus_16_sum, -16 * sum);
     EXPECT_EQ(blocks[b].minus_128_sum, -128 * sum);
@@ -89,7 +89,7 @@ TEST_P(QuantizeTest, ZeroBlocksHaveScaleZero) {
   x[40] = -0.0f;
   for (const Activation32& block : blocks32(x)) {
     EXPECT_EQ(block.scale, 0.0f);
-    EXPECT_EQ(block.sum, 0.0f);
+    EXPECT_EQ(block.scaled_sum, 0.0f);
     for (const int8_t q : block.q) EXPECT_EQ(q, 0);
   }
   const Activation256 block = blocks256(x)[0];

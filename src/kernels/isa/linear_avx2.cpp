@@ -174,8 +174,7 @@ PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
       acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][0]), _mm256_mul_ps(d, s), acc);
       if constexpr (kFormat.has_min != 0) {
         const __m256 m = load_f16(block + kAt.dmin + 16 * half);
-        acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, sum)),
-                              _mm256_mul_ps(m, s), acc);
+        acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, scaled_sum)), m, acc);
       }
     }
     forget_loads();
@@ -305,6 +304,8 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
 
 template <PackedFormat kFormat>
 struct Quantised {
+  static constexpr int kMaxTileTokens = 8;
+
   template <int kTileTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr int kTokens = kTileTokens <= 4 ? kTileTokens : kTileTokens / 2;
@@ -336,6 +337,8 @@ PAGODA_INLINE __m256 load_plain(const uint8_t* group, int64_t k, int half) {
 
 template <DType kType>
 struct Plain {
+  static constexpr int kMaxTileTokens = 8;
+
   template <int kTileTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(

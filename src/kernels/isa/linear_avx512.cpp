@@ -33,7 +33,9 @@ PAGODA_INLINE void dot(const __m512i (&w)[8], const TokenRows<kTile>& rows, int 
 
 // Tokens whose integer sums are live at the same time.
 template <int kTokens>
-inline constexpr int kLive = kTokens <= 4 ? kTokens : kTokens / 2;
+inline constexpr int kLive = kTokens <= 4   ? kTokens
+                             : kTokens == 6 ? 3
+                                            : 4;
 
 template <int kTokens>
 PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
@@ -67,8 +69,7 @@ PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& r
       a = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[i]), _mm512_mul_ps(d, s), a);
       if constexpr (kFormat.has_min != 0) {
         const __m512 m = load_f16(block + kAt.dmin);
-        a = _mm512_fmadd_ps(broadcast_float(rows[first + i] + offsetof(Activation32, sum)),
-                            _mm512_mul_ps(m, s), a);
+        a = _mm512_fmadd_ps(broadcast_float(rows[first + i] + offsetof(Activation32, scaled_sum)), m, a);
       }
     }
   }
@@ -169,6 +170,11 @@ PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& 
 
 template <PackedFormat kFormat>
 struct Quantised {
+  // Blocks of 256 keep integer sums beside the accumulators; unpacking 5 bits with a min needs one register
+  // more.
+  static constexpr int kMaxTileTokens =
+      kFormat.block_length == 256 || (kFormat.bits == 5 && kFormat.has_min != 0) ? 8 : 12;
+
   template <int kTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr bool kLong = kFormat.block_length == 256;
@@ -198,6 +204,8 @@ PAGODA_INLINE __m512 load_plain(const uint8_t* group, int64_t k) {
 
 template <DType kType>
 struct Plain {
+  static constexpr int kMaxTileTokens = 8;
+
   template <int kTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;

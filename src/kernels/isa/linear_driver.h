@@ -66,10 +66,9 @@ struct Tile {
 };
 
 // A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`, not
-// inline, so that its loop has all registers whatever surrounds the call.
-// Heights of tiles: 1 token for decode, 8 for long runs, the others so that no run needs more than two extra
-// tiles.
-inline constexpr int kMaxTileTokens = 8;
+// inline, so that its loop has all registers whatever surrounds the call, and kMaxTileTokens, 8 or 16: as
+// many accumulators as its registers hold, since unpacking is paid once a tile. Heights of tiles: 1 token for
+// decode, the highest for long runs, the others so that few extra tiles are needed.
 
 template <class Body>
 PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
@@ -92,9 +91,15 @@ PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
       Body::template tile<6>(tile);
       return 6;
     default:
-      Body::template tile<kMaxTileTokens>(tile);
-      return kMaxTileTokens;
+      break;
   }
+  if constexpr (Body::kMaxTileTokens > 8)
+    if (tokens_left >= Body::kMaxTileTokens) {
+      Body::template tile<Body::kMaxTileTokens>(tile);
+      return Body::kMaxTileTokens;
+    }
+  Body::template tile<8>(tile);
+  return 8;
 }
 
 // Weights are read from memory once: a few groups, small enough for the L2 cache, meet all tokens before the

@@ -4,19 +4,25 @@
 // A weight group is 16 rows; lane r (32 bits) of a 64-byte vector belongs to row r and holds 4 consecutive k.
 // 32 consecutive k are 8 operands o = 0..7 of such vectors: byte j of lane r of operand o is q[r][4 * o + j],
 // unsigned (signed formats are stored as q + zero point). Operands are packed by `bits` into 64 * bits bytes,
-// so that unpacking takes only shifts, ands and ors of whole vectors (v = packed vector, o = operand, [a:b] =
-// bits a down to b):
-//   4 bits  v[g] = o[2g] | o[2g+1] << 4                                                               g =
-//   0..3 5 bits  v[i] = o[i] | extra << 5, extra = o5[2:0], {o5[4:3], o7[3]}, o6[2:0], {o6[4:3], o7[4]},
-//   o7[2:0] 6 bits  v[3h+i] = o[4h+i] | o[4h+3][2i+1:2i] << 6 h = 0..1, i = 0..2 8 bits  v[o] = o[o]
+// so that unpacking takes only shifts, ands and ors of whole vectors (v = packed vector, o = operand,
+// [a:b] = bits a down to b):
+//
+//   4 bits   v[g] = o[2g] | o[2g+1] << 4                       g = 0..3
+//   5 bits   v[i] = o[i] | extra << 5, where extra of i = 0..4 is
+//            o5[2:0], {o5[4:3], o7[3]}, o6[2:0], {o6[4:3], o7[4]}, o7[2:0]
+//   6 bits   v[3h+i] = o[4h+i] | o[4h+3][2i+1:2i] << 6         h = 0..1, i = 0..2
+//   8 bits   v[o] = o[o]
+//
 // The group's blocks follow each other, k ascending, headers first, so that one pass over k is one pass over
 // memory:
-//   block of 32:   d f16[16]; with mins: m f16[16]; quants
-//   block of 256:  scales int8[256 / sub_length][16]; mins (see below); d f16[16]; dmin f16[16] or padding;
-//   quants of
-//                  8 x 32 k
-//   mins           sub_length 32: uint8[4][16][2], pairs of neighbouring sub-blocks; sub_length 16:
-//   uint8[16][16] f32, f16, bf16 [k][16]
+//
+//   block of 32    d f16[16]; with mins: m f16[16]; quants
+//   block of 256   scales int8[256 / sub_length][16]; mins; d f16[16]; dmin f16[16] or padding;
+//                  quants of 8 x 32 k
+//   mins           sub_length 32: uint8[4][16][2], pairs of neighbouring sub-blocks
+//                  sub_length 16: uint8[16][16]
+//   f32 f16 bf16   [k][16]
+//
 // Everything here has internal linkage: these files are compiled with different instruction sets.
 #pragma once
 
@@ -102,7 +108,7 @@ constexpr BlockLayout block_layout(PackedFormat f) {
 struct Activation32 {
   int8_t q[32];
   float scale;
-  float sum;
+  float scaled_sum;  // scale times the sum of q
   int32_t minus_8_sum;
   int32_t minus_16_sum;
   int32_t minus_128_sum;

@@ -72,7 +72,7 @@ int sum_of(const int8_t* a, int n) {
 
 float add_block32(const PackedFormat& format, const RowBlock& w, const Activation32& a, float acc) {
   acc = __builtin_fmaf(static_cast<float>(dot(w.quants, a.q, 32)), w.d * a.scale, acc);
-  if (format.has_min) acc = __builtin_fmaf(static_cast<float>(sum_of(a.q, 32)), w.dmin * a.scale, acc);
+  if (format.has_min) acc = __builtin_fmaf(a.scale * static_cast<float>(sum_of(a.q, 32)), w.dmin, acc);
   return acc;
 }
 

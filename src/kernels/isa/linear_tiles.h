@@ -116,8 +116,7 @@ void add_block32(const uint8_t* block, const std::byte* activations, int64_t str
     total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_mul_ps(d, s), total);
     if constexpr (kFormat.has_min != 0) {
       const __m512 m = load_f16(block + kAt.dmin);
-      total = _mm512_fmadd_ps(broadcast_float(activations + offsetof(Activation32, sum)), _mm512_mul_ps(m, s),
-                              total);
+      total = _mm512_fmadd_ps(broadcast_float(activations + offsetof(Activation32, scaled_sum)), m, total);
     }
     _mm512_store_ps(sums.total[t], total);
   }

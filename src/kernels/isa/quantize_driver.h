@@ -29,7 +29,7 @@ void quantise_block(const float* x, Activation32& out) {
   const HalfSums sums = Body::quantise32(x, max > 0.0f ? 127.0f / max : 0.0f, out.q);
   const int sum = sums.low + sums.high;
   out.scale = max / 127.0f;
-  out.sum = static_cast<float>(sum);
+  out.scaled_sum = out.scale * static_cast<float>(sum);
   out.minus_8_sum = -8 * sum;
   out.minus_16_sum = -16 * sum;
   out.minus_128_sum = -128 * sum;
