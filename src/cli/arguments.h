@@ -16,6 +16,14 @@
 
 namespace pagoda {
 
+// What a linear layer multiplies.
+struct LinearFormat {
+  DType weights = DType::f32;
+  FloatActivations activations = FloatActivations::f32;
+
+  bool operator==(const LinearFormat&) const = default;
+};
+
 // Options of every command that loads a model. 0 means "choose for me".
 struct ModelArguments {
   std::string model;  // as given: a path or a short name (model_path.h)
@@ -23,6 +31,7 @@ struct ModelArguments {
   uint64_t memory_bytes = 0;
   int64_t max_context = 0;
   KvType kv_type = KvType::automatic;
+  FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // a folder; "": beside the model
   std::optional<LogLevel> log_level;
 };
@@ -84,8 +93,8 @@ struct BenchArguments {
 
 struct BenchKernelsArguments {
   int num_threads = 0;
-  double seconds = 0;           // for all of it, limits and preparation included
-  std::vector<DType> formats;   // of weights
+  double seconds = 0;  // for all of it, limits and preparation included
+  std::vector<LinearFormat> formats;
   std::vector<int64_t> depths;  // of attention
   uint64_t working_set_bytes = 0;
   bool json = false;

@@ -12,19 +12,31 @@ namespace pagoda {
 
 namespace {
 
-// Integer kernels run where most bytes of the matrices are quantised.
-ArithmeticPeak peak_for(const ModelFile& file) {
+// That of the kernels that run for most bytes of the matrices.
+ArithmeticPeak peak_for(const ModelFile& file, FloatActivations float_activations) {
   size_t quantised = 0;
+  size_t bf16 = 0;
   size_t total = 0;
   for (const NamedTensor& tensor : file.tensors()) {
     total += tensor.view.data.size();
     if (!is_float(tensor.view.dtype)) quantised += tensor.view.data.size();
+    if (tensor.view.dtype == DType::bf16) bf16 += tensor.view.data.size();
   }
-  return quantised * 2 > total ? ArithmeticPeak::int8 : ArithmeticPeak::f32;
+  if (quantised * 2 > total) return ArithmeticPeak::int8;
+  const bool rounds = float_activations == FloatActivations::bf16 && bf16 * 2 > total;
+  return rounds ? ArithmeticPeak::bf16 : ArithmeticPeak::f32;
 }
 
 std::string_view to_string(ArithmeticPeak peak) {
-  return peak == ArithmeticPeak::int8 ? "int8" : "f32";
+  switch (peak) {
+    case ArithmeticPeak::int8:
+      return "int8";
+    case ArithmeticPeak::bf16:
+      return "bf16";
+    case ArithmeticPeak::f32:
+      return "f32";
+  }
+  return "unknown";
 }
 
 // At the median speed.
@@ -51,7 +63,7 @@ std::string_view to_string(BenchKind kind) {
 Result<Bench> prepare_bench(const ModelArguments& arguments) {
   Bench bench;
   PAGODA_TRY(bench.loaded, load_for_evaluation(arguments));
-  bench.peak = peak_for(*bench.loaded.file);
+  bench.peak = peak_for(*bench.loaded.file, arguments.float_activations);
   PAGODA_TRY(bench.machine,
              measure_machine(bench.loaded.machine, bench.loaded.kernels->isa, *bench.loaded.pool));
   return bench;

@@ -15,7 +15,7 @@
 namespace pagoda {
 
 // Which peak of the machine the linear layers are held against.
-enum class ArithmeticPeak { int8, f32 };
+enum class ArithmeticPeak { int8, bf16, f32 };
 
 struct Bench {
   LoadedModel loaded;

@@ -11,7 +11,7 @@ namespace {
 
 std::string format_names() {
   std::string names;
-  for (const DType format : kBenchFormats) {
+  for (const LinearFormat& format : kBenchFormats) {
     if (!names.empty()) names += ", ";
     names += to_string(format);
   }
@@ -63,12 +63,13 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
 
-Result<std::vector<DType>> parse_formats(std::string_view text) {
-  std::vector<DType> formats;
+Result<std::vector<LinearFormat>> parse_formats(std::string_view text) {
+  std::vector<LinearFormat> formats;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
     const std::string_view name = text.substr(begin, end - begin);
-    const auto* format = std::ranges::find(kBenchFormats, name, [](DType dtype) { return to_string(dtype); });
+    const auto* format =
+        std::ranges::find(kBenchFormats, name, [](const LinearFormat& known) { return to_string(known); });
     if (format == kBenchFormats.end())
       return fail(ErrorCode::invalid_argument, "'{}' is no format of weights; known are {}", name,
                   format_names());

@@ -44,17 +44,17 @@ class KernelReport {
   KernelReport(const BenchMachine& machine, bool json) : machine_(machine), json_(json) {}
 
   void linear_heading() const {
-    std::string line = fmt::format("{:<8}{:>7}", "linear", "GB/s");
+    std::string line = fmt::format("{:<10}{:>7}", "linear", "GB/s");
     for (const int64_t rows : kBenchRows) line += fmt::format("{:>12}", fmt::format("M = {}", rows));
     heading(
         "Linear layers: GOP/s with M rows of activations, share of the limit (memory or arithmetic, "
         "whichever binds);\nbelow it the time relative to M = 1",
         line);
   }
-  void linear(DType format, std::span<const LinearFigures> all) const {
+  void linear(const LinearFormat& format, std::span<const LinearFigures> all) const {
     std::string rates =
-        fmt::format("{:<8}{:>7.1f}", to_string(format), reached(all.front()).bytes_per_second * 1e-9);
-    std::string costs = fmt::format("{:<8}{:>7}", "", "");
+        fmt::format("{:<10}{:>7.1f}", to_string(format), reached(all.front()).bytes_per_second * 1e-9);
+    std::string costs = fmt::format("{:<10}{:>7}", "", "");
     for (const LinearFigures& figures : all) {
       const Achieved at = reached(figures);
       rates += fmt::format("{:>6.0f}{:>4.0f} %", at.ops_per_second * 1e-9, 100 * at.limit_share);
@@ -119,7 +119,7 @@ class KernelReport {
   Achieved reached(const LinearFigures& figures) const {
     return achieved(machine_.limits, figures.work, figures.seconds.median);
   }
-  void linear_object(DType format, const LinearFigures& figures, const Achieved& at) const {
+  void linear_object(const LinearFormat& format, const LinearFigures& figures, const Achieved& at) const {
     boost::json::object object = begin("linear");
     object["format"] = std::string(to_string(format));
     object["rows"] = figures.rows;
@@ -175,7 +175,7 @@ Status execute(const BenchKernelsArguments& arguments) {
           kRowWeight * static_cast<double>(kRowKernels.size()));
 
   report.linear_heading();
-  for (const DType format : arguments.formats)
+  for (const LinearFormat& format : arguments.formats)
     report.linear(format, measure_linear(bench, format, budget.take(kLinearWeight)));
   report.attention_heading();
   for (const AttentionShape& shape : kAttentionShapes)

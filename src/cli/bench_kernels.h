@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/thread_pool.h"
+#include "cli/arguments.h"
 #include "cli/bench_machine.h"
 #include "kernels/kernels.h"
 #include "nn/workspace.h"
@@ -18,9 +19,23 @@
 namespace pagoda {
 
 // Formats of weights in the order of their importance: what models are stored in comes first.
-inline constexpr std::array kBenchFormats = {
-    DType::q4_k, DType::q6_k, DType::q5_0, DType::q8_0, DType::q4_1, DType::q4_0,   DType::bf16,
-    DType::f16,  DType::q5_k, DType::q5_1, DType::q3_k, DType::q2_k, DType::iq4_nl, DType::f32};
+inline constexpr std::array<LinearFormat, 15> kBenchFormats = {{{DType::q4_k},
+                                                                {DType::q6_k},
+                                                                {DType::q5_0},
+                                                                {DType::q8_0},
+                                                                {DType::q4_1},
+                                                                {DType::q4_0},
+                                                                {DType::bf16},
+                                                                {DType::bf16, FloatActivations::bf16},
+                                                                {DType::f16},
+                                                                {DType::q5_k},
+                                                                {DType::q5_1},
+                                                                {DType::q3_k},
+                                                                {DType::q2_k},
+                                                                {DType::iq4_nl},
+                                                                {DType::f32}}};
+// The name of the weights' format; "bf16_bf16" where the activations are rounded, too.
+std::string_view to_string(const LinearFormat& format);
 
 // Rows of activations that meet the weights in one pass.
 inline constexpr std::array<int64_t, 7> kBenchRows = {1, 2, 3, 4, 8, 64, 512};
@@ -58,7 +73,8 @@ struct LinearFigures {
   Work work;         // of one group
 };
 // One format at all kBenchRows, in turn within `seconds`.
-std::vector<LinearFigures> measure_linear(const KernelBench& bench, DType format, double seconds);
+std::vector<LinearFigures> measure_linear(const KernelBench& bench, const LinearFormat& format,
+                                          double seconds);
 
 struct AttentionShape {
   std::string_view name;  // a model that has it

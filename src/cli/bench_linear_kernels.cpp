@@ -81,10 +81,10 @@ void fill_row(Random& random, DType format, std::span<std::byte> row) {
 
 class Matrices {
  public:
-  Matrices(const KernelBench& bench, DType format)
+  Matrices(const KernelBench& bench, const LinearFormat& format)
       : bench_(bench),
         format_(format),
-        group_bytes_(packed_group_bytes(format, kCols)),
+        group_bytes_(packed_group_bytes(format.weights, kCols)),
         num_matrices_(
             std::max<int64_t>(1, static_cast<int64_t>(bench.working_set.size() / group_bytes_) / kGroups)) {
     pack();
@@ -95,8 +95,9 @@ class Matrices {
   // Multiplies the next matrix, or its first groups, with some rows of activations; returns the groups.
   int64_t run(int64_t rows, int64_t num_groups) {
     LinearArgs args;
-    args.weight = {format_, num_groups * kRowsPerGroup, kCols,
-                   bench_.working_set.data() + static_cast<size_t>(next_ * kGroups) * group_bytes_};
+    args.weight = {format_.weights, num_groups * kRowsPerGroup, kCols,
+                   bench_.working_set.data() + static_cast<size_t>(next_ * kGroups) * group_bytes_,
+                   format_.activations};
     args.activations = activations_.data();
     args.num_tokens = rows;
     args.out = out_.data();
@@ -112,24 +113,24 @@ class Matrices {
   Work work_of_group(int64_t rows) const {
     Work work;
     work.bytes = static_cast<double>(group_bytes_);
-    work.add_linear(format_, static_cast<double>(kRowsPerGroup * kCols * rows));
+    work.add_linear(activation_format(), static_cast<double>(kRowsPerGroup * kCols * rows));
     return work;
   }
 
  private:
   void pack() {
     Random random;
-    const size_t stored_bytes = row_bytes(format_, kCols);
+    const size_t stored_bytes = row_bytes(format_.weights, kCols);
     std::vector<std::byte> stored(stored_bytes * static_cast<size_t>(kRowsPerGroup));
     std::vector<std::byte> packed(group_bytes_ * kDistinctGroups);
     const std::byte* rows[kRowsPerGroup];
     for (size_t group = 0; group < kDistinctGroups; ++group) {
       for (size_t row = 0; row < kRowsPerGroup; ++row) {
         const auto bytes = std::span(stored).subspan(row * stored_bytes, stored_bytes);
-        fill_row(random, format_, bytes);
+        fill_row(random, format_.weights, bytes);
         rows[row] = bytes.data();
       }
-      pack_group(format_, rows, kCols, packed.data() + group * group_bytes_);
+      pack_group(format_.weights, rows, kCols, packed.data() + group * group_bytes_);
     }
     const size_t num_copies = bench_.working_set.size() / packed.size();
     bench_.pool.parallel_for(num_copies, 1, [&](size_t begin, size_t end, int) {
@@ -140,7 +141,7 @@ class Matrices {
 
   void make_activations() {
     Random random;
-    const ActivationFormat format = activation_format(format_);
+    const ActivationFormat format = activation_format();
     const size_t bytes = activation_row_bytes(format, kCols);
     activations_ = bench_.scratch.take<std::byte>(bytes * static_cast<size_t>(kBenchRows.back()));
     std::vector<float> row(kCols);
@@ -150,8 +151,12 @@ class Matrices {
     }
   }
 
+  ActivationFormat activation_format() const {
+    return PackedWeight{format_.weights, 0, kCols, nullptr, format_.activations}.activation_format();
+  }
+
   const KernelBench& bench_;
-  DType format_;
+  LinearFormat format_;
   size_t group_bytes_;
   int64_t num_matrices_;
   int64_t next_ = 0;
@@ -161,7 +166,12 @@ class Matrices {
 
 }  // namespace
 
-std::vector<LinearFigures> measure_linear(const KernelBench& bench, DType format, double seconds) {
+std::string_view to_string(const LinearFormat& format) {
+  return format.activations == FloatActivations::bf16 ? "bf16_bf16" : to_string(format.weights);
+}
+
+std::vector<LinearFigures> measure_linear(const KernelBench& bench, const LinearFormat& format,
+                                          double seconds) {
   const int64_t start_ns = bench.clock.now_ns();
   bench.scratch.reset();
   Matrices matrices(bench, format);

@@ -4,8 +4,6 @@
 
 #include <boost/json.hpp>
 
-#include "kernels/linear.h"
-
 namespace pagoda {
 
 namespace {
@@ -22,9 +20,11 @@ Result<BenchMachine> measure_machine(const MachineInfo& machine, Isa isa, Thread
   return measured;
 }
 
-void Work::add_linear(DType weight, double macs) {
-  // The kernels' arithmetic follows from the activations that a format wants.
-  (activation_format(weight) == ActivationFormat::f32 ? f32_ops : int8_ops) += 2 * macs;
+void Work::add_linear(ActivationFormat activations, double macs) {
+  double& ops = activations == ActivationFormat::f32    ? f32_ops
+                : activations == ActivationFormat::bf16 ? bf16_ops
+                                                        : int8_ops;
+  ops += 2 * macs;
 }
 
 void Work::add_attention(DType kv, double macs) {

@@ -34,8 +34,9 @@ struct Work {
   double f32_ops = 0;
 
   double ops() const { return int8_ops + bf16_ops + f32_ops; }
-  // Adds the multiply-adds of a linear layer whose weights have this format.
-  void add_linear(DType weight, double macs);
+  // Adds the multiply-adds of a linear layer with such activations: the kernels' arithmetic follows from
+  // them.
+  void add_linear(ActivationFormat activations, double macs);
   // Adds those of attention over a cache of this type.
   void add_attention(DType kv, double macs);
 };

@@ -175,7 +175,10 @@ Work work_per_token(const ModelInfo& info, const BenchCase& bench_case, Arithmet
   const double kv_bytes = 2.0 * static_cast<double>(kv.element_bytes()) * kv.num_kv_heads * kv.head_dim;
   Work work;
   work.bytes = static_cast<double>(info.bytes_per_token) / tokens_per_step + kv_bytes * read;
-  (peak == ArithmeticPeak::int8 ? work.int8_ops : work.f32_ops) += 2 * linear_macs;
+  double& linear_ops = peak == ArithmeticPeak::int8   ? work.int8_ops
+                       : peak == ArithmeticPeak::bf16 ? work.bf16_ops
+                                                      : work.f32_ops;
+  linear_ops += 2 * linear_macs;
   work.add_attention(kv.dtype, 2.0 * info.num_query_heads * kv.head_dim * attended);
   return work;
 }

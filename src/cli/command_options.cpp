@@ -23,6 +23,10 @@ Result<KvType> parse_kv_type(std::string_view text) {
   return pick<KvType>(text, {{"auto", KvType::automatic}, {"f32", KvType::f32}, {"bf16", KvType::bf16}});
 }
 
+Result<FloatActivations> parse_float_activations(std::string_view text) {
+  return pick<FloatActivations>(text, {{"f32", FloatActivations::f32}, {"bf16", FloatActivations::bf16}});
+}
+
 Result<std::optional<LogLevel>> parse_log_level(std::string_view text) {
   return pick<std::optional<LogLevel>>(text, {{"debug", LogLevel::debug},
                                               {"info", LogLevel::info},
@@ -61,6 +65,14 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
          "floating-point weights, else bf16)")
       ->type_name("TYPE")
       ->default_str("auto")
+      ->group(kGroup);
+  app.add_option_function<std::string>(
+         "--float-activations", into(model.float_activations, parse_float_activations, "--float-activations"),
+         "What bf16 weights are multiplied by: f32, or bf16, which rounds and is up to twice as fast on "
+         "processors "
+         "with AVX-512 BF16")
+      ->type_name("TYPE")
+      ->default_str("f32")
       ->group(kGroup);
   const std::string packed_cache =
       "Keep the packed weights in a file beside the model, or in the folder DIR: later starts are faster, "

@@ -23,6 +23,7 @@ Result<LoadedModel> load_for_evaluation(const ModelArguments& arguments) {
   loaded.pool = std::make_unique<ThreadPool>(resources.num_threads);
   LoadOptions options;
   options.kv_type = arguments.kv_type;
+  options.float_activations = arguments.float_activations;
   options.packed_cache = arguments.packed_cache;
   options.max_weight_bytes = resources.memory_bytes;
   loaded.memory_bytes = resources.memory_bytes;

@@ -48,6 +48,7 @@ EngineOptions engine_options(const ModelArguments& arguments, EngineOptions base
   base.memory_bytes = arguments.memory_bytes;
   base.max_context = arguments.max_context;
   base.kv_type = arguments.kv_type;
+  base.float_activations = arguments.float_activations;
   base.packed_cache = arguments.packed_cache;
   return base;
 }

@@ -23,6 +23,7 @@ struct EngineOptions {
   int32_t max_queued_requests = 0;  // waiting; default 256
   int32_t prefill_chunk = 0;        // most tokens of one prompt in one step; default max_batch_tokens
   KvType kv_type = KvType::automatic;
+  FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
   std::string policy;                       // default "fcfs"
   uint64_t max_kv_bytes = 0;                // a further bound on the KV pool; default: what the memory allows

@@ -13,7 +13,8 @@ const Kernels& kernels_for(Isa isa) {
     return amx;
   }
   if (isa == Isa::avx512_bf16) {
-    static const Kernels avx512_bf16 = {isa, isa_avx512::linear_kernels(), isa_avx512_bf16::op_kernels()};
+    static const Kernels avx512_bf16 = {isa, isa_avx512_bf16::linear_kernels(),
+                                        isa_avx512_bf16::op_kernels()};
     return avx512_bf16;
   }
   if (isa == Isa::avx512) {

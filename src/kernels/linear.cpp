@@ -114,6 +114,25 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
   }
 }
 
+// Pairs of k in one lane; the pair of the last of an odd number of columns is 0.
+void pack_bf16(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
+  constexpr size_t kPairBytes = 4;
+  constexpr size_t kRun = 32;
+  const size_t row_bytes = 2 * static_cast<size_t>(num_cols);
+  const auto num_pairs = static_cast<size_t>(num_cols + 1) / 2;
+  for (size_t begin = 0; begin < num_pairs; begin += kRun) {
+    const size_t end = std::min(begin + kRun, num_pairs);
+    for (size_t r = 0; r < kRows; ++r)
+      for (size_t pair = begin; pair < end; ++pair) {
+        const size_t offset = pair * kPairBytes;
+        uint32_t value = 0;
+        if (rows[r] != nullptr)
+          std::memcpy(&value, rows[r] + offset, std::min(kPairBytes, row_bytes - offset));
+        std::memcpy(out + (pair * kRows + r) * kPairBytes, &value, kPairBytes);
+      }
+  }
+}
+
 using Pack = void (*)(std::span<const std::byte* const, 16>, int64_t, std::byte*);
 
 Pack packer(DType dtype) {
@@ -121,8 +140,9 @@ Pack packer(DType dtype) {
     case DType::f32:
       return pack_plain<4>;
     case DType::f16:
-    case DType::bf16:
       return pack_plain<2>;
+    case DType::bf16:
+      return pack_bf16;
     case DType::q4_0:
       return pack_quantised<DType::q4_0>;
     case DType::q4_1:
@@ -150,7 +170,10 @@ Pack packer(DType dtype) {
 }
 
 size_t packed_bytes_without_padding(DType dtype, int64_t num_cols) {
-  if (is_float(dtype)) return kRows * info(dtype).block_bytes * static_cast<size_t>(num_cols);
+  if (is_float(dtype)) {
+    const auto stored_cols = static_cast<size_t>(dtype == DType::bf16 ? num_cols + num_cols % 2 : num_cols);
+    return kRows * info(dtype).block_bytes * stored_cols;
+  }
   const PackedFormat format = packed_format(dtype);
   return static_cast<size_t>(num_cols / format.block_length) *
          static_cast<size_t>(block_layout(format).bytes);
@@ -158,9 +181,10 @@ size_t packed_bytes_without_padding(DType dtype, int64_t num_cols) {
 
 }  // namespace
 
-ActivationFormat activation_format(DType weight) {
-  if (is_float(weight)) return ActivationFormat::f32;
-  return packed_format(weight).block_length == 256 ? ActivationFormat::q8_256 : ActivationFormat::q8_32;
+ActivationFormat PackedWeight::activation_format() const {
+  if (dtype == DType::bf16 && float_activations == FloatActivations::bf16) return ActivationFormat::bf16;
+  if (is_float(dtype)) return ActivationFormat::f32;
+  return packed_format(dtype).block_length == 256 ? ActivationFormat::q8_256 : ActivationFormat::q8_32;
 }
 
 size_t packed_group_bytes(DType dtype, int64_t num_cols) {
@@ -179,6 +203,7 @@ void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols) {
   const auto cols = static_cast<size_t>(num_cols);
   if (format == ActivationFormat::f32) return round_up(4 * cols, 64);
+  if (format == ActivationFormat::bf16) return round_up(2 * cols, 64);
   const size_t bytes = format == ActivationFormat::q8_32 ? cols / 32 * sizeof(Activation32)
                                                          : cols / 256 * sizeof(Activation256);
   // An odd number of cache lines: rows that a tile reads side by side never fall into the same cache sets.

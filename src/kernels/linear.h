@@ -7,6 +7,9 @@
 // activations and their scale):
 //
 //   f32 f16 bf16          for each k:    acc = fma(f32(w[k]), x[k], acc)
+//   bf16 times bf16       for each pair: acc = fma(w[k+1], x[k+1], acc), then fma(w[k], x[k], acc), subnormal
+//                                        numbers counting as zero, which is what vdpbf16ps does; k even
+//   An odd number of columns of bf16 is filled up with a zero.
 //   q4_0 q5_0 q8_0 iq4_nl for each 32:   acc = fma(f32(sum q*a), d*s, acc)
 //   q4_1 q5_1             for each 32:   acc = fma(f32(sum q*a), d*s, acc), then fma(s * f32(sum a), m, acc)
 //   q4_k q5_k q2_k        for each 256:  acc = fma(f32(sum sc*(sum q*a)), d*s, acc),
@@ -31,15 +34,19 @@ namespace pagoda {
 
 inline constexpr int64_t kRowsPerGroup = 16;
 // Of the bytes that pack_group() makes. Packed weights outlive the process: raise it with any change of them.
-inline constexpr uint32_t kPackedLayoutVersion = 1;
+inline constexpr uint32_t kPackedLayoutVersion = 2;
 
 // What the activations must be for a weight format.
 enum class ActivationFormat {
   f32,     // plain rows
+  bf16,    // rows of f32 rounded to bf16
   q8_32,   // int8, one f32 scale per 32
   q8_256,  // int8, one f32 scale per 256
 };
-ActivationFormat activation_format(DType weight);
+
+// What bf16 weights are multiplied by. bf16 rounds the activations, and takes half the time where the
+// processor has a dot product of bf16.
+enum class FloatActivations { f32, bf16 };
 
 // A weight matrix [num_rows, num_cols] in packed form; memory is owned by someone else and aligned to 64
 // bytes.
@@ -48,7 +55,9 @@ struct PackedWeight {
   int64_t num_rows = 0;
   int64_t num_cols = 0;
   const std::byte* data = nullptr;
+  FloatActivations float_activations = FloatActivations::f32;  // counts where dtype is bf16
 
+  ActivationFormat activation_format() const;
   int64_t num_groups() const { return (num_rows + kRowsPerGroup - 1) / kRowsPerGroup; }
 };
 
@@ -60,8 +69,8 @@ size_t packed_group_bytes(DType dtype, int64_t num_cols);
 // is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
 void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
 
-// Bytes that one row of quantised activations takes (a multiple of 64); for f32: 4 * num_cols rounded up
-// to 64.
+// Bytes that one row of activations takes (a multiple of 64); for f32 and bf16: those of num_cols numbers
+// rounded up to 64.
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols);
 
 enum class Store { overwrite, add };
@@ -80,10 +89,10 @@ struct LinearArgs {
 // One table per ISA. All functions are noexcept, allocate nothing and may run on several threads on disjoint
 // ranges.
 struct LinearKernels {
-  // Writes one row of activations in `format` from x[num_cols]. Per block: scale s = max|x| / 127 (f32
-  // division), a = round-to-nearest-even(x * (127 / max|x|)) clamped to +-127; a block of zeros has s = 0, a
-  // = 0. NaN or infinite input gives some finite or NaN output, never undefined behaviour. Same bits on every
-  // ISA.
+  // Writes one row of activations in `format` from x[num_cols]. bf16 is rounded to nearest even. int8, per
+  // block: scale s = max|x| / 127 (f32 division), a = round-to-nearest-even(x * (127 / max|x|)) clamped to
+  // +-127; a block of zeros has s = 0, a = 0. NaN or infinite input gives some finite or NaN output, never
+  // undefined behaviour. Same bits on every ISA.
   void (*quantize)(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
   // Computes the outputs of row groups [group_begin, group_end) for all tokens.
   void (*linear)(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;

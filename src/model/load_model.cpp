@@ -94,7 +94,7 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   architecture->read(config, spec, layout);
   PAGODA_TRY_STATUS(config.status());
 
-  WeightPlan plan(file);
+  WeightPlan plan(file, options.float_activations);
   DecoderWeights weights;
   PAGODA_TRY_STATUS(plan_weights(file, spec, layout, plan, weights));
   if (plan.num_bytes() > options.max_weight_bytes)

@@ -22,6 +22,7 @@ enum class KvType {
 
 struct LoadOptions {
   KvType kv_type = KvType::automatic;
+  FloatActivations float_activations = FloatActivations::f32;  // what bf16 weights are multiplied by
   uint64_t max_weight_bytes =
       UINT64_MAX;  // out_of_memory, naming both sizes, if the packed weights need more
   // Folder of a file with the packed weights (weights/packed_cache.h); "": beside

@@ -16,11 +16,11 @@ namespace pagoda {
 
 class FormatSet {
  public:
-  static constexpr std::array kAll = {ActivationFormat::f32, ActivationFormat::q8_32,
+  static constexpr std::array kAll = {ActivationFormat::f32, ActivationFormat::bf16, ActivationFormat::q8_32,
                                       ActivationFormat::q8_256};
 
   void add(const LinearWeight& linear) {
-    if (linear.exists()) mask_ |= bit(activation_format(linear.matrix.dtype));
+    if (linear.exists()) mask_ |= bit(linear.matrix.activation_format());
   }
   void add(FormatSet other) { mask_ |= other.mask_; }
   bool has(ActivationFormat format) const { return (mask_ & bit(format)) != 0; }
@@ -76,7 +76,7 @@ class ActivationRows {
 
  private:
   static constexpr int64_t kElementsPerChunk = 4096;
-  std::array<std::span<std::byte>, 3> memory_;
+  std::array<std::span<std::byte>, FormatSet::kAll.size()> memory_;
 };
 
 }  // namespace pagoda

@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kMaxCalls = 4;
 // Multiply-adds (of weights read from memory, at one token) that take about a microsecond.
 constexpr int64_t kMacsPerChunk = 64 * 1024;
-constexpr int64_t kTokensPerRun = 32;  // a multiple of the kernels' tile height
+constexpr int64_t kTokensPerRun = 48;  // a multiple of the kernels' tile heights
 constexpr int64_t kChunksPerThread = 8;
 
 // Items are (run of tokens, group of some call), groups innermost.
@@ -62,7 +62,7 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
       const int64_t to = std::min(end - first_group, matrix.num_groups());
       first_group += matrix.num_groups();
       if (from >= to) continue;
-      const ActivationFormat format = activation_format(matrix.dtype);
+      const ActivationFormat format = matrix.activation_format();
       LinearArgs args;
       args.weight = matrix;
       args.activations = input.data(format) +

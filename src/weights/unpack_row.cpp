@@ -88,14 +88,12 @@ void unpack_block(const PackedFormat& format, const uint8_t* block, int row, flo
   }
 }
 
-float plain_value(DType dtype, const uint8_t* group, int64_t index) {
-  if (dtype == DType::f32) {
-    float value;
-    std::memcpy(&value, group + 4 * index, sizeof value);
-    return value;
-  }
-  const uint16_t bits = load_u16(group, index);
-  return dtype == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+float plain_value(DType dtype, const uint8_t* group, int64_t k, int row) {
+  if (dtype == DType::bf16) return bf16_to_f32(load_u16(group, (k / 2 * kRows + row) * 2 + k % 2));
+  if (dtype == DType::f16) return f16_to_f32(load_u16(group, k * kRows + row));
+  float value;
+  std::memcpy(&value, group + 4 * (k * kRows + row), sizeof value);
+  return value;
 }
 
 }  // namespace
@@ -109,7 +107,7 @@ void unpack_row(const PackedWeight& weight, int64_t row, std::span<float> out) {
   const auto lane = static_cast<int>(row % kRows);
   if (is_float(weight.dtype)) {
     for (int64_t k = 0; k < weight.num_cols; ++k)
-      out[static_cast<size_t>(k)] = plain_value(weight.dtype, group, k * kRows + lane);
+      out[static_cast<size_t>(k)] = plain_value(weight.dtype, group, k, lane);
     return;
   }
   const PackedFormat format = packed_format(weight.dtype);

@@ -85,7 +85,7 @@ Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) 
   PAGODA_TRY_STATUS(check_dtype(*tensor, source.num_cols));
   const auto num_groups = static_cast<uint64_t>((source.num_rows + kRowsPerGroup - 1) / kRowsPerGroup);
   const uint64_t offset = reserve(num_groups * packed_group_bytes(view.dtype, source.num_cols));
-  target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr};
+  target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr, float_activations_};
   weights_.matrices.push_back(
       {tensor, source.num_rows, source.num_cols, source.rows, source.storage, offset, &target});
   if (source.bias.empty()) return {};

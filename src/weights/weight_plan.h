@@ -37,7 +37,10 @@ struct VectorSource {
 // shape is `corrupt` and named.
 class WeightPlan {
  public:
-  explicit WeightPlan(const ModelFile& file) { weights_.file = &file; }
+  explicit WeightPlan(const ModelFile& file, FloatActivations float_activations = FloatActivations::f32)
+      : float_activations_(float_activations) {
+    weights_.file = &file;
+  }
 
   Status add_linear(const LinearSource& source, LinearWeight& target);
   Status add_vector(const VectorSource& source, const float*& target);
@@ -66,6 +69,7 @@ class WeightPlan {
   void write_cache(ThreadPool& pool, const std::string& path, const AlignedBuffer& buffer) const;
   void fill_targets(const std::byte* memory) const;
 
+  FloatActivations float_activations_;
   PlannedWeights weights_;
   std::vector<const NamedTensor*> used_;
   int64_t num_parameters_ = 0;

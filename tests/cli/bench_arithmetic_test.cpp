@@ -37,8 +37,8 @@ TEST(Achieved, SharesAreOfTheBindingLimit) {
 
 TEST(Work, LinearLayersCountAsTheirActivationsAre) {
   Work work;
-  work.add_linear(DType::q4_k, 10);
-  work.add_linear(DType::bf16, 3);
+  work.add_linear(ActivationFormat::q8_256, 10);
+  work.add_linear(ActivationFormat::f32, 3);
   EXPECT_DOUBLE_EQ(work.int8_ops, 20);
   work.add_attention(DType::bf16, 2);
   work.add_attention(DType::f32, 1);

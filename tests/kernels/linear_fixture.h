@@ -143,8 +143,8 @@ class ExactBuffer {
 // Owns the packed form.
 class PackedMatrix {
  public:
-  explicit PackedMatrix(const StoredMatrix& stored)
-      : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr},
+  explicit PackedMatrix(const StoredMatrix& stored, FloatActivations activations = FloatActivations::f32)
+      : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr, activations},
         buffer_(packed_group_bytes(stored.dtype(), stored.cols()) *
                 static_cast<size_t>(weight_.num_groups())) {
     const size_t group_bytes = packed_group_bytes(stored.dtype(), stored.cols());

@@ -128,10 +128,22 @@ TEST_P(QuantizeTest, SameBytesAsTheDefinition) {
   std::fill(x.begin() + 2048, x.begin() + 2560, 0.0f);
   for (size_t i = 2560; i < 3072; ++i) x[i] = static_cast<float>(static_cast<int>(i * 31 % 509) - 254) / 2.0f;
   for (const ActivationFormat format :
-       {ActivationFormat::f32, ActivationFormat::q8_32, ActivationFormat::q8_256})
+       {ActivationFormat::f32, ActivationFormat::bf16, ActivationFormat::q8_32, ActivationFormat::q8_256})
     for (const int64_t cols : {1024, 256, 512})
       EXPECT_EQ(Activations(GetParam(), format, x, cols).bytes(),
                 Activations(Isa::scalar, format, x, cols).bytes());
+}
+
+TEST_P(QuantizeTest, RowsOfBf16AreRoundedAndPadded) {
+  std::vector<float> x = random_floats(37, 22);
+  x[3] = kNan, x[4] = kInf, x[5] = 3.4e38f, x[36] = 1e-40f;
+  const Activations row(GetParam(), ActivationFormat::bf16, x, 37);
+  ASSERT_EQ(row.bytes().size(), 128u);
+  for (size_t i = 0; i < 64; ++i) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, row.data() + 2 * i, sizeof bits);
+    EXPECT_EQ(bits, i < x.size() ? f32_to_bf16(x[i]) : 0) << i;
+  }
 }
 
 TEST_P(QuantizeTest, ShortRowsOf32ArePadded) {

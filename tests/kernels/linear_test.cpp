@@ -11,23 +11,42 @@
 namespace pagoda {
 namespace {
 
-std::string name_of(const testing::TestParamInfo<DType>& info) {
-  return std::string(to_string(info.param));
+struct Format {
+  DType weights = DType::f32;
+  FloatActivations activations = FloatActivations::f32;
+};
+
+std::vector<Format> all_formats() {
+  std::vector<Format> formats = {{DType::bf16, FloatActivations::bf16}};
+  for (const DType dtype : kAllDTypes) formats.push_back({dtype});
+  return formats;
 }
 
-class LinearTest : public testing::TestWithParam<DType> {
+std::string name_of(const testing::TestParamInfo<Format>& info) {
+  return std::string(to_string(info.param.weights)) +
+         (info.param.activations == FloatActivations::bf16 ? "_times_bf16" : "");
+}
+
+class LinearTest : public testing::TestWithParam<Format> {
  protected:
-  DType dtype() const { return GetParam(); }
-  ActivationFormat format() const { return activation_format(dtype()); }
+  DType dtype() const { return GetParam().weights; }
+  PackedMatrix pack(const StoredMatrix& stored) const { return PackedMatrix(stored, GetParam().activations); }
+  ActivationFormat format() const {
+    return PackedWeight{dtype(), 0, 0, nullptr, GetParam().activations}.activation_format();
+  }
   // A multiple of every block length involved.
   int64_t cols(int64_t blocks) const { return (info(dtype()).block_len == 256 ? 256 : 32) * blocks; }
 };
-INSTANTIATE_TEST_SUITE_P(AllFormats, LinearTest, testing::ValuesIn(kAllDTypes), name_of);
+INSTANTIATE_TEST_SUITE_P(AllFormats, LinearTest, testing::ValuesIn(all_formats()), name_of);
 
 // What quantised activations stand for: a row of x, rounded as the format says.
 std::vector<double> meant_by(ActivationFormat format, const float* x, int64_t cols) {
   std::vector<double> values(x, x + cols);
   if (format == ActivationFormat::f32) return values;
+  if (format == ActivationFormat::bf16) {
+    for (double& value : values) value = bf16_to_f32(f32_to_bf16(static_cast<float>(value)));
+    return values;
+  }
   const int64_t block = format == ActivationFormat::q8_32 ? 32 : 256;
   for (int64_t b = 0; b < cols; b += block) {
     float max = 0;
@@ -42,7 +61,7 @@ std::vector<double> meant_by(ActivationFormat format, const float* x, int64_t co
 TEST_P(LinearTest, ScalarAgreesWithDoublePrecision) {
   const int64_t tokens = 3;
   const StoredMatrix stored(dtype(), 37, cols(6), Bits::random, 1);
-  const PackedMatrix packed(stored);
+  const PackedMatrix packed = pack(stored);
   const std::vector<float> x = random_floats(static_cast<size_t>(tokens * stored.cols()), 2);
   const std::vector<float> bias = random_floats(static_cast<size_t>(stored.rows()), 3);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
@@ -69,7 +88,7 @@ TEST_P(LinearTest, ScalarAgreesWithDoublePrecision) {
 // weight.
 TEST_P(LinearTest, PackingKeepsEveryWeight) {
   const StoredMatrix stored(dtype(), 19, cols(2), Bits::power_of_two, 4);
-  const PackedMatrix packed(stored);
+  const PackedMatrix packed = pack(stored);
   const int64_t n = stored.cols();
   std::vector<float> one_hot(static_cast<size_t>(n * n));
   for (int64_t k = 0; k < n; ++k) one_hot[static_cast<size_t>(k * n + k)] = 127.0f;
@@ -86,7 +105,7 @@ TEST_P(LinearTest, PackingKeepsEveryWeight) {
 
 TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
   const StoredMatrix stored(dtype(), 50, cols(1), Bits::random, 5);
-  const PackedMatrix packed(stored);
+  const PackedMatrix packed = pack(stored);
   const std::vector<float> x = random_floats(static_cast<size_t>(2 * stored.cols()), 6);
   for (const Isa isa : available_isas(detect_cpu())) {
     const Activations activations(isa, format(), x, stored.cols());
@@ -109,7 +128,7 @@ TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
     for (const int64_t blocks : {1, 2, 5}) {
       const StoredMatrix stored(dtype(), rows, cols(blocks), Bits::random,
                                 static_cast<uint32_t>(rows + 100 * blocks));
-      const PackedMatrix packed(stored);
+      const PackedMatrix packed = pack(stored);
       const std::vector<float> bias = random_floats(static_cast<size_t>(rows), 7);
       const std::vector<float> x = random_floats(static_cast<size_t>(33 * stored.cols()), 8);
       const Activations activations(Isa::scalar, format(), x, stored.cols());
@@ -131,10 +150,48 @@ TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
   }
 }
 
+TEST_P(LinearTest, OddColumnsGiveTheSameBits) {
+  if (!is_float(dtype())) GTEST_SKIP() << "has whole blocks of columns";
+  for (const int64_t cols : {1, 3, 37}) {
+    const StoredMatrix stored(dtype(), 23, cols, Bits::random, 14);
+    const PackedMatrix packed = pack(stored);
+    const std::vector<float> x = random_floats(static_cast<size_t>(13 * cols), 15);
+    const Activations activations(Isa::scalar, format(), x, cols);
+    LinearRun run = {.isa = Isa::scalar, .num_tokens = 13};
+    const std::vector<float> expected = run(packed.weight(), activations.data());
+    double sum = 0;
+    for (int64_t k = 0; k < cols; ++k)
+      sum += meant_by(format(), x.data(), cols)[static_cast<size_t>(k)] *
+             static_cast<double>(stored.dequantised(0)[static_cast<size_t>(k)]);
+    EXPECT_NEAR(expected[0], sum, 1e-5);
+    for (const Isa isa : vector_isas()) {
+      run.isa = isa;
+      ASSERT_EQ(bits_of(run(packed.weight(), activations.data())), bits_of(expected))
+          << to_string(isa) << ", " << cols << " columns";
+    }
+  }
+}
+
+// Activations, products and sums below the normal numbers: what the bf16 dot product takes for zero must be
+// zero everywhere.
+TEST_P(LinearTest, SubnormalNumbersGiveTheSameBits) {
+  const StoredMatrix stored(dtype(), 16, cols(2), Bits::random, 16);
+  const PackedMatrix packed = pack(stored);
+  std::vector<float> x = random_floats(static_cast<size_t>(9 * stored.cols()), 17);
+  for (size_t i = 0; i < x.size(); ++i) x[i] *= i % 3 == 0 ? 1e-39f : 3e-38f;
+  const Activations activations(Isa::scalar, format(), x, stored.cols());
+  LinearRun run = {.isa = Isa::scalar, .num_tokens = 9};
+  const std::vector<float> expected = run(packed.weight(), activations.data());
+  for (const Isa isa : vector_isas()) {
+    run.isa = isa;
+    ASSERT_EQ(bits_of(run(packed.weight(), activations.data())), bits_of(expected)) << to_string(isa);
+  }
+}
+
 // More rows and tokens than one cache block of any body holds.
 TEST_P(LinearTest, LargeShapesGiveTheSameBits) {
   const StoredMatrix stored(dtype(), 331, cols(info(dtype()).block_len == 256 ? 6 : 28), Bits::random, 9);
-  const PackedMatrix packed(stored);
+  const PackedMatrix packed = pack(stored);
   const std::vector<float> x = random_floats(static_cast<size_t>(45 * stored.cols()), 10);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
   const LinearRun scalar = {.num_tokens = 45, .store = Store::add, .initial = 0.25f};
@@ -150,7 +207,7 @@ TEST_P(LinearTest, LargeShapesGiveTheSameBits) {
 TEST_P(LinearTest, ExtremeValuesGiveTheSameBits) {
   for (const Bits bits : {Bits::all_ones, Bits::all_zeros, Bits::minimum_bytes}) {
     const StoredMatrix stored(dtype(), 16, cols(2), bits, 11);
-    const PackedMatrix packed(stored);
+    const PackedMatrix packed = pack(stored);
     std::vector<float> x(static_cast<size_t>(9 * stored.cols()), 1.0f);
     for (size_t i = 0; i < x.size(); ++i) {
       const size_t token = i / static_cast<size_t>(stored.cols());
@@ -182,7 +239,8 @@ TEST_P(LinearTest, NullRowsArePackedAsZeros) {
   pack_group(dtype(), rows, stored.cols(), buffer.data());
   const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
-  const std::vector<float> out = LinearRun{}({dtype(), 16, stored.cols(), buffer.data()}, activations.data());
+  const std::vector<float> out =
+      LinearRun{}({dtype(), 16, stored.cols(), buffer.data(), GetParam().activations}, activations.data());
   for (size_t r = 0; r < 16; ++r) EXPECT_EQ(out[r] == 0.0f, r != 9) << "row " << r;
 }
 

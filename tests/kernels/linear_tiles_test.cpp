@@ -35,7 +35,7 @@ class LinearTilesTest : public testing::TestWithParam<DType> {
                         const float* bias, Store store) const {
     const PackedMatrix packed(stored);
     const std::vector<float> some(x.begin(), x.begin() + tokens * stored.cols());
-    const Activations activations(Isa::scalar, activation_format(dtype()), some, stored.cols());
+    const Activations activations(Isa::scalar, packed.weight().activation_format(), some, stored.cols());
     const LinearArgs args = {.weight = packed.weight(),
                              .activations = activations.data(),
                              .num_tokens = tokens,

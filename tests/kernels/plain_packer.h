@@ -257,10 +257,17 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
   }
 }
 
+inline void pack_bf16(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
+  for (size_t r = 0; r < kRows; ++r)
+    for (size_t k = 0; k < static_cast<size_t>(num_cols) && rows[r] != nullptr; ++k)
+      std::memcpy(out + ((k / 2 * kRows + r) * 2 + k % 2) * 2, rows[r] + k * 2, 2);
+}
+
 // `out` must be zero-filled.
 inline void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols,
                        std::byte* out) {
   if (dtype == DType::f32) return pack_plain<4>(rows, num_cols, out);
+  if (dtype == DType::bf16) return pack_bf16(rows, num_cols, out);
   if (is_float(dtype)) return pack_plain<2>(rows, num_cols, out);
   pack_quantised(dtype, rows, num_cols, out);
 }

@@ -75,7 +75,7 @@ TEST_P(LinearJobTest, AgreesWithTheKernel) {
   int64_t column = 0;
   for (const LinearCall& call : calls) {
     LinearArgs args = {.weight = call.weight->matrix,
-                       .activations = input.data(activation_format(call.weight->matrix.dtype)),
+                       .activations = input.data(call.weight->matrix.activation_format()),
                        .num_tokens = num_tokens,
                        .bias = call.weight->bias,
                        .out = want.data() + column,

@@ -6,6 +6,7 @@
 
 #include "kernels/isa/attention_pairs.h"
 #include "kernels/isa/attention_tile.h"
+#include "kernels/isa/flush_subnormals.h"
 #include "kernels/isa/ops_math.h"
 #include "kernels/ops.h"
 

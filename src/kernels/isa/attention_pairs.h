@@ -3,35 +3,13 @@
 // elements lie in the cache, how operands are kept, and multiplies:
 //   acc + operand[1] * odd, then + operand[0] * even, each rounded once
 // which is what vdpbf16ps does, so that bf16 has the same bits with and without it. That instruction takes
-// subnormal numbers for zero, hence FlushSubnormals.
+// subnormal numbers for zero, hence FlushSubnormals (flush_subnormals.h).
 #pragma once
 
 #include <cstdint>
 
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
-
 namespace pagoda {
 namespace {
-
-// While it lives, operations of this thread take subnormal numbers for zero and give none.
-class FlushSubnormals {
- public:
-  FlushSubnormals(const FlushSubnormals&) = delete;
-  FlushSubnormals& operator=(const FlushSubnormals&) = delete;
-#if defined(__SSE2__)
-  FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | kFlushToZero | kSubnormalsAreZero); }
-  ~FlushSubnormals() { _mm_setcsr(saved_); }
-
- private:
-  static constexpr unsigned kFlushToZero = 0x8000;
-  static constexpr unsigned kSubnormalsAreZero = 0x0040;
-  unsigned saved_;
-#else
-  FlushSubnormals() = default;
-#endif
-};
 
 template <class V>
 struct F32Pairs {

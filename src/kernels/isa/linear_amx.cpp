@@ -46,7 +46,7 @@ struct AmxUnit {
 };
 
 void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  run_linear_by_tiles<AmxUnit>(args, group_begin, group_end, isa_avx512::linear_kernels().linear);
+  run_linear_by_tiles<AmxUnit>(args, group_begin, group_end, isa_avx512_bf16::linear_kernels().linear);
 }
 
 }  // namespace

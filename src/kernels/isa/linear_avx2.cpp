@@ -326,13 +326,50 @@ struct Quantised {
   }
 };
 
-// Weights of one k and 8 rows.
-template <DType kType>
-PAGODA_INLINE __m256 load_plain(const uint8_t* group, int64_t k, int half) {
-  if constexpr (kType == DType::f32) return _mm256_castsi256_ps(load(group + 64 * k + 32 * half));
-  if constexpr (kType == DType::f16) return load_f16(group + 32 * k + 16 * half);
-  return _mm256_castsi256_ps(
-      _mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(group + 32 * k + 16 * half)), 16));
+// Pairs of bf16 in 8 lanes.
+PAGODA_INLINE __m256 even_bf16(__m256i pairs) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+}
+PAGODA_INLINE __m256 odd_bf16(__m256i pairs) {
+  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+// acc += w * x for one k, 8 rows and all tokens of the pass; x is `offset` bytes from where the pass is.
+template <class P>
+PAGODA_INLINE void multiply_add(__m256 w, int offset, int h, P& pass) {
+  PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) pass.acc[t][h] =
+      _mm256_fmadd_ps(w, broadcast_float(pass.rows[t] + offset), pass.acc[t][h]);
+}
+
+template <class P>
+PAGODA_INLINE void add_bf16(const Tile& tile, P& pass) {
+  constexpr int kNext = sizeof(float);
+  const uint8_t* pairs = tile.group + 32 * pass.first_half;
+  for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
+    prefetch<1, P::kTokens>(pairs);
+    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+      const __m256i w = load(pairs + 32 * h);
+      multiply_add(even_bf16(w), 0, h, pass);
+      forget_loads();
+      multiply_add(odd_bf16(w), kNext, h, pass);
+      forget_loads();
+    }
+    pass.rows.advance(2 * kNext);
+  }
+}
+
+template <DType kType, class P>
+PAGODA_INLINE void add_plain(const Tile& tile, P& pass) {
+  constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
+  const uint8_t* column = tile.group + kBytesPerColumn / 2 * pass.first_half;
+  for (int64_t k = 0; k < tile.num_cols; ++k, column += kBytesPerColumn) {
+    prefetch<1, P::kTokens>(column);
+    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+      const uint8_t* w = column + kBytesPerColumn / 2 * h;
+      multiply_add(kType == DType::f32 ? _mm256_castsi256_ps(load(w)) : load_f16(w), 0, h, pass);
+    }
+    pass.rows.advance(sizeof(float));
+  }
 }
 
 template <DType kType>
@@ -343,15 +380,38 @@ struct Plain {
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(
         tile, [&](auto& pass) __attribute__((always_inline)) {
+          if constexpr (kType == DType::bf16)
+            add_bf16(tile, pass);
+          else
+            add_plain<kType>(tile, pass);
+        });
+  }
+};
+
+// bf16 weights times bf16 activations.
+struct Bf16Products {
+  static constexpr int kMaxTileTokens = 8;
+
+  template <int kTileTokens>
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
+    run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(
+        tile, [&](auto& pass) __attribute__((always_inline)) {
           using P = std::remove_reference_t<decltype(pass)>;
-          for (int64_t k = 0; k < tile.num_cols; ++k) {
-            prefetch<1, P::kTokens>(tile.group + k * (kType == DType::f32 ? 64 : 32));
+          const uint8_t* pairs = tile.group + 32 * pass.first_half;
+          for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
+            prefetch<1, P::kTokens>(pairs);
             PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-              const __m256 w = load_plain<kType>(tile.group, k, pass.first_half + h);
-              PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) pass.acc[t][h] =
-                  _mm256_fmadd_ps(w, broadcast_float(pass.rows[t]), pass.acc[t][h]);
+              const __m256i w = load(pairs + 32 * h);
+              const __m256 even = even_bf16(w);
+              const __m256 odd = odd_bf16(w);
+              PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+                const __m256i x = broadcast(pass.rows[t]);
+                pass.acc[t][h] = _mm256_fmadd_ps(odd, odd_bf16(x), pass.acc[t][h]);
+                pass.acc[t][h] = _mm256_fmadd_ps(even, even_bf16(x), pass.acc[t][h]);
+              }
+              forget_loads();
             }
-            pass.rows.advance(sizeof(float));
+            pass.rows.advance(2 * sizeof(uint16_t));
           }
         });
   }
@@ -360,7 +420,7 @@ struct Plain {
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, run_linear_of<Quantised, Plain>};
+  return {quantize, run_linear_of<Quantised, Plain, Bf16Products>};
 }
 
 }  // namespace pagoda::isa_avx2

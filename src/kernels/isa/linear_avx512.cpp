@@ -37,18 +37,6 @@ inline constexpr int kLive = kTokens <= 4   ? kTokens
                              : kTokens == 6 ? 3
                                             : 4;
 
-template <int kTokens>
-PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
-  const auto mask = static_cast<__mmask16>((1u << tile.num_rows) - 1);
-  const __m512 bias = tile.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, tile.bias);
-  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-    float* out = tile.out + t * tile.out_stride;
-    __m512 y = tile.bias == nullptr ? acc[t] : _mm512_add_ps(acc[t], bias);
-    if (tile.store == Store::add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), y);
-    _mm512_mask_storeu_ps(out, mask, y);
-  }
-}
-
 template <PackedFormat kFormat, int kTokens>
 PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
@@ -194,30 +182,74 @@ struct Quantised {
   }
 };
 
-template <DType kType>
-PAGODA_INLINE __m512 load_plain(const uint8_t* group, int64_t k) {
-  if constexpr (kType == DType::f32) return _mm512_loadu_ps(group + 64 * k);
-  if constexpr (kType == DType::f16) return load_f16(group + 32 * k);
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32 * k));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+// acc += w * x for one k and all tokens; x is `offset` bytes from where the rows are.
+template <int kTokens>
+PAGODA_INLINE void multiply_add(__m512 w, const TokenRows<kTokens>& rows, int offset,
+                                __m512 (&acc)[kTokens]) {
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] =
+      _mm512_fmadd_ps(w, broadcast_float(rows[t] + offset), acc[t]);
+}
+
+template <int kTokens>
+PAGODA_INLINE void add_bf16(const Tile& tile, TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
+  constexpr int kNext = sizeof(float);
+  const uint8_t* pairs = tile.group;
+  for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
+    prefetch<1, kTokens>(pairs);
+    const __m512i w = load(pairs);
+    multiply_add(even_bf16(w), rows, 0, acc);
+    multiply_add(odd_bf16(w), rows, kNext, acc);
+    rows.advance(2 * kNext);
+  }
+}
+
+template <DType kType, int kTokens>
+PAGODA_INLINE void add_plain(const Tile& tile, TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
+  constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
+  const uint8_t* column = tile.group;
+  for (int64_t k = 0; k < tile.num_cols; ++k, column += kBytesPerColumn) {
+    prefetch<1, kTokens>(column);
+    multiply_add(kType == DType::f32 ? _mm512_loadu_ps(column) : load_f16(column), rows, 0, acc);
+    rows.advance(sizeof(float));
+  }
 }
 
 template <DType kType>
 struct Plain {
+  static constexpr int kMaxTileTokens = 12;
+
+  template <int kTokens>
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
+    TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
+    __m512 acc[kTokens];
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
+    if constexpr (kType == DType::bf16)
+      add_bf16(tile, rows, acc);
+    else
+      add_plain<kType>(tile, rows, acc);
+    store(tile, acc);
+  }
+};
+
+// bf16 weights times bf16 activations where there is no instruction for it.
+struct Bf16Products {
   static constexpr int kMaxTileTokens = 8;
 
   template <int kTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
-    constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens];
     PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
-    for (int64_t k = 0; k < tile.num_cols; ++k) {
-      prefetch<1, kTokens>(tile.group + k * kBytesPerColumn);
-      const __m512 w = load_plain<kType>(tile.group, k);
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] =
-          _mm512_fmadd_ps(w, broadcast_float(rows[t]), acc[t]);
-      rows.advance(sizeof(float));
+    const uint8_t* pairs = tile.group;
+    for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
+      prefetch<1, kTokens>(pairs);
+      const __m512i w = load(pairs);
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+        const __m512i x = broadcast(rows[t]);
+        acc[t] = _mm512_fmadd_ps(odd_bf16(w), odd_bf16(x), acc[t]);
+        acc[t] = _mm512_fmadd_ps(even_bf16(w), even_bf16(x), acc[t]);
+      }
+      rows.advance(2 * sizeof(uint16_t));
     }
     store(tile, acc);
   }
@@ -226,7 +258,7 @@ struct Plain {
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, run_linear_of<Quantised, Plain>};
+  return {quantize, run_linear_of<Quantised, Plain, Bf16Products>};
 }
 
 }  // namespace pagoda::isa_avx512

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/flush_subnormals.h"
 #include "kernels/isa/linear_layout.h"
 #include "kernels/linear.h"
 
@@ -122,7 +123,7 @@ inline void set_group(const LinearArgs& args, size_t group_bytes, int64_t group,
 inline Tile tile_of(const LinearArgs& args) {
   const PackedWeight& w = args.weight;
   Tile tile = {};
-  tile.activation_stride = static_cast<int64_t>(activation_row_bytes(activation_format(w.dtype), w.num_cols));
+  tile.activation_stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
   tile.store = args.store;
@@ -147,9 +148,18 @@ void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) 
   }
 }
 
-// Bodies are templates over a packed format: Quantised<format> and Plain<dtype>.
-template <template <PackedFormat> class Quantised, template <DType> class Plain>
+inline bool has_bf16_activations(const PackedWeight& weight) {
+  return weight.dtype == DType::bf16 && weight.float_activations == FloatActivations::bf16;
+}
+
+// Bodies are templates over a packed format: Quantised<format> and Plain<dtype>. Bf16Products is for bf16
+// weights times bf16 activations.
+template <template <PackedFormat> class Quantised, template <DType> class Plain, class Bf16Products>
 void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  if (has_bf16_activations(args.weight)) {
+    const FlushSubnormals flush;
+    return run_linear<Bf16Products>(args, group_begin, group_end);
+  }
   switch (args.weight.dtype) {
     case DType::f32:
       return run_linear<Plain<DType::f32>>(args, group_begin, group_end);

@@ -21,7 +21,8 @@
 //                  quants of 8 x 32 k
 //   mins           sub_length 32: uint8[4][16][2], pairs of neighbouring sub-blocks
 //                  sub_length 16: uint8[16][16]
-//   f32 f16 bf16   [k][16]
+//   f32 f16        [k][16]
+//   bf16           [k / 2][16][2], the last pair filled up with 0
 //
 // Everything here has internal linkage: these files are compiled with different instruction sets.
 #pragma once

@@ -1,4 +1,5 @@
 // The definition of linear layers: plain C++, one output at a time, written for reading.
+#include "kernels/isa/flush_subnormals.h"
 #include "kernels/isa/linear_layout.h"
 #include "kernels/isa/tables.h"
 #include "tensor/half.h"
@@ -106,12 +107,13 @@ void quantised_row(const PackedFormat& format, const uint8_t* group, int row, in
   }
 }
 
-float plain_weight(DType dtype, const uint8_t* group, int64_t index) {
+float plain_weight(DType dtype, const uint8_t* group, int64_t k, int row) {
   if (dtype == DType::f32) {
     float value;
-    __builtin_memcpy(&value, group + 4 * index, sizeof value);
+    __builtin_memcpy(&value, group + 4 * (k * kRows + row), sizeof value);
     return value;
   }
+  const int64_t index = dtype == DType::f16 ? k * kRows + row : (k / 2 * kRows + row) * 2 + k % 2;
   uint16_t bits;
   __builtin_memcpy(&bits, group + 2 * index, sizeof bits);
   return dtype == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
@@ -119,29 +121,45 @@ float plain_weight(DType dtype, const uint8_t* group, int64_t index) {
 
 void plain_row(DType dtype, const uint8_t* group, int row, int64_t num_cols, const std::byte* activations,
                int64_t stride, int64_t num_tokens, float* acc) {
-  for (int64_t k = 0; k < num_cols; ++k) {
-    const float w = plain_weight(dtype, group, k * kRows + row);
+  const int64_t end = dtype == DType::bf16 ? num_cols + num_cols % 2 : num_cols;
+  for (int64_t k = 0; k < end; ++k) {
+    const float w = plain_weight(dtype, group, k, row);
     for (int64_t t = 0; t < num_tokens; ++t)
       acc[t] = __builtin_fmaf(w, reinterpret_cast<const float*>(activations + t * stride)[k], acc[t]);
+  }
+}
+
+void bf16_row(const uint8_t* group, int row, int64_t num_cols, const std::byte* activations, int64_t stride,
+              int64_t num_tokens, float* acc) {
+  for (int64_t k = 0; k < num_cols; k += 2) {
+    const float even = plain_weight(DType::bf16, group, k, row);
+    const float odd = plain_weight(DType::bf16, group, k + 1, row);
+    for (int64_t t = 0; t < num_tokens; ++t) {
+      uint16_t x[2];
+      __builtin_memcpy(x, activations + t * stride + 2 * k, sizeof x);
+      acc[t] = __builtin_fmaf(even, bf16_to_f32(x[0]), __builtin_fmaf(odd, bf16_to_f32(x[1]), acc[t]));
+    }
   }
 }
 
 // The outputs of one row for a few tokens.
 void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_t num_tokens, float* acc) {
   const PackedWeight& w = args.weight;
-  const auto stride = static_cast<int64_t>(activation_row_bytes(activation_format(w.dtype), w.num_cols));
+  const auto stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
   const size_t group_bytes = packed_group_bytes(w.dtype, w.num_cols);
   const auto* group =
       reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * group_bytes;
   const std::byte* activations = args.activations + token_begin * stride;
   const int lane = static_cast<int>(row % kRows);
-  if (is_float(w.dtype))
+  if (w.activation_format() == ActivationFormat::bf16)
+    bf16_row(group, lane, w.num_cols, activations, stride, num_tokens, acc);
+  else if (is_float(w.dtype))
     plain_row(w.dtype, group, lane, w.num_cols, activations, stride, num_tokens, acc);
   else
     quantised_row(packed_format(w.dtype), group, lane, w.num_cols, activations, stride, num_tokens, acc);
 }
 
-void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+void compute_groups(const LinearArgs& args, int64_t group_begin, int64_t group_end) {
   constexpr int64_t kTokens = 16;
   const int64_t row_end = group_end * kRows < args.weight.num_rows ? group_end * kRows : args.weight.num_rows;
   for (int64_t row = group_begin * kRows; row < row_end; ++row) {
@@ -156,6 +174,13 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
       }
     }
   }
+}
+
+void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  if (args.weight.activation_format() != ActivationFormat::bf16)
+    return compute_groups(args, group_begin, group_end);
+  const FlushSubnormals flush;
+  compute_groups(args, group_begin, group_end);
 }
 
 }  // namespace

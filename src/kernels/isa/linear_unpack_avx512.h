@@ -1,5 +1,5 @@
-// Packed weights to operands in AVX-512 registers; the inverse of the packing in linear_layout.h. Internal
-// linkage, as there.
+// What the AVX-512 bodies of linear layers share: packed weights to operands in registers, the inverse of the
+// packing in linear_layout.h, and the end of a tile. Internal linkage, as there.
 #pragma once
 
 #include <immintrin.h>
@@ -24,6 +24,13 @@ PAGODA_INLINE __m512 broadcast_float(const void* p) {
 }
 PAGODA_INLINE __m512 load_f16(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+// Pairs of bf16 in 16 lanes.
+PAGODA_INLINE __m512 even_bf16(__m512i pairs) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+}
+PAGODA_INLINE __m512 odd_bf16(__m512i pairs) {
+  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 PAGODA_INLINE __m128i load128(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
@@ -84,6 +91,19 @@ constexpr int zero_point_offset() {
       return offsetof(Activation32, minus_16_sum);
     default:
       return offsetof(Activation32, minus_128_sum);
+  }
+}
+
+// Adds the bias and stores or adds the outputs of a tile.
+template <int kTokens>
+PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
+  const auto mask = static_cast<__mmask16>((1u << tile.num_rows) - 1);
+  const __m512 bias = tile.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, tile.bias);
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+    float* out = tile.out + t * tile.out_stride;
+    __m512 y = tile.bias == nullptr ? acc[t] : _mm512_add_ps(acc[t], bias);
+    if (tile.store == Store::add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), y);
+    _mm512_mask_storeu_ps(out, mask, y);
   }
 }
 

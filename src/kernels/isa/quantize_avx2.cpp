@@ -3,6 +3,7 @@
 
 #include "kernels/isa/quantize_driver.h"
 #include "kernels/isa/tables.h"
+#include "kernels/isa/vec_avx2.h"
 
 namespace pagoda::isa_avx2 {
 
@@ -43,6 +44,20 @@ struct Body {
   }
   static HalfSums quantise32(const float* x, float factor, int8_t* q) {
     return {quantise16(x, factor, q), quantise16(x + 16, factor, q + 16)};
+  }
+  static void round_to_bf16(const float* x, int64_t n, uint16_t* out) {
+    for (int64_t i = 0; i < n; i += 16) {
+      const int count = n - i < 16 ? static_cast<int>(n - i) : 16;
+      const F32x16 rounded = F32x16::round_to_bf16(F32x16::load_n(x + i, count));
+      // The pack works within 128-bit halves.
+      const __m256i packed = _mm256_permute4x64_epi64(
+          _mm256_packus_epi32(_mm256_srli_epi32(_mm256_castps_si256(rounded.lo), 16),
+                              _mm256_srli_epi32(_mm256_castps_si256(rounded.hi), 16)),
+          0xd8);
+      uint16_t values[16];
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(values), packed);
+      __builtin_memcpy(out + i, values, static_cast<size_t>(count) * sizeof(uint16_t));
+    }
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include "kernels/isa/quantize_driver.h"
 #include "kernels/isa/tables.h"
+#include "kernels/isa/vec_avx512.h"
 
 namespace pagoda::isa_avx512 {
 
@@ -29,6 +30,14 @@ struct Body {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(high));
     return {_mm512_reduce_add_epi32(low), _mm512_reduce_add_epi32(high)};
+  }
+  static void round_to_bf16(const float* x, int64_t n, uint16_t* out) {
+    for (int64_t i = 0; i < n; i += 16) {
+      const int64_t count = n - i < 16 ? n - i : 16;
+      const auto mask = static_cast<__mmask16>((1u << count) - 1);
+      const F32x16 rounded = F32x16::round_to_bf16({_mm512_maskz_loadu_ps(mask, x + i)});
+      _mm512_mask_cvtepi32_storeu_epi16(out + i, mask, _mm512_srli_epi32(_mm512_castps_si512(rounded.v), 16));
+    }
   }
 };
 

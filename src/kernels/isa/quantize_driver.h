@@ -18,10 +18,12 @@ struct HalfSums {
 };
 
 // A Body has
-//   static float max_magnitude(const float* x, int n);  of n = 32 or 256 values; NaN does not count
-//   static HalfSums quantise32(const float* x, float factor, int8_t* q);  q = x * factor, to nearest even,
-//   clamped to
-//                                                                         +-127; NaN becomes 0
+//   static float max_magnitude(const float* x, int n)
+//       of n = 32 or 256 values; NaN does not count
+//   static HalfSums quantise32(const float* x, float factor, int8_t* q)
+//       q = x * factor, to nearest even, clamped to +-127; NaN becomes 0
+//   static void round_to_bf16(const float* x, int64_t n, uint16_t* out)
+//       to nearest even; NaN becomes quiet
 
 template <class Body>
 void quantise_block(const float* x, Activation32& out) {
@@ -63,6 +65,10 @@ void quantise_row(ActivationFormat format, const float* x, int64_t num_cols, std
   switch (format) {
     case ActivationFormat::f32:
       __builtin_memcpy(out, x, used);
+      break;
+    case ActivationFormat::bf16:
+      used = static_cast<size_t>(num_cols) * sizeof(uint16_t);
+      Body::round_to_bf16(x, num_cols, reinterpret_cast<uint16_t*>(out));
       break;
     case ActivationFormat::q8_32:
       used = quantise_blocks<Body, Activation32>(x, num_cols, 32, out);

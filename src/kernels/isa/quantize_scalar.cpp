@@ -1,6 +1,7 @@
 // The definition of quantised activations.
 #include "kernels/isa/quantize_driver.h"
 #include "kernels/isa/tables.h"
+#include "tensor/half.h"
 
 namespace pagoda::isa_scalar {
 
@@ -27,6 +28,9 @@ struct Body {
       sums[i / 16] += q[i];
     }
     return {sums[0], sums[1]};
+  }
+  static void round_to_bf16(const float* x, int64_t n, uint16_t* out) {
+    for (int64_t i = 0; i < n; ++i) out[i] = f32_to_bf16(x[i]);
   }
 };
 

@@ -22,12 +22,13 @@ void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::by
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512
 
-// Linear layers are isa_avx512's.
+// Whatever bf16 has no part in is isa_avx512's.
 namespace pagoda::isa_avx512_bf16 {
+LinearKernels linear_kernels();
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512_bf16
 
-// Whatever AMX has no part in is isa_avx512's.
+// Whatever AMX has no part in is isa_avx512_bf16's.
 namespace pagoda::isa_amx {
 LinearKernels linear_kernels();
 }  // namespace pagoda::isa_amx
