@@ -101,6 +101,11 @@ struct OpKernels {
   float (*max)(const float* x, int64_t n) noexcept;
   // log(sum exp(x[i])); needs no maximum from the caller. -infinity counts as nothing; NaN gives NaN.
   float (*log_sum_exp)(const float* x, int64_t n) noexcept;
+  // Whether no value is NaN or +infinity; -infinity is fine (a masked token).
+  bool (*all_valid)(const float* x, int64_t n) noexcept;
+  void (*divide)(const float* x, float divisor, int64_t n, float* out) noexcept;  // out = x / divisor
+  // out[i] = exp(x[i] - shift), for shift >= x[i].
+  void (*exponentiate)(const float* x, float shift, int64_t n, float* out) noexcept;
 };
 
 }  // namespace pagoda

@@ -26,12 +26,19 @@ bool belongs(float value, float floor) {
 
 }  // namespace
 
-RankedDraw::RankedDraw(TopSelector& selector) : selector_(&selector), weights_(kNumBuckets) {}
+RankedDraw::RankedDraw(const Kernels& kernels, TopSelector& selector)
+    : kernels_(&kernels), selector_(&selector), weights_(kNumBuckets) {}
 
 int32_t RankedDraw::draw(std::span<const float> values, const RankedPrefix& prefix, double random) {
   std::ranges::fill(weights_, 0.0);
-  for (const float value : values)
-    if (belongs(value, prefix.floor)) weights_[bucket_of(value, prefix.max)] += weight(value, prefix.max);
+  constexpr size_t kBlock = 512;
+  float block_weights[kBlock];
+  for (size_t block = 0; block < values.size(); block += kBlock) {
+    const auto part = values.subspan(block, std::min(kBlock, values.size() - block));
+    kernels_->ops.exponentiate(part.data(), prefix.max, static_cast<int64_t>(part.size()), block_weights);
+    for (size_t i = 0; i < part.size(); ++i)
+      if (belongs(part[i], prefix.floor)) weights_[bucket_of(part[i], prefix.max)] += block_weights[i];
+  }
   const double kept = find(values, prefix, prefix.mass).sum;
   // Sums must exceed the target rather than reach it: the least random number is 0.
   return find(values, prefix, std::nextafter(random * kept, std::numeric_limits<double>::infinity())).token;

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "sample/top_selector.h"
 
 namespace pagoda {
@@ -29,7 +30,7 @@ class RankedDraw {
   static constexpr size_t kNumBuckets = 32 * 128;
 
   // Borrows the selector's scratch.
-  explicit RankedDraw(TopSelector& selector);
+  RankedDraw(const Kernels& kernels, TopSelector& selector);
 
   // random in [0, 1): the token at which the sum of weights first exceeds random * (weight of the prefix). At
   // least one value must be >= floor.
@@ -43,6 +44,7 @@ class RankedDraw {
   // The first place at which the sum reaches `target`, or the last one.
   Place find(std::span<const float> values, const RankedPrefix& prefix, double target);
 
+  const Kernels* kernels_;
   TopSelector* selector_;
   std::vector<double> weights_;  // per bucket
 };

@@ -1,7 +1,6 @@
 #include "sample/sampler.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -19,24 +18,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kBlock = 1024;
 // Most distributions have their mass in so few tokens that sorting them is the fastest way.
 constexpr size_t kFewCandidates = 256;
-
-// Whether a value is NaN or +infinity; -infinity is fine (a masked token). Integer arithmetic in fixed
-// blocks, which compilers vectorise.
-bool holds_invalid(std::span<const float> values) {
-  constexpr uint32_t kInfinityBits = 0x7f800000;
-  constexpr uint32_t kNegativeInfinityBits = 0xff800000;
-  const auto invalid = [](float value) -> uint32_t {
-    const auto bits = std::bit_cast<uint32_t>(value);
-    return ((bits & kInfinityBits) == kInfinityBits) & (bits != kNegativeInfinityBits);
-  };
-  constexpr size_t kWidth = 16;
-  uint32_t found[kWidth] = {};
-  size_t i = 0;
-  for (; i + kWidth <= values.size(); i += kWidth)
-    for (size_t lane = 0; lane < kWidth; ++lane) found[lane] |= invalid(values[i + lane]);
-  for (; i < values.size(); ++i) found[0] |= invalid(values[i]);
-  return std::ranges::any_of(found, [](uint32_t lane) { return lane != 0; });
-}
 
 bool has_penalty(const SamplingParams& params) {
   return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
@@ -82,8 +63,8 @@ std::span<const TokenLogprob> prefix_with_mass(std::span<const TokenLogprob> can
 
 Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
     : kernels_(&kernels),
-      selector_(std::make_unique<TopSelector>(vocab_size)),
-      ranked_draw_(*selector_),
+      selector_(std::make_unique<TopSelector>(kernels, vocab_size)),
+      ranked_draw_(kernels, *selector_),
       scaled_(static_cast<size_t>(vocab_size)),
       block_weights_((static_cast<size_t>(vocab_size) + kBlock - 1) / kBlock),
       best_(kMaxLogprobs),
@@ -101,8 +82,8 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
                              const SamplingState& state) {
   PAGODA_CHECK(logits.size() == scaled_.size(), "{} logits for a vocabulary of {}", logits.size(),
                scaled_.size());
-  if (holds_invalid(logits)) return {.token = -1};
   const auto n = static_cast<int64_t>(logits.size());
+  if (!kernels_->ops.all_valid(logits.data(), n)) return {.token = -1};
   SampledToken sampled;
   float log_total = 0.0f;
   if (params.num_logprobs >= 0) {
@@ -115,10 +96,14 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
   sampled.token = static_cast<int32_t>(kernels_->ops.argmax(logits.data(), n));
   const float max = logits[static_cast<size_t>(sampled.token)];
   if (max != -kInfinity && params.temperature >= kGreedyTemperature) {
-    std::ranges::transform(logits, scaled_.begin(), [&](float logit) { return logit / params.temperature; });
+    std::span<const float> scaled = logits;
+    if (params.temperature != 1.0f) {
+      kernels_->ops.divide(logits.data(), params.temperature, n, scaled_.data());
+      scaled = scaled_;
+    }
     const double random = uniform(state.seed, static_cast<uint64_t>(state.position), kDrawStream);
     const bool all = params.top_k <= 0 && params.top_p >= 1.0f && params.min_p <= 0.0f;
-    sampled.token = all ? draw_from_all(scaled_, random) : draw_from_best(scaled_, params, random);
+    sampled.token = all ? draw_from_all(scaled, random) : draw_from_best(scaled, params, random);
   }
   restore(logits);
   if (max == -kInfinity) return {.token = bans_tokens(params, state) ? kNoTokenAllowed : -1};
@@ -127,8 +112,9 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
 }
 
 SampledToken Sampler::score(std::span<const float> logits, int32_t token, int32_t num_logprobs) {
-  if (holds_invalid(logits)) return {.token = -1};
-  const float log_total = kernels_->ops.log_sum_exp(logits.data(), static_cast<int64_t>(logits.size()));
+  const auto n = static_cast<int64_t>(logits.size());
+  if (!kernels_->ops.all_valid(logits.data(), n)) return {.token = -1};
+  const float log_total = kernels_->ops.log_sum_exp(logits.data(), n);
   const float logit = logits[static_cast<size_t>(token)];
   const auto num_better = std::ranges::count_if(logits, [logit](float other) { return other > logit; });
   return {.token = token,

@@ -17,16 +17,23 @@ std::span<const TokenLogprob> TopSelector::select(std::span<const float> values,
                              -std::numeric_limits<float>::infinity());
   const auto begin = buffer_.begin();
   size_t size = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!(values[i] > threshold)) continue;
+  const auto consider = [&](size_t i) {
+    if (!(values[i] > threshold)) return;
     if (size == limit) {
       std::nth_element(begin, begin + static_cast<int64_t>(n - 1), begin + static_cast<int64_t>(size),
                        comes_before);
       threshold = std::max(threshold, buffer_[n - 1].logprob);
       size = n;
-      if (!(values[i] > threshold)) continue;
+      if (!(values[i] > threshold)) return;
     }
     buffer_[size++] = {static_cast<int32_t>(i), values[i]};
+  };
+  // Most blocks hold no candidate, and their maximum, found by vectors, says so.
+  constexpr size_t kBlock = 128;
+  for (size_t block = 0; block < values.size(); block += kBlock) {
+    const size_t end = std::min(block + kBlock, values.size());
+    if (!(kernels_->ops.max(values.data() + block, static_cast<int64_t>(end - block)) > threshold)) continue;
+    for (size_t i = block; i < end; ++i) consider(i);
   }
   const size_t kept = std::min(n, size);
   if (size > kept)

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "sample/token_logprob.h"
 
 namespace pagoda {
@@ -18,7 +19,8 @@ inline bool comes_before(const TokenLogprob& a, const TokenLogprob& b) {
 // Scratch for one vocabulary; not thread-safe. Allocates nothing after construction.
 class TopSelector {
  public:
-  explicit TopSelector(int64_t vocab_size) : buffer_(static_cast<size_t>(vocab_size)) {}
+  TopSelector(const Kernels& kernels, int64_t vocab_size)
+      : kernels_(&kernels), buffer_(static_cast<size_t>(vocab_size)) {}
 
   // The min(n, size) first values >= floor in order (TokenLogprob::logprob holds the value); valid until the
   // next call. -infinity is never among them.
@@ -36,6 +38,7 @@ class TopSelector {
   }
 
  private:
+  const Kernels* kernels_;
   std::vector<TokenLogprob> buffer_;
 };
 

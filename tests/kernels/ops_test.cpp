@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -282,6 +283,43 @@ TEST(Ops, ArgmaxOverManyBlocks) {
     }
     x[3000] = kInfinity;
     EXPECT_EQ(ops.argmax(x.data(), 5000), 3000);
+  }
+}
+
+TEST(Ops, OneInvalidValueIsFoundWhereverItIs) {
+  for (const Isa isa : isas()) {
+    const OpKernels& ops = kernels_for(isa).ops;
+    for (const int64_t n : {1, 16, 37, 1000}) {
+      std::vector<float> x = random_values(n, 31, 1e30f);
+      x[0] = -kInfinity;
+      EXPECT_TRUE(ops.all_valid(x.data(), n));
+      for (const int64_t at : {int64_t{0}, n / 2, n - 1})
+        for (const float invalid : {kNan, -kNan, kInfinity}) {
+          const float kept = std::exchange(x[static_cast<size_t>(at)], invalid);
+          EXPECT_FALSE(ops.all_valid(x.data(), n)) << to_string(isa) << " " << n << " " << at;
+          x[static_cast<size_t>(at)] = kept;
+        }
+    }
+  }
+}
+
+TEST(Ops, DivideAndExponentiate) {
+  for (const int64_t n : kLengths) {
+    const auto x = random_values(n, 32, 5.0f);
+    const auto apply = [&](const OpKernels& ops) {
+      std::vector<float> out(static_cast<size_t>(n));
+      ops.divide(x.data(), 0.7f, n, out.data());
+      std::vector<float> weights(out.size());
+      ops.exponentiate(out.data(), 60.0f, n, weights.data());
+      out.insert(out.end(), weights.begin(), weights.end());
+      return out;
+    };
+    expect_isa_independence("divide, exponentiate", apply);
+    const std::vector<float> out = apply(scalar());
+    for (size_t i = 0; i < x.size(); ++i) {
+      EXPECT_EQ(out[i], x[i] / 0.7f);
+      EXPECT_FLOAT_EQ(out[x.size() + i], std::exp(out[i] - 60.0f));
+    }
   }
 }
 

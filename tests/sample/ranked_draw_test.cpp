@@ -6,14 +6,18 @@
 
 #include <gtest/gtest.h>
 
+#include "support/plain_kernels.h"
+
 namespace pagoda {
 namespace {
+
+const Kernels kKernels = testing::plain_kernels();
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // The same by sorting everything.
 int32_t reference(const std::vector<float>& values, const RankedPrefix& prefix, double random) {
-  TopSelector selector(static_cast<int64_t>(values.size()));
+  TopSelector selector(kKernels, static_cast<int64_t>(values.size()));
   const auto sorted =
       selector.sorted_if(values, [&](float v) { return v >= prefix.floor && v != -kInfinity; });
   double kept = 0;
@@ -35,8 +39,8 @@ TEST(RankedDraw, AgreesWithASort) {
     std::normal_distribution<float> normal(0.0f, spread);
     for (float& value : values)
       value = random() % 10 == 0 ? -kInfinity : std::round(normal(random) * 64) / 64;
-    TopSelector selector(2000);
-    RankedDraw ranked(selector);
+    TopSelector selector(kKernels, 2000);
+    RankedDraw ranked(kKernels, selector);
     const float max = *std::ranges::max_element(values);
     double total = 0;
     for (const float value : values) total += std::exp(double{value} - max);
@@ -52,8 +56,8 @@ TEST(RankedDraw, AgreesWithASort) {
 
 TEST(RankedDraw, OneValueIsEnough) {
   const std::vector<float> values = {-kInfinity, 3.0f, -kInfinity};
-  TopSelector selector(3);
-  RankedDraw ranked(selector);
+  TopSelector selector(kKernels, 3);
+  RankedDraw ranked(kKernels, selector);
   for (const double number : {0.0, 0.5, 0.9999999}) EXPECT_EQ(ranked.draw(values, {.max = 3.0f}, number), 1);
 }
 

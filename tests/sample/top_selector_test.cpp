@@ -7,8 +7,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "support/plain_kernels.h"
+
 namespace pagoda {
 namespace {
+
+const Kernels kKernels = testing::plain_kernels();
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -34,7 +38,7 @@ void expect_same(std::span<const TokenLogprob> actual, const std::vector<TokenLo
 TEST(TopSelector, AgreesWithASortWhateverTheOrderAndTies) {
   std::mt19937 random(1);
   for (const size_t size : {1u, 2u, 255u, 256u, 257u, 5000u}) {
-    TopSelector selector(static_cast<int64_t>(size));
+    TopSelector selector(kKernels, static_cast<int64_t>(size));
     for (const int num_levels : {1, 3, 50, 1000000}) {
       std::vector<float> values(size);
       for (float& value : values) value = static_cast<float>(random() % static_cast<uint32_t>(num_levels));
@@ -53,7 +57,7 @@ TEST(TopSelector, AgreesWithASortWhateverTheOrderAndTies) {
 
 TEST(TopSelector, LeavesMaskedValuesOut) {
   const std::vector<float> values = {-kInfinity, 1.0f, -kInfinity, 2.0f};
-  TopSelector selector(4);
+  TopSelector selector(kKernels, 4);
   expect_same(selector.select(values, 4, -kInfinity), {{3, 2.0f}, {1, 1.0f}});
   EXPECT_TRUE(selector.select(values, 0, -kInfinity).empty());
 }

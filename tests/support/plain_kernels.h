@@ -29,6 +29,16 @@ inline Kernels plain_kernels() {
     for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - static_cast<double>(max));
     return static_cast<float>(static_cast<double>(max) + std::log(sum));
   };
+  kernels.ops.all_valid = [](const float* x, int64_t n) noexcept {
+    return std::none_of(x, x + n,
+                        [](float v) { return std::isnan(v) || v == std::numeric_limits<float>::infinity(); });
+  };
+  kernels.ops.divide = [](const float* x, float divisor, int64_t n, float* out) noexcept {
+    std::transform(x, x + n, out, [=](float v) { return v / divisor; });
+  };
+  kernels.ops.exponentiate = [](const float* x, float shift, int64_t n, float* out) noexcept {
+    std::transform(x, x + n, out, [=](float v) { return std::exp(v - shift); });
+  };
   return kernels;
 }
 

@@ -152,6 +152,23 @@ struct Ops {
     return offset + Math<V>::log(V::sum(total));
   }
 
+  static bool all_valid(const float* x, int64_t n) noexcept {
+    const V lowest = V::set1(-3.402823466e+38f);
+    const V zero = V::set1(0.0f);
+    V product = zero;  // with zero: NaN once a value is not finite
+    for_runs(n, [&](int64_t i, int lanes) {
+      product = V::fma(V::max(lowest, load(x + i, lanes)), zero, product);
+    });
+    const float sum = V::sum(product);
+    return sum == sum;
+  }
+  static void divide(const float* x, float divisor, int64_t n, float* out) noexcept {
+    map(x, n, out, [d = V::set1(divisor)](V v) { return v / d; });
+  }
+  static void exponentiate(const float* x, float shift, int64_t n, float* out) noexcept {
+    map(x, n, out, [s = V::set1(shift)](V v) { return Math<V>::exp(v - s); });
+  }
+
   static float convert(float value, const float*) { return value; }
   static uint16_t convert(float value, const uint16_t*) { return f32_to_bf16(value); }
 
@@ -191,6 +208,9 @@ struct Ops {
         .argmax = argmax,
         .max = max,
         .log_sum_exp = log_sum_exp,
+        .all_valid = all_valid,
+        .divide = divide,
+        .exponentiate = exponentiate,
     };
   }
 };
