@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "base/log.h"
+#include "base/log_event.h"
 #include "base/result.h"
 #include "engine/engine_config.h"
 #include "server/server_options.h"
@@ -51,6 +51,7 @@ struct ServeArguments {
   EngineOptions engine;  // beside those of `model`
   ServerOptions server;
   std::string api_key_file;
+  LogFormat log_format = LogFormat::text;
 };
 
 struct RunArguments {

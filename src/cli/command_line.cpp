@@ -93,6 +93,11 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
         "Most tokens of one prompt in one step (default: as --max-batch-tokens)");
   count("--max-queued", engine.max_queued_requests,
         "Requests that may wait; more are answered with 429 (default: 256)");
+  app.add_option("--max-queued-tokens", engine.max_queued_tokens,
+                 "Tokens of prompts that may wait; more are answered with 429 (default: no limit)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group("Engine");
   app.add_option_function<std::string>("--max-kv", into(engine.max_kv_bytes, parse_byte_size, "--max-kv"),
                                        "Bound on the KV cache alone (default: what --memory leaves)")
       ->type_name("SIZE")
@@ -156,15 +161,30 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->take_all()
       ->expected(1)
       ->group(kGroup);
-  app.add_option("--api-key", server.api_keys,
-                 "Key that clients must send; may be given several times (default: none)")
+  app.add_option_function<std::vector<std::string>>(
+         "--api-key",
+         [&server](const std::vector<std::string>& keys) {
+           for (const std::string& key : keys) server.api_keys.push_back({.key = key});
+         },
+         "Key that clients must send; may be given several times (default: none)")
       ->type_name("KEY")
       ->take_all()
       ->expected(1)
       ->group(kGroup);
   app.add_option("--api-key-file", api_key_file,
-                 "File with such keys, one a line; keeps them out of the process list")
+                 "File with such keys, one a line, each with limits of its own if it has any: KEY [name=TEXT] "
+                 "[max-concurrent=N] [tokens-per-minute=N]")
       ->type_name("FILE")
+      ->group(kGroup);
+  app.add_option("--key-max-concurrent", server.key_limits.max_concurrent,
+                 "Requests of one key at once; without keys, of all clients (default: no limit)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(kGroup);
+  app.add_option("--key-tokens-per-minute", server.key_limits.tokens_per_minute,
+                 "Tokens of one key, of prompts and answers; without keys, of all clients (default: no limit)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
       ->group(kGroup);
   app.add_option_function<std::string>("--body-limit",
                                        into(server.http.body_limit, parse_byte_size, "--body-limit"),
@@ -183,10 +203,24 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
   add_seconds(app, "--header-timeout", server.http.header_timeout, "For a client to send its headers");
   add_seconds(app, "--body-timeout", server.http.body_timeout, "For a client to send its body");
   add_seconds(app, "--write-timeout", server.http.write_timeout, "For a client that reads nothing");
+}
+
+void add_observation_options(CLI::App& app, ServeArguments& arguments) {
+  app.add_option_function<std::string>("--log-format",
+                                       into(arguments.log_format, parse_log_format, "--log-format"),
+                                       "text, or json: one object a line")
+      ->type_name("FORMAT")
+      ->default_str("text")
+      ->group("Observation");
   app.add_flag_callback(
-         "--no-request-log", [&server] { server.request_log = ServerOptions::RequestLog::off; },
+         "--no-request-log",
+         [&arguments] { arguments.server.request_log = ServerOptions::RequestLog::off; },
          "Do not log requests")
-      ->group(kGroup);
+      ->group("Observation");
+  app.add_option("--otlp-endpoint", arguments.server.otlp_endpoint,
+                 "Send traces to this OpenTelemetry collector, as http://127.0.0.1:4318 (default: none)")
+      ->type_name("URL")
+      ->group("Observation");
 }
 
 // The subcommands, and what each leaves in `command` when it was the chosen one.
@@ -251,6 +285,7 @@ class Parser {
     add_batch_options(app, arguments->engine);
     add_http_options(app, arguments->server, arguments->api_key_file);
     add_output_options(app, arguments->server.output_formats);
+    add_observation_options(app, *arguments);
   }
 
   void add_run() {

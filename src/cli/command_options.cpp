@@ -37,6 +37,10 @@ Result<std::optional<LogLevel>> parse_log_level(std::string_view text) {
 
 }  // namespace
 
+Result<LogFormat> parse_log_format(std::string_view text) {
+  return pick<LogFormat>(text, {{"text", LogFormat::text}, {"json", LogFormat::json}});
+}
+
 void add_model_name(CLI::App& app, std::string& model) {
   app.add_option("-m,--model", model,
                  "A .gguf file, a Hugging Face folder, or the short name of a downloaded model")

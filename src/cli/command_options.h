@@ -37,6 +37,8 @@ std::function<void(const std::string&)> into(T& target, Result<T> (*parse)(std::
   };
 }
 
+Result<LogFormat> parse_log_format(std::string_view text);
+
 void add_model_name(CLI::App& app, std::string& model);
 void add_threads(CLI::App& app, int& num_threads);
 // The model and the engine's options of every command that loads one.

@@ -45,10 +45,10 @@ void print_welcome(const ServedModel& model, const std::string& url, bool with_k
 }  // namespace
 
 Status execute(const ServeArguments& arguments) {
-  init_logging(arguments.model.log_level.value_or(LogLevel::info));
+  init_logging(arguments.model.log_level.value_or(LogLevel::info), arguments.log_format);
   ServerOptions options = arguments.server;
   if (!arguments.api_key_file.empty()) {
-    PAGODA_TRY(const std::vector<std::string> keys, read_key_file(arguments.api_key_file));
+    PAGODA_TRY(const std::vector<ApiKey> keys, read_key_file(arguments.api_key_file));
     options.api_keys.insert(options.api_keys.end(), keys.begin(), keys.end());
   }
   // Looked up here, so that a wrong name is told before the port opens.

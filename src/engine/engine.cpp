@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -49,6 +50,8 @@ class Engine::Impl {
   // ---- any thread ----
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   int64_t retry_after_seconds() const;
+  double queue_wait_seconds() const;
+  EngineStats stats() const;
   void drain(int64_t timeout_ns);
 
   // ---- the engine thread ----
@@ -78,6 +81,7 @@ class Engine::Impl {
   void end_sequence(Sequence& sequence, FinishReason reason);
   void end_request(RequestState& request, FinishReason reason, Error error);
   void retire(Sequence& sequence);
+  void dequeue(RequestState& request);
   void record_step();
 
   std::unique_ptr<SchedulerPolicy> policy_;
@@ -101,7 +105,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
                    std::unique_ptr<SchedulerPolicy> policy)
     : config_(std::move(config)),
       parts_(std::move(parts)),
-      inbox_(config_.max_sequences + config_.max_queued_requests, config_.seed),
+      inbox_(config_.max_sequences + config_.max_queued_requests, config_.seed, config_.max_queued_tokens),
       stats_(config_, parts_.clock->now_ns()),
       policy_(std::move(policy)),
       memory_(std::move(memory)),
@@ -118,6 +122,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
   const size_t max_requests = max_sequences + static_cast<size_t>(config_.max_queued_requests);
   mail_.arrivals.reserve(max_requests);
   mail_.cancels.reserve(max_requests);
+  mail_.flow_changes.reserve(max_requests);
   plan_.items.reserve(max_sequences);
   exhausted_.reserve(max_sequences);
 }
@@ -138,10 +143,22 @@ Result<RequestId> Engine::Impl::submit(Request request, std::shared_ptr<RequestS
     rules.end_tokens.insert(rules.end_tokens.end(), parts_.end_tokens.begin(), parts_.end_tokens.end());
   rules.max_tokens =
       std::min(request.max_tokens, config_.max_context - static_cast<int64_t>(request.prompt.size()));
-  auto id = inbox_.push(std::make_unique<RequestState>(std::move(request), std::move(sink), std::move(rules),
-                                                       *parts_.tokenizer, now_ns()));
-  if (!id) stats_.record_rejection();
-  return id;
+  return inbox_.push(std::make_unique<RequestState>(std::move(request), std::move(sink), std::move(rules),
+                                                    *parts_.tokenizer, now_ns()));
+}
+
+EngineStats Engine::Impl::stats() const {
+  EngineStats stats = stats_.snapshot();
+  const Inbox::Rejections rejections = inbox_.rejections();
+  stats.rejected_queue_full = rejections.queue_full;
+  stats.rejected_queued_tokens = rejections.queued_tokens;
+  stats.rejected_closed = rejections.closed;
+  return stats;
+}
+
+double Engine::Impl::queue_wait_seconds() const {
+  const int64_t num_before = inbox_.num_unfinished() + 1 - config_.max_sequences;
+  return stats_.queue_wait_seconds(std::max<int64_t>(num_before, 0));
 }
 
 int64_t Engine::Impl::retry_after_seconds() const {
@@ -198,10 +215,24 @@ void Engine::Impl::admit() {
     if (RequestState* request = roster_.find(id)) cancel(*request);
   if (mail_.cancel_all)
     for (const auto& [id, request] : roster_.requests()) cancel(*request);
+  for (const FlowChange& change : mail_.flow_changes) {
+    RequestState* request = roster_.find(change.id);
+    if (!request) continue;
+    if (change.kind == FlowChange::Kind::park)
+      roster_.park(*request);
+    else
+      request->parked = false;
+  }
   mail_.arrivals.clear();
   mail_.cancels.clear();
+  mail_.flow_changes.clear();
   mail_.cancel_all = false;
   roster_.admit(step_start_ns_);
+  for (Sequence* sequence : roster_.running()) dequeue(sequence->request);
+}
+
+void Engine::Impl::dequeue(RequestState& request) {
+  if (std::exchange(request.queued, false)) inbox_.on_dequeued(request.num_prompt());
 }
 
 void Engine::Impl::plan() {
@@ -258,6 +289,7 @@ void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int
   if (result.token == kNoTokenAllowed) {
     end_sequence(sequence, FinishReason::stop);
   } else if (result.token < 0) {
+    stats_.record_corruption();
     end_request(
         request, FinishReason::error,
         {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
@@ -306,6 +338,7 @@ bool Engine::Impl::publish() {
   record_step();
   for (const RequestState* request : finished) stats_.record_request_end(*request, now_ns());
   publisher_.publish();
+  for (RequestState* request : finished) dequeue(*request);
   for (const RequestState* request : finished) roster_.erase(request->id);
   inbox_.on_finished(static_cast<int64_t>(finished.size()));
   publisher_.clear();
@@ -318,6 +351,8 @@ void Engine::Impl::record_step() {
   for (const PlanItem& item : plan_.items) num_tokens += item.num_tokens;
   stats_.record_step({.num_running = static_cast<int64_t>(roster_.running().size()),
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
+                      .num_parked = std::ranges::count_if(
+                          roster_.waiting(), [](const Sequence* s) { return s->request.parked; }),
                       .kv_pages_used = kv_.num_pages() - kv_.num_free_pages(),
                       .num_tokens = num_tokens,
                       .num_preemptions = num_preemptions_});
@@ -345,7 +380,16 @@ void Engine::cancel(RequestId id) {
   impl_->inbox_.cancel(id);
 }
 EngineStats Engine::stats() const {
-  return impl_->stats_.snapshot();
+  return impl_->stats();
+}
+void Engine::park(RequestId id) {
+  impl_->inbox_.change_flow({id, FlowChange::Kind::park});
+}
+void Engine::resume(RequestId id) {
+  impl_->inbox_.change_flow({id, FlowChange::Kind::resume});
+}
+double Engine::queue_wait_seconds() const {
+  return impl_->queue_wait_seconds();
 }
 int64_t Engine::retry_after_seconds() const {
   return impl_->retry_after_seconds();

@@ -37,12 +37,19 @@ class Engine {
   // ---- any thread ----
   // Checks the request and puts it in the bounded inbox. invalid_argument names the parameter; a prompt that
   // does not fit the context says both numbers; overloaded when max_sequences + max_queued_requests are
-  // unfinished already (retry_after_seconds() estimates the wait) or after drain().
+  // unfinished already, when the prompts that wait would exceed max_queued_tokens (one prompt may always
+  // wait), or after drain(). retry_after_seconds() estimates the wait.
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   // The request ends within one step and its pages are free then. Unknown or finished ids are ignored.
   void cancel(RequestId id);
+  // A parked request computes nothing and holds neither pages nor a place until it is resumed; then what it
+  // knew is computed again. Unknown or finished ids are ignored.
+  void park(RequestId id);
+  void resume(RequestId id);
   EngineStats stats() const;  // a consistent copy; never waits for a step
   int64_t retry_after_seconds() const;
+  // An estimate of how long a request submitted now would wait for a place; 0 while there are free ones.
+  double queue_wait_seconds() const;
   const EngineConfig& config() const;
   const ModelInfo& model_info() const;
   const Tokenizer& tokenizer() const;

@@ -60,6 +60,7 @@ Status resolve_batch(const EngineOptions& options, EngineConfig& config) {
   config.prefill_chunk =
       std::min(or_default(options.prefill_chunk, config.max_batch_tokens), config.max_batch_tokens);
   config.max_queued_requests = or_default(options.max_queued_requests, kDefaultQueuedRequests);
+  config.max_queued_tokens = options.max_queued_tokens;
   return {};
 }
 

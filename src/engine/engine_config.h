@@ -21,6 +21,7 @@ struct EngineOptions {
   int32_t max_batch_tokens = 0;  // tokens in one step, decodes and prefill chunks together; default 256
   int32_t max_sequences = 0;     // running at once; default 64
   int32_t max_queued_requests = 0;  // waiting; default 256
+  int64_t max_queued_tokens = 0;    // of their prompts; default: no bound
   int32_t prefill_chunk = 0;        // most tokens of one prompt in one step; default max_batch_tokens
   KvType kv_type = KvType::automatic;
   FloatActivations float_activations = FloatActivations::f32;
@@ -37,6 +38,7 @@ struct EngineConfig {
   int32_t max_batch_tokens = 0;
   int32_t max_sequences = 0;
   int32_t max_queued_requests = 0;
+  int64_t max_queued_tokens = 0;  // 0: no bound
   int32_t prefill_chunk = 0;
   std::string policy;
   int32_t num_pages = 0;  // KV pool

@@ -19,6 +19,7 @@ struct EngineStats {
   // gauges, in sequences
   int64_t num_running = 0;
   int64_t num_waiting = 0;
+  int64_t num_parked = 0;  // among those waiting: their clients do not read
   int64_t kv_pages_total = 0;
   int64_t kv_pages_used = 0;
   double kv_usage = 0;  // 0 … 1
@@ -32,7 +33,10 @@ struct EngineStats {
   uint64_t finished_length = 0;
   uint64_t finished_abort = 0;
   uint64_t finished_error = 0;
-  uint64_t admission_rejections = 0;
+  uint64_t corrupted_requests = 0;  // whose logits were not numbers
+  uint64_t rejected_queue_full = 0;  // submissions by reason
+  uint64_t rejected_queued_tokens = 0;
+  uint64_t rejected_closed = 0;
   // histograms, seconds or tokens
   HistogramData time_to_first_token;
   HistogramData inter_token_latency;
@@ -44,6 +48,7 @@ struct EngineStats {
   HistogramData inference_time;
   HistogramData request_prompt_tokens;
   HistogramData request_generation_tokens;
+  HistogramData request_max_generation_tokens;  // of its longest sequence
   HistogramData request_max_tokens;
   HistogramData request_n;
   HistogramData iteration_tokens;

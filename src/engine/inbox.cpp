@@ -7,20 +7,35 @@
 
 namespace pagoda {
 
-Inbox::Inbox(int32_t max_unfinished, uint64_t seed) : max_unfinished_(max_unfinished), seed_(seed) {
+Inbox::Inbox(int32_t max_unfinished, uint64_t seed, int64_t max_queued_tokens)
+    : max_unfinished_(max_unfinished), seed_(seed), max_queued_tokens_(max_queued_tokens) {
   mail_.arrivals.reserve(static_cast<size_t>(max_unfinished));
   mail_.cancels.reserve(static_cast<size_t>(max_unfinished));
+  mail_.flow_changes.reserve(static_cast<size_t>(max_unfinished));
 }
 
 Result<RequestId> Inbox::push(std::unique_ptr<RequestState> request) {
   RequestId id = 0;
   {
     std::lock_guard lock(mutex_);
-    if (closed_)
+    const int64_t num_prompt = request->num_prompt();
+    if (closed_) {
+      ++rejections_.closed;
       return fail(ErrorCode::overloaded, "the server is shutting down and accepts no more requests");
-    if (num_unfinished_ >= max_unfinished_)
+    }
+    if (num_unfinished_ >= max_unfinished_) {
+      ++rejections_.queue_full;
       return fail(ErrorCode::overloaded, "{} requests are being served or waiting already; try again later",
                   num_unfinished_);
+    }
+    const bool too_long = num_queued_tokens_ > 0 && num_queued_tokens_ + num_prompt > max_queued_tokens_;
+    if (max_queued_tokens_ > 0 && too_long) {
+      ++rejections_.queued_tokens;
+      return fail(ErrorCode::overloaded,
+                  "prompts of {} tokens are waiting already, and {} more exceed the limit of {}; try again later",
+                  num_queued_tokens_, num_prompt, max_queued_tokens_);
+    }
+    num_queued_tokens_ += num_prompt;
     id = ++last_id_;
     request->set_id(id, derive_seed(seed_, id));
     mail_.arrivals.push_back(std::move(request));
@@ -34,6 +49,14 @@ void Inbox::cancel(RequestId id) {
   {
     std::lock_guard lock(mutex_);
     mail_.cancels.push_back(id);
+  }
+  mail_came_.notify_one();
+}
+
+void Inbox::change_flow(FlowChange change) {
+  {
+    std::lock_guard lock(mutex_);
+    mail_.flow_changes.push_back(change);
   }
   mail_came_.notify_one();
 }
@@ -65,13 +88,18 @@ int64_t Inbox::num_unfinished() const {
   return num_unfinished_;
 }
 
+Inbox::Rejections Inbox::rejections() const {
+  std::lock_guard lock(mutex_);
+  return rejections_;
+}
+
 bool Inbox::wait_until_finished(std::chrono::nanoseconds timeout) {
   std::unique_lock lock(mutex_);
   return all_finished_.wait_for(lock, timeout, [&] { return num_unfinished_ == 0; });
 }
 
 void Inbox::take(Mail& mail) {
-  PAGODA_CHECK(mail.arrivals.empty() && mail.cancels.empty(), "unread mail");
+  PAGODA_CHECK(mail.arrivals.empty() && mail.cancels.empty() && mail.flow_changes.empty(), "unread mail");
   std::lock_guard lock(mutex_);
   std::swap(mail, mail_);
   mail_.cancel_all = false;
@@ -86,6 +114,12 @@ void Inbox::on_finished(int64_t num_requests) {
     none_left = num_unfinished_ == 0;
   }
   if (none_left) all_finished_.notify_all();
+}
+
+void Inbox::on_dequeued(int64_t num_prompt_tokens) {
+  if (num_prompt_tokens == 0) return;
+  std::lock_guard lock(mutex_);
+  num_queued_tokens_ -= num_prompt_tokens;
 }
 
 bool Inbox::wait() {

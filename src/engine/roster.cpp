@@ -53,16 +53,15 @@ void Roster::admit(int64_t now_ns) {
   rank(waiting_, now_ns);
   int64_t pages_left = kv_.num_free_pages();
   for (const Sequence* sequence : running_) pages_left -= pages_to_come(*sequence);
-  size_t num_started = 0;
   for (Sequence* sequence : waiting_) {
+    if (sequence->request.parked) continue;
     const int64_t pages = pages_to_come(*sequence);
     const bool fits = pages <= pages_left || running_.empty();
     if (!fits || places_taken_ + places(*sequence) > max_sequences_) break;
     start(*sequence, now_ns);
     pages_left -= pages;
-    ++num_started;
   }
-  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<int64_t>(num_started));
+  std::erase_if(waiting_, [](const Sequence* s) { return s->state == SequenceState::running; });
   rank(running_, now_ns);
 }
 
@@ -82,12 +81,22 @@ void Roster::stop(Sequence& sequence) {
   sequence.num_computed = 0;
 }
 
-void Roster::preempt(Sequence& sequence) {
-  PAGODA_CHECK(sequence.state == SequenceState::running, "sequence {} does not run", sequence.id);
+void Roster::send_back(Sequence& sequence) {
   stop(sequence);
   sequence.state = SequenceState::waiting;
   waiting_.push_back(&sequence);
+}
+
+void Roster::preempt(Sequence& sequence) {
+  PAGODA_CHECK(sequence.state == SequenceState::running, "sequence {} does not run", sequence.id);
+  send_back(sequence);
   ++sequence.request.num_preemptions;
+}
+
+void Roster::park(RequestState& request) {
+  request.parked = true;
+  for (const auto& sequence : request.sequences)
+    if (sequence->state == SequenceState::running) send_back(*sequence);
 }
 
 void Roster::fork_followers(Sequence& leader, int64_t now_ns) {

@@ -31,10 +31,13 @@ class Roster {
   std::span<Sequence* const> waiting() const { return waiting_; }
 
   // Ranks all sequences and lets waiting ones run, in order, while there are places and the pages that those
-  // running will need for what they know so far stay free. The first may always run if nothing else does.
+  // running will need for what they know so far stay free. The first may always run if nothing else does;
+  // parked ones are passed over.
   void admit(int64_t now_ns);
   // A running sequence gives up its pages and waits; what it knows will be computed again.
   void preempt(Sequence& sequence);
+  // Until resumed, no sequence of the request runs.
+  void park(RequestState& request);
   // Followers of a leader that has just computed the prompt get block tables of their own and run.
   void fork_followers(Sequence& leader, int64_t now_ns);
   // Gives up place and pages; its state becomes finished. Followers end after their leader.
@@ -46,6 +49,7 @@ class Roster {
   int64_t pages_to_come(const Sequence& sequence) const;
   void start(Sequence& sequence, int64_t now_ns);
   void stop(Sequence& sequence);
+  void send_back(Sequence& sequence);
 
   KvCache& kv_;
   SchedulerPolicy& policy_;

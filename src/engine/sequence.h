@@ -87,6 +87,8 @@ struct RequestState {
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
   bool prompt_done = false;  // computed at least once
+  bool queued = true;        // not started yet: the inbox counts its prompt
+  bool parked = false;       // may not run: its client does not read
   Status status;             // what on_done will say
 };
 

@@ -70,7 +70,8 @@ StatsBoard::StatsBoard(const EngineConfig& config, int64_t now_ns) : last_comple
                                  &stats_.decode_time, &stats_.inference_time})
     *latency = histogram(kRequestSeconds);
   for (HistogramData* tokens :
-       {&stats_.request_prompt_tokens, &stats_.request_generation_tokens, &stats_.request_max_tokens})
+       {&stats_.request_prompt_tokens, &stats_.request_generation_tokens,
+        &stats_.request_max_generation_tokens, &stats_.request_max_tokens})
     *tokens = histogram(token_count_bounds(config.max_context));
   stats_.request_n = histogram(kSequencesPerRequest);
   stats_.iteration_tokens = histogram(kIterationTokens);
@@ -81,9 +82,14 @@ EngineStats StatsBoard::snapshot() const {
   return stats_;
 }
 
-void StatsBoard::record_rejection() {
+void StatsBoard::record_corruption() {
   std::lock_guard lock(mutex_);
-  ++stats_.admission_rejections;
+  ++stats_.corrupted_requests;
+}
+
+double StatsBoard::queue_wait_seconds(int64_t num_before) const {
+  std::lock_guard lock(mutex_);
+  return seconds_per_request_ * static_cast<double>(num_before);
 }
 
 int64_t StatsBoard::retry_after_seconds(int64_t num_waiting, int64_t now_ns) const {
@@ -100,6 +106,7 @@ void StatsBoard::record_step(const StepRecord& step) {
   std::lock_guard lock(mutex_);
   stats_.num_running = step.num_running;
   stats_.num_waiting = step.num_waiting;
+  stats_.num_parked = step.num_parked;
   stats_.kv_pages_used = step.kv_pages_used;
   stats_.kv_usage = static_cast<double>(step.kv_pages_used) / static_cast<double>(stats_.kv_pages_total);
   stats_.num_preemptions += static_cast<uint64_t>(step.num_preemptions);
@@ -161,6 +168,9 @@ void StatsBoard::record_request_end(const RequestState& request, int64_t now_ns)
   stats_.inference_time.observe(seconds(timings.prefill_ns + timings.decode_ns));
   stats_.request_prompt_tokens.observe(static_cast<double>(timings.num_prompt_tokens));
   stats_.request_generation_tokens.observe(static_cast<double>(timings.num_generated_tokens));
+  int64_t longest = 0;
+  for (const auto& sequence : request.sequences) longest = std::max(longest, sequence->output.num_tokens());
+  stats_.request_max_generation_tokens.observe(static_cast<double>(longest));
   stats_.request_max_tokens.observe(static_cast<double>(request.request.max_tokens));
   stats_.request_n.observe(static_cast<double>(request.request.num_sequences));
 }

@@ -15,6 +15,7 @@ namespace pagoda {
 struct StepRecord {
   int64_t num_running = 0;
   int64_t num_waiting = 0;
+  int64_t num_parked = 0;
   int64_t kv_pages_used = 0;
   int64_t num_tokens = 0;  // computed, prompts and generation; 0: nothing was computed
   int64_t num_preemptions = 0;
@@ -26,11 +27,14 @@ class StatsBoard {
 
   // ---- any thread ----
   EngineStats snapshot() const;
-  void record_rejection();
   // Until a quarter of the waiting requests will have moved on, at the recent rate of completion; 1 … 300.
   int64_t retry_after_seconds(int64_t num_waiting, int64_t now_ns) const;
 
+  // Until `num_before` requests have finished, at the recent rate of completion.
+  double queue_wait_seconds(int64_t num_before) const;
+
   // ---- the engine thread; none allocates ----
+  void record_corruption();
   void record_step(const StepRecord& step);
   void record_prompt(int64_t num_tokens);
   // A token of the sequence, whose times are as of the token before.

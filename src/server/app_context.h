@@ -5,12 +5,14 @@
 #include <memory>
 #include <mutex>
 
+#include "server/admission.h"
 #include "server/api_keys.h"
 #include "server/id_source.h"
 #include "server/metrics.h"
 #include "server/openai/unread_fields.h"
 #include "server/served_model.h"
 #include "server/server_options.h"
+#include "server/tracing/otlp_exporter.h"
 #include "server/worker_pool.h"
 
 namespace pagoda {
@@ -34,13 +36,15 @@ class ModelSlot {
 
 struct AppContext {
   explicit AppContext(ServerOptions o)
-      : options(std::move(o)), keys(options.api_keys), workers(options.num_workers) {}
+      : options(std::move(o)), keys(options.api_keys, options.key_limits), workers(options.num_workers) {}
 
   const ServerOptions options;
   const ApiKeys keys;
   IdSource ids;
   HttpMetrics http_metrics;
   UnreadFieldCounter unread_fields;
+  RefusalCounts refusals;
+  std::unique_ptr<OtlpExporter> traces;  // null: none are sent; set before the first request
   ModelSlot model;
   std::atomic<bool> draining{false};
   WorkerPool workers;  // last: its tasks use what stands above

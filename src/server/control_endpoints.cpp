@@ -22,10 +22,12 @@ Answer get_ready(AppContext& context, HttpRequest) {
 Answer get_metrics(AppContext& context, HttpRequest) {
   HttpResponse response{.content_type = "text/plain; version=0.0.4; charset=utf-8"};
   if (const auto model = context.model.get())
-    response.body =
-        engine_metrics_text(model->engine->stats(), model->engine->config(), model->names.front());
+    response.body = engine_metrics_text(model->engine->stats(), model->engine->config(), model->names.front(),
+                                        context.refusals);
   response.body += context.http_metrics.text();
   response.body += context.unread_fields.metrics_text();
+  if (context.traces)
+    response.body += trace_metrics_text(context.traces->num_exported(), context.traces->num_dropped());
   response.body += process_metrics_text();
   return response;
 }

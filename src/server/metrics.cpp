@@ -32,6 +32,25 @@ class FamilyList {
     metric.counter.value = static_cast<double>(value);
     add(name, help, MetricType::Counter).metric.push_back(std::move(metric));
   }
+  // One counter, or gauge, for each value of the label.
+  void counters(const char* name, const char* help, const char* label,
+                std::initializer_list<std::pair<const char*, uint64_t>> values) {
+    MetricFamily& family = add(name, help, MetricType::Counter);
+    for (const auto& [value, count] : values) {
+      ClientMetric metric = labelled(label, value);
+      metric.counter.value = static_cast<double>(count);
+      family.metric.push_back(std::move(metric));
+    }
+  }
+  void gauges(const char* name, const char* help, const char* label,
+              std::initializer_list<std::pair<const char*, double>> values) {
+    MetricFamily& family = add(name, help, MetricType::Gauge);
+    for (const auto& [value, number] : values) {
+      ClientMetric metric = labelled(label, value);
+      metric.gauge.value = number;
+      family.metric.push_back(std::move(metric));
+    }
+  }
   void histogram(const char* name, const char* help, const HistogramData& data) {
     ClientMetric metric = labelled();
     uint64_t cumulative = 0;
@@ -54,6 +73,11 @@ class FamilyList {
     metric.label = labels_;
     return metric;
   }
+  ClientMetric labelled(const char* label, const char* value) const {
+    ClientMetric metric = labelled();
+    metric.label.push_back({label, value});
+    return metric;
+  }
   std::string text() const { return prometheus::TextSerializer{}.Serialize(families_); }
 
  private:
@@ -65,6 +89,10 @@ void add_gauges(FamilyList& list, const EngineStats& stats, const EngineConfig& 
   list.gauge("vllm:num_requests_running", "Sequences in execution.", static_cast<double>(stats.num_running));
   list.gauge("vllm:num_requests_waiting", "Requests waiting to be processed.",
              static_cast<double>(stats.num_waiting));
+  list.gauges("vllm:num_requests_waiting_by_reason",
+              "Requests waiting, for room or (parked) for clients that do not read.", "reason",
+              {{"capacity", static_cast<double>(stats.num_waiting - stats.num_parked)},
+               {"parked", static_cast<double>(stats.num_parked)}});
   list.gauge("vllm:kv_cache_usage_perc", "KV cache usage; 1 means 100 percent.", stats.kv_usage);
   MetricFamily& info = list.add("vllm:cache_config_info", "Size of the KV cache.", MetricType::Gauge);
   ClientMetric metric = list.labelled();
@@ -75,23 +103,30 @@ void add_gauges(FamilyList& list, const EngineStats& stats, const EngineConfig& 
 }
 
 void add_finished(FamilyList& list, const EngineStats& stats) {
-  MetricFamily& family =
-      list.add("vllm:request_success_total", "Finished requests by reason.", MetricType::Counter);
-  const std::pair<const char*, uint64_t> reasons[] = {{"stop", stats.finished_stop},
-                                                      {"length", stats.finished_length},
-                                                      {"abort", stats.finished_abort},
-                                                      {"error", stats.finished_error}};
-  for (const auto& [reason, count] : reasons) {
-    ClientMetric metric = list.labelled();
-    metric.label.push_back({"finished_reason", reason});
-    metric.counter.value = static_cast<double>(count);
-    family.metric.push_back(std::move(metric));
-  }
+  list.counters("vllm:request_success_total", "Finished requests by reason.", "finished_reason",
+                {{"stop", stats.finished_stop},
+                 {"length", stats.finished_length},
+                 {"abort", stats.finished_abort},
+                 {"error", stats.finished_error}});
+}
+
+void add_rejections(FamilyList& list, const EngineStats& stats, const RefusalCounts& refusals) {
+  list.counters("vllm:admission_rejections_total", "Requests refused for lack of room or time, by reason.",
+                "reason",
+                {{"queue_full", stats.rejected_queue_full},
+                 {"queued_tokens", stats.rejected_queued_tokens},
+                 {"shutting_down", stats.rejected_closed},
+                 {"key_concurrency", refusals.of(Refusal::key_concurrency)},
+                 {"key_tokens", refusals.of(Refusal::key_tokens)},
+                 {"deadline", refusals.of(Refusal::deadline)}});
 }
 
 void add_counters(FamilyList& list, const EngineStats& stats) {
   list.counter("vllm:num_preemptions_total", "Preemptions.", stats.num_preemptions);
   list.counter("vllm:prompt_tokens_total", "Prefill tokens processed.", stats.prompt_tokens);
+  list.counters("vllm:prompt_tokens_by_source_total", "Prompt tokens by where they came from.", "source",
+                {{"local_compute", stats.prompt_tokens - stats.prompt_tokens_cached},
+                 {"local_cache_hit", stats.prompt_tokens_cached}});
   list.counter("vllm:prompt_tokens_cached_total", "Prompt tokens found in the cache.",
                stats.prompt_tokens_cached);
   list.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the cache.",
@@ -99,8 +134,8 @@ void add_counters(FamilyList& list, const EngineStats& stats) {
   list.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.",
                stats.prompt_tokens_cached);
   list.counter("vllm:generation_tokens_total", "Tokens generated.", stats.generation_tokens);
-  list.counter("vllm:admission_rejections_total", "Requests refused because the queue was full.",
-               stats.admission_rejections);
+  list.counter("vllm:corrupted_requests_total", "Requests whose logits were not numbers.",
+               stats.corrupted_requests);
   list.counter("pagoda:engine_steps_total", "Steps of the engine.", stats.num_steps);
 }
 
@@ -119,6 +154,8 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
   list.histogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", stats.request_prompt_tokens);
   list.histogram("vllm:request_generation_tokens", "Generated tokens of a request.",
                  stats.request_generation_tokens);
+  list.histogram("vllm:request_max_num_generation_tokens", "Tokens of a request's longest sequence.",
+                 stats.request_max_generation_tokens);
   list.histogram("vllm:request_params_max_tokens", "The max_tokens parameter.", stats.request_max_tokens);
   list.histogram("vllm:request_params_n", "The n parameter.", stats.request_n);
   list.histogram("vllm:iteration_tokens_total", "Tokens computed in one step.", stats.iteration_tokens);
@@ -160,11 +197,20 @@ std::string HttpMetrics::text() const {
   return prometheus::TextSerializer{}.Serialize(families_->registry.Collect());
 }
 
+std::string trace_metrics_text(uint64_t num_exported, uint64_t num_dropped) {
+  FamilyList list({});
+  list.counter("pagoda_otlp_spans_exported_total", "Spans that the collector has taken.", num_exported);
+  list.counter("pagoda_otlp_spans_dropped_total", "Spans lost to a full queue or a failing collector.",
+               num_dropped);
+  return list.text();
+}
+
 std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config,
-                                std::string_view model_name) {
+                                std::string_view model_name, const RefusalCounts& refusals) {
   FamilyList list({{"engine", "0"}, {"model_name", std::string(model_name)}});
   add_gauges(list, stats, config);
   add_finished(list, stats);
+  add_rejections(list, stats, refusals);
   add_counters(list, stats);
   add_histograms(list, stats);
   return list.text();

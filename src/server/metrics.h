@@ -9,6 +9,7 @@
 
 #include "engine/engine_config.h"
 #include "engine/engine_stats.h"
+#include "server/admission.h"
 
 namespace pagoda {
 
@@ -26,9 +27,10 @@ class HttpMetrics {
   std::unique_ptr<Families> families_;
 };
 
-// The engine's gauges, counters and histograms in the text format.
+// The engine's gauges, counters and histograms in the text format, with the server's own refusals.
 std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& config,
-                                std::string_view model_name);
+                                std::string_view model_name, const RefusalCounts& refusals);
+std::string trace_metrics_text(uint64_t num_exported, uint64_t num_dropped);
 // process_resident_memory_bytes, process_cpu_seconds_total, process_open_fds, process_start_time_seconds, …
 std::string process_metrics_text();
 

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <iterator>
 
-#include "base/log.h"
+#include "base/log_event.h"
 #include "server/openai/api_error.h"
+#include "server/tracing/request_spans.h"
 
 namespace pagoda {
 namespace {
@@ -79,6 +82,41 @@ std::string_view method_label(std::string_view method) {
   return std::ranges::find(kMethods, method) != kMethods.end() ? method : "other";
 }
 
+// What a client chose may not forge a line, nor colour a terminal.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c > 0x20 && c < 0x7f)
+      out += c;
+    else
+      fmt::format_to(std::back_inserter(out), "%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+// Who, what and how long; never what was said.
+void log_request(const RequestRecord& record, int status) {
+  const std::string path = printable(record.path);
+  std::vector<LogField> fields = {{"request_id", record.request_id},
+                                  {"method", record.method},
+                                  {"path", path},
+                                  {"status", int64_t{status}},
+                                  {"duration_ms", static_cast<double>(record.duration_ns) * 1e-6},
+                                  {"bytes", static_cast<int64_t>(record.sent_bytes)}};
+  if (record.client_gone) fields.push_back({"client_gone", int64_t{1}});
+  if (record.tenant && !record.tenant->label().empty()) fields.push_back({"key", record.tenant->label()});
+  const OperationReport& report = record.report;
+  if (!report.model.empty()) {
+    fields.push_back({"model", report.model});
+    fields.push_back({"prompt_tokens", report.num_prompt_tokens});
+    fields.push_back({"completion_tokens", report.num_generated_tokens});
+    fields.push_back({"queue_ms", static_cast<double>(report.queued_ns) * 1e-6});
+    fields.push_back({"prefill_ms", static_cast<double>(report.prefill_ns) * 1e-6});
+    fields.push_back({"decode_ms", static_cast<double>(report.decode_ns) * 1e-6});
+  }
+  log_event("request", fields);
+}
+
 }  // namespace
 
 std::optional<HttpResponse> Router::admit(HttpRequest& head) {
@@ -86,9 +124,10 @@ std::optional<HttpResponse> Router::admit(HttpRequest& head) {
   head.id = is_request_id(given_id) ? std::string(given_id) : "req-" + context_.ids.next();
   const Route* route = find_route(head.method, head.path);
   const bool needs_key = route ? route->access == Route::Access::key : head.path.starts_with("/v1/");
-  if (needs_key && context_.keys.required()) {
+  if (needs_key) {
     const std::string_view key = given_key(head);
-    if (!context_.keys.accepts(key)) return refuse_key(key);
+    head.tenant = context_.keys.find(key);
+    if (!head.tenant) return refuse_key(key);
   }
   if (!route) return refuse_path(head);
   if (route->needs == Route::Needs::nothing) return std::nullopt;
@@ -134,9 +173,13 @@ void Router::record(const RequestRecord& record) {
   const Route* route = find_route(record.method, record.path);
   const double seconds = static_cast<double>(record.duration_ns) * 1e-9;
   context_.http_metrics.count(route ? route->path : "none", method_label(record.method), status, seconds);
-  if (context_.options.request_log == ServerOptions::RequestLog::on)
-    PAGODA_INFO("{} {} {} {:.1f} ms {} bytes{} {}", record.method, record.path, status, seconds * 1e3,
-                record.sent_bytes, record.client_gone ? " (client gone)" : "", record.request_id);
+  if (context_.traces && route && route->access == Route::Access::key) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    std::vector<Span> spans =
+        request_spans(record, route->path, std::chrono::nanoseconds(now).count(), context_.ids);
+    if (!spans.empty()) context_.traces->add(std::move(spans));
+  }
+  if (context_.options.request_log == ServerOptions::RequestLog::on) log_request(record, status);
 }
 
 }  // namespace pagoda

@@ -39,6 +39,9 @@ Server::~Server() {
 Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
   raise_open_file_limit();
   auto impl = std::make_unique<Impl>(std::move(options));
+  if (const std::string& endpoint = impl->context.options.otlp_endpoint; !endpoint.empty()) {
+    PAGODA_TRY(impl->context.traces, OtlpExporter::create(endpoint));
+  }
   PAGODA_TRY(impl->http, HttpServer::listen(impl->context.options.http, impl->router));
   impl->http->start();
   return std::unique_ptr<Server>(new Server(std::move(impl)));

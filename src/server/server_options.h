@@ -7,6 +7,7 @@
 
 #include "server/http/http_server.h"
 #include "server/output/output_parser.h"
+#include "server/tenant.h"
 
 namespace pagoda {
 
@@ -16,9 +17,12 @@ struct ServerOptions {
       model_names;  // that requests may use; the first is shown. Empty: the model file's name
   OutputFormatNames output_formats;
   std::vector<std::string> api_keys;                // empty: everybody may; else needed for /v1/…
+  std::vector<ApiKey> api_keys;                     // empty: everybody may; else needed for /v1/…
+  TenantLimits key_limits;                          // of keys without limits of their own
   std::chrono::milliseconds drain_timeout{30'000};  // how long running requests may go on after a stop
   int num_workers = 2;                              // threads that parse, render and tokenise
   enum class RequestLog { on, off } request_log = RequestLog::on;
+  std::string otlp_endpoint;  // of a collector for traces; empty: none
 };
 
 }  // namespace pagoda

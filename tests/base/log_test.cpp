@@ -1,4 +1,4 @@
-#include "base/log.h"
+#include "base/log_event.h"
 
 #include <string>
 
@@ -35,6 +35,23 @@ TEST(Log, WritesLinesOfItsLevelAndAboveToStandardError) {
 
 TEST(Log, HasNoColoursInAFile) {
   EXPECT_THAT(logged_at(LogLevel::debug), Not(HasSubstr("\033")));
+}
+
+TEST(Log, JsonLinesAreOneObjectEach) {
+  ::testing::internal::CaptureStderr();
+  init_logging(LogLevel::info, LogFormat::json);
+  PAGODA_DEBUG("not shown");
+  PAGODA_WARN("a \"quote\"\n and \xff");
+  const LogField fields[] = {{"path", "/v1\\x"}, {"status", int64_t{200}}, {"ms", 1.5}};
+  log_event("request", fields);
+  const std::string text = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(text, Not(HasSubstr("not shown")));
+  EXPECT_THAT(text, HasSubstr("\"level\":\"warning\",\"message\":\"a \\\"quote\\\"\\u000a and \xef\xbf\xbd\"}\n"));
+  EXPECT_THAT(text, HasSubstr(R"("event":"request","path":"/v1\\x","status":200,"ms":1.500})"));
+  ::testing::internal::CaptureStderr();
+  init_logging(LogLevel::info, LogFormat::text);
+  log_event("request", fields);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("info request path=/v1\\x status=200 ms=1.500\n"));
 }
 
 }  // namespace

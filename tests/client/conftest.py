@@ -21,8 +21,8 @@ BUILD = pathlib.Path(os.environ.get("PAGODA_BUILD", ROOT / "build" / "release"))
 class ServerProcess:
     """A running server; `stop` sends SIGTERM and returns the exit status."""
 
-    def __init__(self, command, port=None):
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command, port=None, **options):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
         self.port = port or int(self.process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -69,8 +69,8 @@ class ServerProcess:
             self.process.kill()
 
 
-def start_fake_server(*options):
-    return ServerProcess([BUILD / "bin" / "fake_server", *options])
+def start_fake_server(*arguments, **options):
+    return ServerProcess([BUILD / "bin" / "fake_server", *arguments], **options)
 
 
 @pytest.fixture(scope="session")

@@ -190,7 +190,7 @@ TEST(EngineScheduling, OverloadIsRefused) {
   const auto refused = harness.engine->submit(make_request(5, 3), std::make_shared<testing::RecordingSink>());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::overloaded);
-  EXPECT_EQ(harness.engine->stats().admission_rejections, 1u);
+  EXPECT_EQ(harness.engine->stats().rejected_queue_full, 1u);
   EXPECT_GE(harness.engine->retry_after_seconds(), 1);
   harness.engine->step();
   EXPECT_EQ(harness.engine->stats().num_waiting, 3);

@@ -101,7 +101,7 @@ TEST_F(StatsBoardTest, GaugesAndSteps) {
   board_.record_step(
       {.num_running = 2, .num_waiting = 3, .kv_pages_used = 4, .num_tokens = 10, .num_preemptions = 1});
   board_.record_step({.num_running = 1, .num_waiting = 0, .kv_pages_used = 2});
-  board_.record_rejection();
+  board_.record_corruption();
   const EngineStats stats = board_.snapshot();
   EXPECT_EQ(stats.num_running, 1);
   EXPECT_EQ(stats.num_waiting, 0);
@@ -109,7 +109,7 @@ TEST_F(StatsBoardTest, GaugesAndSteps) {
   EXPECT_DOUBLE_EQ(stats.kv_usage, 0.25);
   EXPECT_EQ(stats.num_steps, 1u);
   EXPECT_EQ(stats.num_preemptions, 1u);
-  EXPECT_EQ(stats.admission_rejections, 1u);
+  EXPECT_EQ(stats.corrupted_requests, 1u);
 }
 
 }  // namespace

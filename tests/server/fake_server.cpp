@@ -1,27 +1,35 @@
 // The fake model behind a real port, for tests of clients: prints the port, serves until SIGTERM.
 //   fake_server [--api-key KEY] [--max-sequences N] [--max-queued N] [--step-us N]
+//               [--otlp-endpoint URL] [--log-format text|json: logs requests, too]
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
 #include <thread>
 
-#include "base/log.h"
+#include "base/log_event.h"
 #include "server/server.h"
 #include "support/fake_served_model.h"
 
 int main(int argc, char** argv) {
   using namespace pagoda;
   ServerOptions options;
+  options.request_log = ServerOptions::RequestLog::off;
+  LogFormat format = LogFormat::text;
   EngineConfig config = testing::fake_engine_config();
   std::chrono::microseconds step_time{0};
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
-    if (name == "--api-key") options.api_keys.emplace_back(argv[i + 1]);
+    if (name == "--api-key") options.api_keys.push_back({.key = argv[i + 1]});
     if (name == "--max-sequences") config.max_sequences = std::atoi(argv[i + 1]);
     if (name == "--max-queued") config.max_queued_requests = std::atoi(argv[i + 1]);
+    if (name == "--otlp-endpoint") options.otlp_endpoint = argv[i + 1];
+    if (name == "--log-format") {
+      options.request_log = ServerOptions::RequestLog::on;
+      format = std::string_view(argv[i + 1]) == "json" ? LogFormat::json : LogFormat::text;
+    }
     if (name == "--step-us") step_time = std::chrono::microseconds(std::atoi(argv[i + 1]));
   }
-  init_logging(LogLevel::warning);
+  init_logging(LogLevel::info, format);
   Result<std::unique_ptr<Server>> server = Server::create(options);
   if (!server) {
     std::fprintf(stderr, "%s\n", server.error().message.c_str());

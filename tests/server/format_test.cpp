@@ -149,13 +149,14 @@ TEST_F(SpecialShieldTest, AllStringsOfAValueAreProtected) {
 }
 
 TEST(ApiKeysTest, AcceptsWholeKeysOnly) {
-  const ApiKeys keys({"secret", "other"});
+  const ApiKeys keys({{.key = "secret"}, {.key = "other"}}, {});
   EXPECT_TRUE(keys.required());
-  EXPECT_TRUE(keys.accepts("secret"));
-  EXPECT_TRUE(keys.accepts("other"));
+  EXPECT_NE(keys.find("secret"), nullptr);
+  EXPECT_NE(keys.find("other"), nullptr);
   for (const char* wrong : {"", "secre", "secrets", "SECRET", "secretother", "secretsecret"})
-    EXPECT_FALSE(keys.accepts(wrong)) << wrong;
-  EXPECT_FALSE(ApiKeys({}).required());
+    EXPECT_EQ(keys.find(wrong), nullptr) << wrong;
+  EXPECT_FALSE(ApiKeys({}, {}).required());
+  EXPECT_NE(ApiKeys({}, {}).find(""), nullptr);
 }
 
 }  // namespace

@@ -221,7 +221,7 @@ TEST_F(HttpTest, OldClientsGetStreamsThatEndWithTheConnection) {
 }
 
 TEST_F(HttpTest, KeysGuardTheApiOnly) {
-  options.api_keys = {"secret"};
+  options.api_keys = {{.key = "secret"}};
   start();
   const std::string body = R"({"prompt":"a","max_tokens":1})";
   for (const char* path : {"/health", "/v1/health", "/ready", "/metrics", "/version"})

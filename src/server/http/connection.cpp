@@ -37,7 +37,6 @@ Connection::Connection(std::shared_ptr<Hub> h, asio::ip::tcp::socket s)
       buffer(kBufferLimit),
       deadline(hub->context),
       news(hub->context) {
-  news.expires_at(asio::steady_timer::time_point::max());
   hub->connections.insert(this);
 }
 

@@ -59,7 +59,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
   boost::asio::ip::tcp::socket socket;
   boost::beast::flat_buffer buffer;  // received, not yet parsed
   boost::asio::steady_timer deadline;
-  boost::asio::steady_timer news;  // never expires; cancelled when has_news is set
+  boost::asio::steady_timer news;  // expires when the operation wants; cancelled when has_news is set
   bool has_news = false;
   bool timed_out = false;  // of the last arm()
   bool idle = false;       // between requests

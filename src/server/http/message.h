@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace pagoda {
+
+class Tenant;
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
@@ -17,7 +20,8 @@ struct HttpRequest {
   std::string query;   // without '?'
   HeaderList headers;  // names in lower case
   std::string body;
-  std::string id;  // from X-Request-Id, or generated; set before the application sees the request
+  std::string id;  // from X-Request-Id, or generated; set by Handler::admit
+  std::shared_ptr<Tenant> tenant;  // who sent it; set by Handler::admit
 
   // The first header of that (lower-case) name; empty if absent.
   std::string_view header(std::string_view name) const;

@@ -38,11 +38,15 @@ struct Exchange {
   std::string id;
   std::string method;
   std::string path;
+  std::string trace_parent;
+  std::shared_ptr<Tenant> tenant;
   unsigned version = 11;
   AfterResponse after = AfterResponse::keep_alive;
   SteadyTime start = std::chrono::steady_clock::now();
+  SteadyTime operation_start = start;
   int status = 0;
   uint64_t sent_bytes = 0;
+  OperationReport report;
 };
 
 // Counts as a request under way while in scope.
@@ -57,23 +61,29 @@ class RequestScope {
   Hub& hub_;
 };
 
-void record(Hub& hub, const Exchange& exchange, Outcome outcome) {
+void record(Hub& hub, Exchange& exchange, Outcome outcome) {
   const auto duration = std::chrono::steady_clock::now() - exchange.start;
   hub.handler.record({.request_id = exchange.id,
                       .method = exchange.method,
                       .path = exchange.path,
+                      .trace_parent = exchange.trace_parent,
+                      .tenant = exchange.tenant,
                       .status = exchange.status,
                       .duration_ns = std::chrono::nanoseconds(duration).count(),
                       .sent_bytes = exchange.sent_bytes,
-                      .client_gone = outcome == Outcome::gone});
+                      .client_gone = outcome == Outcome::gone,
+                      .report = std::move(exchange.report)});
 }
 
-// False if the client has gone or took nothing for write_timeout.
-awaitable<bool> write_all(Connection& c, std::string_view bytes) {
+// False if the client has gone or took nothing for write_timeout. `operation` is paused while the client takes
+// nothing.
+awaitable<bool> write_all(Connection& c, std::string_view bytes, Operation* operation = nullptr) {
+  bool paused = false;
   while (!bytes.empty()) {
     error_code ec;
     size_t written = c.socket.write_some(asio::buffer(bytes.data(), bytes.size()), ec);
     if (ec == asio::error::would_block) {
+      if (operation && !std::exchange(paused, true)) operation->pause();
       c.arm(c.hub->options.write_timeout);
       const asio::const_buffer rest(bytes.data(), bytes.size());
       written = co_await c.socket.async_write_some(rest, redirect_error(use_awaitable, ec));
@@ -82,6 +92,7 @@ awaitable<bool> write_all(Connection& c, std::string_view bytes) {
     if (ec) co_return false;
     bytes.remove_prefix(written);
   }
+  if (paused) operation->resume();
   co_return true;
 }
 
@@ -120,10 +131,12 @@ class StreamWriter {
   BodyFraming framing_;
 };
 
-awaitable<void> wait_for_news(Connection& c) {
+awaitable<void> wait_for_news(Connection& c, SteadyTime wake_at) {
+  c.news.expires_at(wake_at);
   while (!c.has_news) {
     error_code ec;
     co_await c.news.async_wait(redirect_error(use_awaitable, ec));
+    if (!ec) break;
   }
   c.has_news = false;
 }
@@ -146,10 +159,10 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
     stream.append(out, progress.bytes);
     exchange.sent_bytes += progress.bytes.size();
     if (progress.finished) stream.end(out);
-    const bool written = co_await write_all(c, out);
+    const bool written = co_await write_all(c, out, &operation);
     if (!written) co_return Outcome::gone;
     if (progress.finished) break;
-    co_await wait_for_news(c);
+    co_await wait_for_news(c, operation.wake_at().value_or(SteadyTime::max()));
   }
   co_return exchange.after == AfterResponse::close ? Outcome::close : Outcome::keep_alive;
 }
@@ -173,11 +186,15 @@ awaitable<void> watch(Connection& c) {
 awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> operation, Exchange& exchange) {
   using namespace asio::experimental::awaitable_operators;
   c.has_news = true;
+  exchange.operation_start = std::chrono::steady_clock::now();
   operation->start(c.waker());
   auto both = produce(c, *operation, exchange) || watch(c);
   const std::variant<Outcome, std::monostate> result = co_await std::move(both);
   const Outcome outcome = result.index() == 0 ? std::get<0>(result) : Outcome::gone;
   if (outcome == Outcome::gone) operation->abandon();
+  exchange.report = operation->report();
+  const auto before = exchange.operation_start - exchange.start;
+  exchange.report.submitted_after_ns += std::chrono::nanoseconds(before).count();
   co_return outcome;
 }
 
@@ -273,6 +290,8 @@ awaitable<Outcome> serve_request(Connection& c) {
   exchange.id = request.id;
   exchange.method = request.method;
   exchange.path = request.path;
+  exchange.trace_parent = std::string(request.header("traceparent"));
+  exchange.tenant = request.tenant;
   if (refusal) {
     if (!parser.is_done()) exchange.after = AfterResponse::close;
     const Outcome outcome = co_await write_response(c, exchange, *refusal);

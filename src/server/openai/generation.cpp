@@ -48,13 +48,15 @@ void add_prompt(AnswerInfo& info, const Request& request) {
 Answer start_generation(AppContext& context, HttpRequest request,
                         ApiResult<Generation> (*prepare)(AppContext&, std::shared_ptr<const ServedModel>,
                                                          const std::string& body)) {
+  ApiResult<RequestTerms> terms = read_terms(request);
+  if (!terms) return to_response(terms.error());
   std::shared_ptr<const ServedModel> model = context.model.get();
   const auto body = std::make_shared<const std::string>(std::move(request.body));
   GenerationOperation::Prepare bound = [&context, model, body, prepare] {
     return prepare(context, model, *body);
   };
-  std::shared_ptr<Operation> operation =
-      std::make_shared<GenerationOperation>(std::move(model), context.workers, std::move(bound));
+  std::shared_ptr<Operation> operation = std::make_shared<GenerationOperation>(
+      context, std::move(model), std::move(*terms), std::move(bound));
   return operation;
 }
 

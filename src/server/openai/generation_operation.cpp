@@ -38,6 +38,8 @@ class GenerationOperation::Sink final : public RequestSink {
         token_ids_(token_ids) {}
 
   void on_update(const SequenceUpdate& update) override {
+    operation_->num_generated_tokens_ += std::ssize(update.tokens);
+    operation_->place_.tenant().take_generated(std::ssize(update.tokens));
     SequenceNews news{.index = update.index,
                       .num_tokens = static_cast<int64_t>(update.tokens.size()),
                       .text = std::string(update.text),
@@ -70,13 +72,23 @@ class GenerationOperation::Sink final : public RequestSink {
   const TokenIds token_ids_;
 };
 
-GenerationOperation::GenerationOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers,
-                                         Prepare prepare)
-    : model_(std::move(model)), workers_(workers), prepare_(std::move(prepare)) {}
+GenerationOperation::GenerationOperation(AppContext& context, std::shared_ptr<const ServedModel> model,
+                                         RequestTerms terms, Prepare prepare)
+    : model_(std::move(model)),
+      context_(context),
+      terms_(std::move(terms)),
+      place_(terms_.tenant),
+      prepare_(std::move(prepare)),
+      deadline_(terms_.deadline) {}
 
 void GenerationOperation::start(std::function<void()> wake) {
   wake_ = std::move(wake);
-  workers_.post([self = shared_from_this()] { self->prepare(); });
+  start_ = std::chrono::steady_clock::now();
+  if (!place_.enter()) {
+    context_.refusals.count(Refusal::key_concurrency);
+    return refuse(too_many_concurrent(place_.tenant(), model_->engine->retry_after_seconds()));
+  }
+  context_.workers.post([self = shared_from_this()] { self->prepare(); });
 }
 
 void GenerationOperation::prepare() {
@@ -87,16 +99,47 @@ void GenerationOperation::prepare() {
   ApiResult<Generation> generation = prepare_();
   prepare_ = nullptr;
   if (!generation) return refuse(std::move(generation).error());
+  int64_t num_prompt_tokens = 0;
+  for (const Request& request : generation->requests)
+    num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+  num_prompt_tokens_ = num_prompt_tokens;
+  const std::optional<Deadline> deadline = deadline_of(*generation->presenter);
+  if (std::optional<ApiError> error = check_terms(num_prompt_tokens, deadline)) return refuse(std::move(*error));
   presenter_ = std::move(generation->presenter);
   num_running_ = generation->requests.size();
   token_ids_ = generation->token_ids;
-  if (std::optional<ApiError> error = submit_all(std::move(generation->requests)))
+  submitted_after_ns_ = std::chrono::nanoseconds(std::chrono::steady_clock::now() - start_).count();
+  if (std::optional<ApiError> error = submit_all(std::move(generation->requests))) {
+    place_.tenant().give_back(num_prompt_tokens);
     return refuse(std::move(*error));
+  }
   {
     std::lock_guard lock(mutex_);
     phase_ = Phase::running;
   }
   wake_();
+}
+
+std::optional<Deadline> GenerationOperation::deadline_of(const Presenter& presenter) const {
+  return terms_.deadline || presenter.streams() ? terms_.deadline : terms_.patience;
+}
+
+std::optional<ApiError> GenerationOperation::check_terms(int64_t num_prompt_tokens,
+                                                         std::optional<Deadline> deadline) {
+  const auto now = std::chrono::steady_clock::now();
+  if (deadline) {
+    const double wait = model_->engine->queue_wait_seconds();
+    if (now + std::chrono::duration<double>(wait) > *deadline) {
+      context_.refusals.count(Refusal::deadline);
+      return deadline_unreachable(wait);
+    }
+  }
+  const int64_t now_ns = std::chrono::nanoseconds(now.time_since_epoch()).count();
+  if (const int64_t wait_ns = place_.tenant().take_prompt(num_prompt_tokens, now_ns); wait_ns > 0) {
+    context_.refusals.count(Refusal::key_tokens);
+    return token_rate_exceeded(place_.tenant(), wait_ns);
+  }
+  return std::nullopt;
 }
 
 std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> requests) {
@@ -105,9 +148,7 @@ std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> req
     const Result<RequestId> id = model_->engine->submit(std::move(requests[prompt]), std::move(sink));
     if (!id) {
       cancel_all();
-      const bool full = id.error().code == ErrorCode::overloaded;
-      return full ? overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds()))
-                  : to_api_error(id.error());
+      return overload_error(id.error());
     }
     bool abandoned = false;
     {
@@ -121,6 +162,11 @@ std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> req
     }
   }
   return std::nullopt;
+}
+
+ApiError GenerationOperation::overload_error(const Error& error) const {
+  if (error.code != ErrorCode::overloaded) return to_api_error(error);
+  return overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds()));
 }
 
 void GenerationOperation::refuse(ApiError error) {
@@ -148,26 +194,49 @@ void GenerationOperation::abandon() {
     events_.clear();
   }
   cancel_all();
+  place_.leave();
+}
+
+void GenerationOperation::pause() {
+  std::lock_guard lock(mutex_);
+  paused_ = true;
+}
+
+void GenerationOperation::resume() {
+  std::lock_guard lock(mutex_);
+  paused_ = false;
+  if (!std::exchange(parked_, false)) return;
+  for (const RequestId id : ids_) model_->engine->resume(id);
 }
 
 void GenerationOperation::add_event(Event event, size_t bytes) {
-  bool overflows = false;
   {
     std::lock_guard lock(mutex_);
     if (abandoned_) return;
-    const bool ends = std::holds_alternative<Done>(event.what);
-    if (overflowed_ && !ends) return;
     events_.push_back(std::move(event));
     pending_bytes_ += bytes + kEventBytes;
-    overflows =
-        pending_bytes_ > kMaxPendingBytes && !std::exchange(overflowed_, pending_bytes_ > kMaxPendingBytes);
-    if (phase_ != Phase::running || std::exchange(wake_pending_, true)) {
-      if (!overflows) return;
-    }
+    if (paused_ && pending_bytes_ > kParkBytes && !std::exchange(parked_, true))
+      for (const RequestId id : ids_) model_->engine->park(id);
+    if (phase_ != Phase::running || std::exchange(wake_pending_, true)) return;
   }
-  // On a worker: this is the engine's thread, in the middle of a step.
-  if (overflows) workers_.post([self = shared_from_this()] { self->cancel_all(); });
   wake_();
+}
+
+void GenerationOperation::note(const Event& event, const RequestTimings& timings) {
+  report_.num_cached_tokens += timings.num_cached_tokens;
+  if (event.prompt != 0) return;
+  report_.queued_ns = timings.queued_ns;
+  report_.prefill_ns = timings.prefill_ns;
+  report_.decode_ns = timings.decode_ns;
+}
+
+OperationReport GenerationOperation::report() const {
+  OperationReport report = report_;
+  report.model = model_->names.front();
+  report.num_prompt_tokens = num_prompt_tokens_;
+  report.num_generated_tokens = num_generated_tokens_;
+  report.submitted_after_ns = submitted_after_ns_;
+  return report;
 }
 
 void GenerationOperation::present(Event& event, std::string& out) {
@@ -179,38 +248,54 @@ void GenerationOperation::present(Event& event, std::string& out) {
   } else {
     const Done& done = std::get<Done>(event.what);
     presenter_->prompt_done(event.prompt, done.timings);
+    note(event, done.timings);
     --num_running_;
     if (!done.status && !failure_) failure_ = to_api_error(done.status.error());
   }
 }
 
+bool GenerationOperation::too_late() const {
+  return deadline_ && std::chrono::steady_clock::now() >= *deadline_;
+}
+
+Operation::Progress GenerationOperation::answer(const ApiError& error) {
+  place_.leave();
+  return {.answer = to_response(error), .finished = true};
+}
+
 Operation::Progress GenerationOperation::poll() {
   std::vector<Event> events;
+  bool late = too_late();
   {
     std::lock_guard lock(mutex_);
-    if (phase_ == Phase::preparing) return {};
-    if (phase_ == Phase::refused) return {.answer = to_response(*refusal_), .finished = true};
+    if (phase_ == Phase::refused) return answer(*refusal_);
+    if (phase_ == Phase::preparing && !late) return {};
+    late &= phase_ == Phase::preparing;
     events.swap(events_);
     pending_bytes_ = 0;
     wake_pending_ = false;
-    if (overflowed_ && !failure_)
-      failure_ = ApiError{.status = 408,
-                          .message = "The client reads the answer too slowly; the request was cancelled.",
-                          .code = "slow_reader"};
+  }
+  if (late) {
+    context_.refusals.count(Refusal::deadline);
+    abandon();
+    return answer(deadline_exceeded());
   }
   Progress progress;
   const bool first = !std::exchange(begun_, true);
+  if (first) deadline_ = deadline_of(*presenter_);
   if (first) presenter_->begin(progress.bytes);
   for (Event& event : events) present(event, progress.bytes);
+  if (num_running_ > 0 && !failure_ && too_late()) failure_ = deadline_exceeded();
   if (failure_) {
     abandon();
     // As long as no byte was sent, a stream can fail with an honest status.
-    if (first || !presenter_->streams()) return {.answer = to_response(*failure_), .finished = true};
+    if (first || !presenter_->streams()) return answer(*failure_);
     presenter_->fail(*failure_, progress.bytes);
   } else if (num_running_ == 0) {
     presenter_->end(progress.bytes);
   }
   progress.finished = failure_ || num_running_ == 0;
+  if (progress.finished) place_.leave();
   if (first && presenter_->streams())
     progress.stream_head =
         HttpResponse{.content_type = "text/event-stream; charset=utf-8",

@@ -1,8 +1,10 @@
 // One generating API request on its way: prepared on a worker thread, submitted to the engine, its news
 // collected for the I/O thread and presented there. What waits for a client that does not read is bounded:
-// beyond kMaxPendingBytes the request is cancelled.
+// beyond kParkBytes its sequences are parked until it reads again, or is taken as gone.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,14 +13,15 @@
 #include <variant>
 #include <vector>
 
+#include "server/app_context.h"
+#include "server/admission.h"
 #include "server/http/handler.h"
 #include "server/openai/presenter.h"
 #include "server/served_model.h"
-#include "server/worker_pool.h"
 
 namespace pagoda {
 
-inline constexpr size_t kMaxPendingBytes = 1u << 20;
+inline constexpr size_t kParkBytes = 8u << 10;
 
 // What an endpoint makes of a request's body: one engine request per prompt, and the form of the answer.
 enum class TokenIds { drop, keep };  // in SequenceNews
@@ -32,12 +35,17 @@ struct Generation {
 class GenerationOperation final : public Operation, public std::enable_shared_from_this<GenerationOperation> {
  public:
   using Prepare = std::function<ApiResult<Generation>()>;
-  // `prepare` runs on a thread of `workers`, which must outlive the operation.
-  GenerationOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers, Prepare prepare);
+  // `prepare` runs on a thread of the context's workers; the context must outlive the operation.
+  GenerationOperation(AppContext& context, std::shared_ptr<const ServedModel> model, RequestTerms terms,
+                      Prepare prepare);
 
   void start(std::function<void()> wake) override;
   Progress poll() override;
+  std::optional<Deadline> wake_at() const override { return deadline_; }
+  void pause() override;
+  void resume() override;
   void abandon() override;
+  OperationReport report() const override;
 
  private:
   class Sink;
@@ -53,38 +61,55 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
 
   // ---- worker threads ----
   void prepare();
+  // Whether the caller's limits and the deadline let these run; takes the prompts' tokens if so.
+  std::optional<ApiError> check_terms(int64_t num_prompt_tokens, std::optional<Deadline> deadline);
+  std::optional<Deadline> deadline_of(const Presenter& presenter) const;
   // Submits all or, on the first refusal, none.
   std::optional<ApiError> submit_all(std::vector<Request> requests);
   void refuse(ApiError error);
   void cancel_all();
+  ApiError overload_error(const Error& error) const;
 
   // ---- the engine thread ----
   void add_event(Event event, size_t bytes);
 
   // ---- the I/O thread ----
+  bool too_late() const;
+  Progress answer(const ApiError& error);
   void present(Event& event, std::string& out);
+  void note(const Event& event, const RequestTimings& timings);
 
   const std::shared_ptr<const ServedModel> model_;
-  WorkerPool& workers_;
+  AppContext& context_;
+  const RequestTerms terms_;
+  TenantPlace place_;
   Prepare prepare_;
   std::function<void()> wake_;
+
+  std::atomic<int64_t> num_prompt_tokens_{0};
+  std::atomic<int64_t> num_generated_tokens_{0};
+  std::atomic<int64_t> submitted_after_ns_{0};
+  std::chrono::steady_clock::time_point start_;
 
   std::mutex mutex_;  // guards what follows
   Phase phase_ = Phase::preparing;
   std::optional<ApiError> refusal_;
   std::vector<Event> events_;
   size_t pending_bytes_ = 0;
-  bool overflowed_ = false;
+  bool paused_ = false;  // the client takes nothing
+  bool parked_ = false;  // so the engine waits
   bool abandoned_ = false;
   bool wake_pending_ = false;
   std::vector<RequestId> ids_;
 
   // Of the I/O thread from phase `running` on.
+  std::optional<Deadline> deadline_;  // before: what the headers say, for any kind of answer
   std::unique_ptr<Presenter> presenter_;
   size_t num_running_ = 0;  // prompts
   TokenIds token_ids_ = TokenIds::drop;
   bool begun_ = false;
   std::optional<ApiError> failure_;
+  OperationReport report_;  // timings, where they came
 };
 
 }  // namespace pagoda

@@ -1,0 +1,50 @@
+// What decides whether a request may run, beside its body: whose it is and by when it must be answered.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "server/http/message.h"
+#include "server/openai/api_error.h"
+#include "server/tenant.h"
+
+namespace pagoda {
+
+// Why a request was refused although nothing was wrong with it. The engine counts the refusals of its queue.
+enum class Refusal { key_concurrency, key_tokens, deadline };
+
+// Thread-safe.
+class RefusalCounts {
+ public:
+  void count(Refusal reason) { ++counts_[static_cast<size_t>(reason)]; }
+  uint64_t of(Refusal reason) const { return counts_[static_cast<size_t>(reason)]; }
+
+ private:
+  std::array<std::atomic<uint64_t>, 3> counts_{};
+};
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+struct RequestTerms {
+  std::shared_ptr<Tenant> tenant;
+  // From the headers `timeout` or `x-request-timeout` (seconds): the answer must have ended by then.
+  std::optional<Deadline> deadline;
+  // From the hints of OpenAI's SDKs: how long they wait for the head of an answer. Binds answers that come as
+  // a whole; the gaps of a stream are bounded by the client alone.
+  std::optional<Deadline> patience;
+};
+
+// 400 if a deadline is not a positive number of seconds; hints that are not are ignored.
+ApiResult<RequestTerms> read_terms(const HttpRequest& request);
+
+ApiError too_many_concurrent(const Tenant& tenant, int64_t retry_after_seconds);
+ApiError token_rate_exceeded(const Tenant& tenant, int64_t wait_ns);
+ApiError deadline_exceeded();
+// Refused at once: it would wait longer than its deadline allows.
+ApiError deadline_unreachable(double wait_seconds);
+
+}  // namespace pagoda
