@@ -171,9 +171,10 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->take_all()
       ->expected(1)
       ->group(kGroup);
-  app.add_option("--api-key-file", api_key_file,
-                 "File with such keys, one a line, each with limits of its own if it has any: KEY [name=TEXT] "
-                 "[max-concurrent=N] [tokens-per-minute=N]")
+  app.add_option(
+         "--api-key-file", api_key_file,
+         "File with such keys, one a line, each with limits of its own if it has any: KEY [name=TEXT] "
+         "[max-concurrent=N] [tokens-per-minute=N]")
       ->type_name("FILE")
       ->group(kGroup);
   app.add_option("--key-max-concurrent", server.key_limits.max_concurrent,
@@ -181,10 +182,32 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->type_name("N")
       ->check(CLI::PositiveNumber)
       ->group(kGroup);
-  app.add_option("--key-tokens-per-minute", server.key_limits.tokens_per_minute,
-                 "Tokens of one key, of prompts and answers; without keys, of all clients (default: no limit)")
+  app.add_option(
+         "--key-tokens-per-minute", server.key_limits.tokens_per_minute,
+         "Tokens of one key, of prompts and answers; without keys, of all clients (default: no limit)")
       ->type_name("N")
       ->check(CLI::PositiveNumber)
+      ->group(kGroup);
+  app.add_option("--cors-origin", server.cors_origins,
+                 "Web pages of this origin may call, as https://app.example; '*': all; may be given several "
+                 "times (default: none)")
+      ->type_name("ORIGIN")
+      ->take_all()
+      ->expected(1)
+      ->group(kGroup);
+  CLI::Option* certificate =
+      app.add_option("--ssl-cert", server.http.tls_certificate,
+                     "PEM file with the certificate and its chain: serve HTTPS (TLS 1.2 and 1.3)")
+          ->type_name("FILE")
+          ->group(kGroup);
+  CLI::Option* key = app.add_option("--ssl-key", server.http.tls_key, "PEM file with the certificate's key")
+                         ->type_name("FILE")
+                         ->needs(certificate)
+                         ->group(kGroup);
+  certificate->needs(key);
+  app.add_option_function<std::string>("--root-path", into(server.root_path, parse_root_path, "--root-path"),
+                                       "Where a proxy mounts the server, as /llm; paths may have it or not")
+      ->type_name("PATH")
       ->group(kGroup);
   app.add_option_function<std::string>("--body-limit",
                                        into(server.http.body_limit, parse_byte_size, "--body-limit"),
@@ -213,8 +236,7 @@ void add_observation_options(CLI::App& app, ServeArguments& arguments) {
       ->default_str("text")
       ->group("Observation");
   app.add_flag_callback(
-         "--no-request-log",
-         [&arguments] { arguments.server.request_log = ServerOptions::RequestLog::off; },
+         "--no-request-log", [&arguments] { arguments.server.request_log = ServerOptions::RequestLog::off; },
          "Do not log requests")
       ->group("Observation");
   app.add_option("--otlp-endpoint", arguments.server.otlp_endpoint,

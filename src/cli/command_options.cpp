@@ -37,6 +37,13 @@ Result<std::optional<LogLevel>> parse_log_level(std::string_view text) {
 
 }  // namespace
 
+Result<std::string> parse_root_path(std::string_view text) {
+  if (!text.starts_with('/')) return fail(ErrorCode::invalid_argument, "'{}' must begin with '/'", text);
+  if (text.find_first_of("?# ") != std::string_view::npos)
+    return fail(ErrorCode::invalid_argument, "'{}' is not a path", text);
+  return std::string(text.substr(0, text.find_last_not_of('/') + 1));
+}
+
 Result<LogFormat> parse_log_format(std::string_view text) {
   return pick<LogFormat>(text, {{"text", LogFormat::text}, {"json", LogFormat::json}});
 }

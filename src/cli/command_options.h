@@ -37,6 +37,8 @@ std::function<void(const std::string&)> into(T& target, Result<T> (*parse)(std::
   };
 }
 
+// Without the slash at its end; "/" is the same as none.
+Result<std::string> parse_root_path(std::string_view text);
 Result<LogFormat> parse_log_format(std::string_view text);
 
 void add_model_name(CLI::App& app, std::string& model);

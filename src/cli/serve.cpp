@@ -22,7 +22,8 @@ std::string base_url(const ServerOptions& options, uint16_t port) {
   std::string host =
       options.http.host == "0.0.0.0" || options.http.host == "::" ? "127.0.0.1" : options.http.host;
   if (host.find(':') != std::string::npos) host = "[" + host + "]";
-  return fmt::format("http://{}:{}", host, port);
+  const char* scheme = options.http.tls_certificate.empty() ? "http" : "https";
+  return fmt::format("{}://{}:{}{}", scheme, host, port, options.root_path);
 }
 
 void print_welcome(const ServedModel& model, const std::string& url, bool with_key) {

@@ -33,7 +33,7 @@ struct EngineStats {
   uint64_t finished_length = 0;
   uint64_t finished_abort = 0;
   uint64_t finished_error = 0;
-  uint64_t corrupted_requests = 0;  // whose logits were not numbers
+  uint64_t corrupted_requests = 0;   // whose logits were not numbers
   uint64_t rejected_queue_full = 0;  // submissions by reason
   uint64_t rejected_queued_tokens = 0;
   uint64_t rejected_closed = 0;

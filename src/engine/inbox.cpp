@@ -31,9 +31,10 @@ Result<RequestId> Inbox::push(std::unique_ptr<RequestState> request) {
     const bool too_long = num_queued_tokens_ > 0 && num_queued_tokens_ + num_prompt > max_queued_tokens_;
     if (max_queued_tokens_ > 0 && too_long) {
       ++rejections_.queued_tokens;
-      return fail(ErrorCode::overloaded,
-                  "prompts of {} tokens are waiting already, and {} more exceed the limit of {}; try again later",
-                  num_queued_tokens_, num_prompt, max_queued_tokens_);
+      return fail(
+          ErrorCode::overloaded,
+          "prompts of {} tokens are waiting already, and {} more exceed the limit of {}; try again later",
+          num_queued_tokens_, num_prompt, max_queued_tokens_);
     }
     num_queued_tokens_ += num_prompt;
     id = ++last_id_;

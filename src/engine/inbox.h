@@ -64,8 +64,10 @@ class Inbox {
   bool stopped() const;
 
  private:
-  bool has_mail() const { return !mail_.arrivals.empty() || !mail_.cancels.empty() || !mail_.flow_changes.empty() ||
-           mail_.cancel_all; }
+  bool has_mail() const {
+    return !mail_.arrivals.empty() || !mail_.cancels.empty() || !mail_.flow_changes.empty() ||
+           mail_.cancel_all;
+  }
 
   const int64_t max_unfinished_;
   const uint64_t seed_;

@@ -69,9 +69,8 @@ StatsBoard::StatsBoard(const EngineConfig& config, int64_t now_ns) : last_comple
   for (HistogramData* latency : {&stats_.e2e_latency, &stats_.queue_time, &stats_.prefill_time,
                                  &stats_.decode_time, &stats_.inference_time})
     *latency = histogram(kRequestSeconds);
-  for (HistogramData* tokens :
-       {&stats_.request_prompt_tokens, &stats_.request_generation_tokens,
-        &stats_.request_max_generation_tokens, &stats_.request_max_tokens})
+  for (HistogramData* tokens : {&stats_.request_prompt_tokens, &stats_.request_generation_tokens,
+                                &stats_.request_max_generation_tokens, &stats_.request_max_tokens})
     *tokens = histogram(token_count_bounds(config.max_context));
   stats_.request_n = histogram(kSequencesPerRequest);
   stats_.iteration_tokens = histogram(kIterationTokens);

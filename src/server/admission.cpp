@@ -55,9 +55,9 @@ ApiError too_many_concurrent(const Tenant& tenant, int64_t retry_after_seconds) 
 }
 
 ApiError token_rate_exceeded(const Tenant& tenant, int64_t wait_ns) {
-  return rate_limited(fmt::format("This API key has used its {} tokens per minute.",
-                                  tenant.limits().tokens_per_minute),
-                      (wait_ns + kNsPerSecond - 1) / kNsPerSecond);
+  return rate_limited(
+      fmt::format("This API key has used its {} tokens per minute.", tenant.limits().tokens_per_minute),
+      (wait_ns + kNsPerSecond - 1) / kNsPerSecond);
 }
 
 ApiError deadline_exceeded() {

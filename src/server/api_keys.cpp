@@ -58,8 +58,9 @@ Status read_attribute(std::string_view text, ApiKey& key) {
 ApiKeys::ApiKeys(std::vector<ApiKey> keys, TenantLimits defaults) {
   if (keys.empty()) tenants_.push_back(std::make_shared<Tenant>("", defaults));
   for (ApiKey& key : keys) {
-    const TenantLimits limits{.max_concurrent = key.max_concurrent.value_or(defaults.max_concurrent),
-                              .tokens_per_minute = key.tokens_per_minute.value_or(defaults.tokens_per_minute)};
+    const TenantLimits limits{
+        .max_concurrent = key.max_concurrent.value_or(defaults.max_concurrent),
+        .tokens_per_minute = key.tokens_per_minute.value_or(defaults.tokens_per_minute)};
     tenants_.push_back(std::make_shared<Tenant>(label_of(key), limits));
     keys_.push_back(std::move(key.key));
   }

@@ -13,7 +13,8 @@ namespace pagoda {
 
 class ApiKeys {
  public:
-  // No keys: everybody may, and all are one tenant. `defaults`: the limits of keys that have none of their own.
+  // No keys: everybody may, and all are one tenant. `defaults`: the limits of keys that have none of their
+  // own.
   ApiKeys(std::vector<ApiKey> keys, TenantLimits defaults);
 
   bool required() const { return !keys_.empty(); }

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "base/log_event.h"
+#include "server/cors.h"
 #include "server/openai/api_error.h"
 #include "server/tracing/request_spans.h"
 
@@ -76,6 +77,11 @@ HttpResponse refuse_path(const HttpRequest& request) {
   return response;
 }
 
+void strip_root(std::string_view root, std::string& path) {
+  if (!root.empty() && path.starts_with(root) && path.size() > root.size() && path[root.size()] == '/')
+    path.erase(0, root.size());
+}
+
 // Bounds the label values of the metrics: clients choose methods and paths freely.
 std::string_view method_label(std::string_view method) {
   static constexpr std::array kMethods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
@@ -122,6 +128,10 @@ void log_request(const RequestRecord& record, int status) {
 std::optional<HttpResponse> Router::admit(HttpRequest& head) {
   const std::string_view given_id = head.header("x-request-id");
   head.id = is_request_id(given_id) ? std::string(given_id) : "req-" + context_.ids.next();
+  strip_root(context_.options.root_path, head.path);
+  const bool may_call = add_cors_headers(context_.options.cors_origins, head);
+  if (may_call && head.method == "OPTIONS" && !head.header("access-control-request-method").empty())
+    return HttpResponse{.status = 204, .content_type = ""};
   const Route* route = find_route(head.method, head.path);
   const bool needs_key = route ? route->access == Route::Access::key : head.path.starts_with("/v1/");
   if (needs_key) {

@@ -24,7 +24,8 @@ void Tenant::leave() {
 
 void Tenant::fill(int64_t now_ns) {
   const auto capacity = static_cast<double>(limits_.tokens_per_minute);
-  const double added = filled_ns_ < 0 ? capacity : static_cast<double>(now_ns - filled_ns_) / kNsPerMinute * capacity;
+  const double added =
+      filled_ns_ < 0 ? capacity : static_cast<double>(now_ns - filled_ns_) / kNsPerMinute * capacity;
   num_tokens_ = std::min(num_tokens_ + added, capacity);
   filled_ns_ = now_ns;
 }

@@ -46,12 +46,14 @@ TEST(Log, JsonLinesAreOneObjectEach) {
   log_event("request", fields);
   const std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_THAT(text, Not(HasSubstr("not shown")));
-  EXPECT_THAT(text, HasSubstr("\"level\":\"warning\",\"message\":\"a \\\"quote\\\"\\u000a and \xef\xbf\xbd\"}\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\"level\":\"warning\",\"message\":\"a \\\"quote\\\"\\u000a and \xef\xbf\xbd\"}\n"));
   EXPECT_THAT(text, HasSubstr(R"("event":"request","path":"/v1\\x","status":200,"ms":1.500})"));
   ::testing::internal::CaptureStderr();
   init_logging(LogLevel::info, LogFormat::text);
   log_event("request", fields);
-  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("info request path=/v1\\x status=200 ms=1.500\n"));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("info request path=/v1\\x status=200 ms=1.500\n"));
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ class CorsTest : public ServerFixture {
  protected:
   HttpReply preflight(const std::string& path) {
     HttpClient client(port());
-    client.send("OPTIONS " + path + " HTTP/1.1\r\nHost: x\r\n" + kPreflight + "\r\nGET /health HTTP/1.1\r\n\r\n");
+    client.send("OPTIONS " + path + " HTTP/1.1\r\nHost: x\r\n" + kPreflight +
+                "\r\nGET /health HTTP/1.1\r\n\r\n");
     HttpReply reply = client.receive("HEAD");  // 204 has no body
     EXPECT_EQ(client.receive().body, R"({"status":"ok"})") << "the connection goes on";
     return reply;
@@ -22,7 +23,8 @@ class CorsTest : public ServerFixture {
 TEST_F(CorsTest, WithoutTheOptionThereAreNoHeaders) {
   start();
   EXPECT_EQ(preflight("/v1/completions").status, 405);
-  EXPECT_FALSE(get("/health", "Origin: https://app.example\r\n").headers.contains("access-control-allow-origin"));
+  EXPECT_FALSE(
+      get("/health", "Origin: https://app.example\r\n").headers.contains("access-control-allow-origin"));
 }
 
 TEST_F(CorsTest, APreflightNeedsNoKey) {
@@ -55,7 +57,8 @@ TEST_F(CorsTest, AnswersErrorsAndStreamsHaveThem) {
 TEST_F(CorsTest, OtherOriginsGetNone) {
   options.cors_origins = {"https://app.example"};
   start();
-  for (const char* origin : {"https://evil.example", "https://app.example.evil", "null", "http://app.example"}) {
+  for (const char* origin :
+       {"https://evil.example", "https://app.example.evil", "null", "http://app.example"}) {
     const HttpReply reply = get("/v1/models", std::string("Origin: ") + origin + "\r\n");
     EXPECT_FALSE(reply.headers.contains("access-control-allow-origin")) << origin;
     EXPECT_EQ(reply.headers.at("vary"), "Origin") << "caches must tell them apart";

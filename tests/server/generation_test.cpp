@@ -464,7 +464,8 @@ TEST_F(VanishTest, AReaderThatPausesIsParkedAndMissesNothing) {
   const EngineStats parked = model->engine->stats();
   EXPECT_EQ(parked.kv_pages_used, 0) << "others could use its pages";
   EXPECT_EQ(parked.num_running, 0);
-  EXPECT_EQ(metric("vllm:num_requests_waiting_by_reason{engine=\"0\",model_name=\"fake\",reason=\"parked\"}"), 1);
+  EXPECT_EQ(metric("vllm:num_requests_waiting_by_reason{engine=\"0\",model_name=\"fake\",reason=\"parked\"}"),
+            1);
   EXPECT_EQ(choices_of(client.receive()), whole);
   EXPECT_TRUE(engine_becomes_idle());
 }

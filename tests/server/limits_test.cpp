@@ -73,7 +73,8 @@ TEST(ApiKeys, FileGivesLimitsAndNames) {
 TEST(ApiKeys, BadLinesAreNamedWithoutTheirKey) {
   const TempFolder folder;
   const std::string path = folder.file("keys.txt");
-  for (const char* tail : {"max-concurrent=-1", "max-concurrent=x", "limit=3", "name=", "tokens-per-minute"}) {
+  for (const char* tail :
+       {"max-concurrent=-1", "max-concurrent=x", "limit=3", "name=", "tokens-per-minute"}) {
     std::ofstream(path) << "sk-secret " << tail << "\n";
     const auto keys = read_key_file(path);
     ASSERT_FALSE(keys) << tail;
@@ -149,8 +150,10 @@ class DeadlineTest : public LimitsTest {};
 TEST_F(DeadlineTest, AnAnswerThatTakesTooLongIs504) {
   step_time = milliseconds(2);
   start();
-  for (const char* header : {"timeout: 0.1\r\n", "X-Request-Timeout: 0.1\r\n", "X-Stainless-Read-Timeout: 0.1\r\n"}) {
-    const HttpReply reply = post(kCompletions, R"({"prompt":"ab","max_tokens":1500,"ignore_eos":true})", header);
+  for (const char* header :
+       {"timeout: 0.1\r\n", "X-Request-Timeout: 0.1\r\n", "X-Stainless-Read-Timeout: 0.1\r\n"}) {
+    const HttpReply reply =
+        post(kCompletions, R"({"prompt":"ab","max_tokens":1500,"ignore_eos":true})", header);
     expect_error(reply, 504, "timeout_error", "", "deadline_exceeded");
     EXPECT_TRUE(engine_becomes_idle()) << "it was cancelled";
   }

@@ -1,17 +1,10 @@
 #include "server/http/connection.h"
 
-#include <limits>
-
 #include <boost/asio/post.hpp>
 
 namespace pagoda::http {
 namespace asio = boost::asio;
 using boost::system::error_code;
-
-namespace {
-// A buffer holds at most one head, or pipelined requests up to this much.
-constexpr size_t kBufferLimit = 128u << 10;
-}  // namespace
 
 void Hub::enter_request() {
   std::lock_guard lock(mutex_);
@@ -37,6 +30,7 @@ Connection::Connection(std::shared_ptr<Hub> h, asio::ip::tcp::socket s)
       buffer(kBufferLimit),
       deadline(hub->context),
       news(hub->context) {
+  if (hub->tls) tls = std::make_unique<TlsStream>(socket, *hub->tls);
   hub->connections.insert(this);
 }
 

@@ -18,6 +18,7 @@
 
 #include "server/http/handler.h"
 #include "server/http/http_server.h"
+#include "server/http/tls.h"
 
 namespace pagoda::http {
 
@@ -30,6 +31,7 @@ struct Hub {
   boost::asio::io_context context{1};
   const HttpOptions options;
   Handler& handler;
+  std::unique_ptr<boost::asio::ssl::context> tls;  // null: plain HTTP
   std::unordered_set<Connection*> connections;
   bool draining = false;
 
@@ -57,6 +59,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
 
   std::shared_ptr<Hub> hub;  // first, so that the io_context outlives socket and timers
   boost::asio::ip::tcp::socket socket;
+  std::unique_ptr<TlsStream> tls;    // over `socket`; null: plain
   boost::beast::flat_buffer buffer;  // received, not yet parsed
   boost::asio::steady_timer deadline;
   boost::asio::steady_timer news;  // expires when the operation wants; cancelled when has_news is set
@@ -67,6 +70,9 @@ struct Connection : std::enable_shared_from_this<Connection> {
  private:
   uint64_t generation_ = 0;  // of arm(): a timer that fires late is told from the current one
 };
+
+// A buffer holds at most one head, or pipelined requests up to this much.
+inline constexpr size_t kBufferLimit = 128u << 10;
 
 // Serves requests until the connection closes.
 boost::asio::awaitable<void> run_session(std::shared_ptr<Connection> connection);

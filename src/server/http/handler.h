@@ -76,7 +76,8 @@ struct RequestRecord {
 class Handler {
  public:
   virtual ~Handler() = default;
-  // Sets request.id and request.tenant. An answer here (wrong path, method or key) is sent without reading the body.
+  // Sets what HttpRequest says, and may shorten the path. An answer here (wrong path, method or key) is sent
+  // without reading the body.
   virtual std::optional<HttpResponse> admit(HttpRequest& head) = 0;
   virtual Answer handle(HttpRequest request) = 0;
   // `detail` is a short English phrase.

@@ -110,6 +110,9 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Result<std::unique_ptr<HttpServer>> HttpServer::listen(const HttpOptions& options, Handler& handler) {
   auto impl = std::make_unique<Impl>();
   impl->hub = std::make_shared<Hub>(options, handler);
+  if (!options.tls_certificate.empty()) {
+    PAGODA_TRY(impl->hub->tls, http::load_tls_context(options.tls_certificate, options.tls_key));
+  }
   error_code ec;
   tcp::resolver resolver(impl->hub->context);
   const auto addresses =

@@ -1,5 +1,5 @@
-// HTTP/1.1 over TCP: one thread that does I/O and nothing else, so that control routes answer while the
-// machine computes. Keep-alive and pipelining; Expect: 100-continue; HEAD; chunked requests and answers;
+// HTTP/1.1 over TCP or TLS: one thread that does I/O and nothing else, so that control routes answer while
+// the machine computes. Keep-alive and pipelining; Expect: 100-continue; HEAD; chunked requests and answers;
 // limits on headers, bodies and on the time that a client may take to send or to read.
 //
 // While an answer is being made, the socket is read on: its end means that the client has gone, and the
@@ -26,6 +26,8 @@ struct HttpOptions {
   std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte to the end of its headers
   std::chrono::milliseconds body_timeout{60'000};    // for the whole body
   std::chrono::milliseconds write_timeout{30'000};   // without any progress
+  std::string tls_certificate;                       // PEM file, with the chain; empty: plain HTTP
+  std::string tls_key;                               // PEM file
   int send_buffer_bytes = 128 << 10;  // of the kernel, per connection: bounds what a stalled reader holds
 };
 

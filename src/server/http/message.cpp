@@ -43,6 +43,8 @@ std::string_view reason_phrase(int status) {
   switch (status) {
     case 200:
       return "OK";
+    case 204:
+      return "No Content";
     case 400:
       return "Bad Request";
     case 401:
@@ -75,14 +77,16 @@ std::string_view reason_phrase(int status) {
 }
 
 std::string response_head(const HttpResponse& response, const std::string& request_id, BodyFraming framing,
-                          AfterResponse after, uint64_t body_len) {
+                          AfterResponse after, uint64_t body_len, const HeaderList& more_headers) {
   std::string head = fmt::format("HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status));
   append_header(head, "Date", http_date());
   append_header(head, "Server", "pagoda");
   if (!response.content_type.empty()) append_header(head, "Content-Type", response.content_type);
   if (!request_id.empty()) append_header(head, "X-Request-Id", request_id);
   for (const auto& [name, value] : response.headers) append_header(head, name, value);
-  if (framing == BodyFraming::length) append_header(head, "Content-Length", fmt::format("{}", body_len));
+  for (const auto& [name, value] : more_headers) append_header(head, name, value);
+  if (framing == BodyFraming::length && response.status != 204)
+    append_header(head, "Content-Length", fmt::format("{}", body_len));
   if (framing == BodyFraming::chunked) append_header(head, "Transfer-Encoding", "chunked");
   append_header(head, "Connection", after == AfterResponse::close ? "close" : "keep-alive");
   head += "\r\n";

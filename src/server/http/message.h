@@ -20,8 +20,9 @@ struct HttpRequest {
   std::string query;   // without '?'
   HeaderList headers;  // names in lower case
   std::string body;
-  std::string id;  // from X-Request-Id, or generated; set by Handler::admit
+  std::string id;                  // from X-Request-Id, or generated; set by Handler::admit
   std::shared_ptr<Tenant> tenant;  // who sent it; set by Handler::admit
+  HeaderList response_headers;     // of whatever answers it; set by Handler::admit
 
   // The first header of that (lower-case) name; empty if absent.
   std::string_view header(std::string_view name) const;
@@ -48,6 +49,6 @@ enum class AfterResponse { keep_alive, close };
 // Status line and headers up to and with the empty line. `body_len` counts for BodyFraming::length only.
 // Header values lose control characters, so that nothing a client sent can add a header.
 std::string response_head(const HttpResponse& response, const std::string& request_id, BodyFraming framing,
-                          AfterResponse after, uint64_t body_len);
+                          AfterResponse after, uint64_t body_len, const HeaderList& more_headers = {});
 
 }  // namespace pagoda

@@ -1,6 +1,7 @@
 // The coroutines that serve a connection. Rules that keep GCC 12 from miscompiling them: coroutines are free
 // functions; no capturing lambda and no braced temporary inside a co_await expression; no co_await within ?:,
 // && or ||.
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <variant>
@@ -13,6 +14,7 @@
 #include <boost/beast/http.hpp>
 
 #include "server/http/connection.h"
+#include "server/http/transport.h"
 
 namespace pagoda::http {
 namespace {
@@ -26,7 +28,9 @@ using boost::system::error_code;
 using Parser = beast::http::request_parser<beast::http::string_body>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-constexpr size_t kReadSize = 512;            // grows by need: idle streams are many
+constexpr size_t kReadSize = 512;  // grows by need: idle streams are many
+constexpr size_t kHeadReadSize = 2u << 10;
+constexpr size_t kBodyReadSize = 64u << 10;
 constexpr size_t kMaxPipelined = 64u << 10;  // bytes taken in while an answer is being made
 constexpr size_t kMaxDiscarded = 1u << 20;   // bytes read and dropped so that a refusal reaches a busy sender
 constexpr std::chrono::milliseconds kLingerTime{2000};
@@ -40,6 +44,7 @@ struct Exchange {
   std::string path;
   std::string trace_parent;
   std::shared_ptr<Tenant> tenant;
+  HeaderList headers;  // of every answer
   unsigned version = 11;
   AfterResponse after = AfterResponse::keep_alive;
   SteadyTime start = std::chrono::steady_clock::now();
@@ -75,18 +80,18 @@ void record(Hub& hub, Exchange& exchange, Outcome outcome) {
                       .report = std::move(exchange.report)});
 }
 
-// False if the client has gone or took nothing for write_timeout. `operation` is paused while the client takes
-// nothing.
+// False if the client has gone or took nothing for write_timeout. `operation` is paused while the client
+// takes nothing.
 awaitable<bool> write_all(Connection& c, std::string_view bytes, Operation* operation = nullptr) {
   bool paused = false;
   while (!bytes.empty()) {
     error_code ec;
-    size_t written = c.socket.write_some(asio::buffer(bytes.data(), bytes.size()), ec);
+    size_t written = try_write_some(c, asio::buffer(bytes.data(), bytes.size()), ec);
     if (ec == asio::error::would_block) {
       if (operation && !std::exchange(paused, true)) operation->pause();
       c.arm(c.hub->options.write_timeout);
       const asio::const_buffer rest(bytes.data(), bytes.size());
-      written = co_await c.socket.async_write_some(rest, redirect_error(use_awaitable, ec));
+      written = co_await write_some(c, rest, ec);
       c.disarm();
     }
     if (ec) co_return false;
@@ -99,8 +104,8 @@ awaitable<bool> write_all(Connection& c, std::string_view bytes, Operation* oper
 awaitable<Outcome> write_response(Connection& c, Exchange& exchange, const HttpResponse& response) {
   exchange.status = response.status;
   if (c.hub->draining) exchange.after = AfterResponse::close;
-  std::string out =
-      response_head(response, exchange.id, BodyFraming::length, exchange.after, response.body.size());
+  std::string out = response_head(response, exchange.id, BodyFraming::length, exchange.after,
+                                  response.body.size(), exchange.headers);
   if (exchange.method != "HEAD") {
     out += response.body;
     exchange.sent_bytes += response.body.size();
@@ -154,7 +159,8 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
     if (progress.stream_head) {
       exchange.status = progress.stream_head->status;
       if (stream.framing() == BodyFraming::at_close || c.hub->draining) exchange.after = AfterResponse::close;
-      out = response_head(*progress.stream_head, exchange.id, stream.framing(), exchange.after, 0);
+      out = response_head(*progress.stream_head, exchange.id, stream.framing(), exchange.after, 0,
+                          exchange.headers);
     }
     stream.append(out, progress.bytes);
     exchange.sent_bytes += progress.bytes.size();
@@ -173,7 +179,7 @@ awaitable<void> watch(Connection& c) {
   while (c.buffer.size() < kMaxPipelined) {
     error_code ec;
     const auto space = c.buffer.prepare(kReadSize);
-    const size_t received = co_await c.socket.async_read_some(space, redirect_error(use_awaitable, ec));
+    const size_t received = co_await read_some(c, space, ec);
     if (ec) co_return;
     c.buffer.commit(received);
   }
@@ -185,6 +191,7 @@ awaitable<void> watch(Connection& c) {
 
 awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> operation, Exchange& exchange) {
   using namespace asio::experimental::awaitable_operators;
+  c.buffer.shrink_to_fit();
   c.has_news = true;
   exchange.operation_start = std::chrono::steady_clock::now();
   operation->start(c.waker());
@@ -196,6 +203,37 @@ awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> opera
   const auto before = exchange.operation_start - exchange.start;
   exchange.report.submitted_after_ns += std::chrono::nanoseconds(before).count();
   co_return outcome;
+}
+
+enum class ParseUntil { body, end };
+
+// Reads and parses a request up to its body, or to its end.
+awaitable<void> parse(Connection& c, Parser& parser, ParseUntil until, error_code& ec) {
+  parser.eager(until == ParseUntil::end);
+  for (;;) {
+    if (until == ParseUntil::body ? parser.is_header_done() : parser.is_done()) co_return;
+    if (c.buffer.size() > 0) {
+      const size_t used = parser.put(c.buffer.data(), ec);
+      c.buffer.consume(used);
+      if (ec == beast::http::error::need_more) ec = {};
+      if (ec) co_return;
+      if (used > 0) continue;
+    }
+    const size_t room = kBufferLimit - c.buffer.size();
+    if (room == 0) ec = beast::http::error::buffer_overflow;
+    if (ec) co_return;
+    const auto space =
+        c.buffer.prepare(std::min(room, until == ParseUntil::body ? kHeadReadSize : kBodyReadSize));
+    const size_t received = co_await read_some(c, space, ec);
+    if (ec == asio::error::eof) {
+      ec = {};
+      if (!parser.got_some()) ec = beast::http::error::end_of_stream;
+      if (!ec) parser.put_eof(ec);
+      co_return;
+    }
+    if (ec) co_return;
+    c.buffer.commit(received);
+  }
 }
 
 // What a failed read means: nothing to answer when the connection itself has failed.
@@ -250,7 +288,7 @@ awaitable<Outcome> serve_body(Connection& c, Parser& parser, HttpRequest request
   }
   error_code ec;
   c.arm(c.hub->options.body_timeout);
-  co_await beast::http::async_read(c.socket, c.buffer, parser, redirect_error(use_awaitable, ec));
+  co_await parse(c, parser, ParseUntil::end, ec);
   c.disarm();
   if (ec) {
     const Outcome refused = co_await refuse(c, exchange, ec);
@@ -277,7 +315,7 @@ awaitable<Outcome> serve_request(Connection& c) {
   parser.body_limit(c.hub->options.body_limit);
   error_code ec;
   c.arm(c.hub->options.header_timeout);
-  co_await beast::http::async_read_header(c.socket, c.buffer, parser, redirect_error(use_awaitable, ec));
+  co_await parse(c, parser, ParseUntil::body, ec);
   c.disarm();
   if (ec) {
     const Outcome refused = co_await refuse(c, exchange, ec);
@@ -292,6 +330,7 @@ awaitable<Outcome> serve_request(Connection& c) {
   exchange.path = request.path;
   exchange.trace_parent = std::string(request.header("traceparent"));
   exchange.tenant = request.tenant;
+  exchange.headers = std::move(request.response_headers);
   if (refusal) {
     if (!parser.is_done()) exchange.after = AfterResponse::close;
     const Outcome outcome = co_await write_response(c, exchange, *refusal);
@@ -311,23 +350,29 @@ awaitable<bool> wait_for_request(Connection& c) {
   c.arm(c.hub->options.idle_timeout);
   error_code ec;
   const auto space = c.buffer.prepare(kReadSize);
-  const size_t received = co_await c.socket.async_read_some(space, redirect_error(use_awaitable, ec));
+  const size_t received = co_await read_some(c, space, ec);
   c.disarm();
   c.idle = false;
   c.buffer.commit(received);
   co_return !ec;
 }
 
-// Sends our end of stream, then drops what still comes in for a while: closing at once could destroy an
-// answer that the client has not read yet.
+// TLS's goodbye; then sends our end of stream and drops what still comes in for a while: closing at once
+// could destroy an answer that the client has not read yet.
 awaitable<void> linger(Connection& c) {
+  c.arm(kLingerTime);
+  if (c.tls) {
+    // Drops what comes in meanwhile, too.
+    co_await close_tls(c);
+    c.disarm();
+    co_return;
+  }
   error_code ec;
   c.socket.shutdown(asio::ip::tcp::socket::shutdown_send, ec);
-  c.arm(kLingerTime);
   c.buffer.clear();
   for (size_t discarded = 0; !ec && discarded < kMaxDiscarded;) {
     const auto space = c.buffer.prepare(16u << 10);
-    discarded += co_await c.socket.async_read_some(space, redirect_error(use_awaitable, ec));
+    discarded += co_await read_some(c, space, ec);
   }
   c.disarm();
 }
@@ -336,7 +381,10 @@ awaitable<void> linger(Connection& c) {
 
 awaitable<void> run_session(std::shared_ptr<Connection> connection) {
   Connection& c = *connection;
-  Outcome outcome = Outcome::keep_alive;
+  c.arm(c.hub->options.header_timeout);
+  const bool shaken = co_await shake_hands(c);
+  c.disarm();
+  Outcome outcome = shaken ? Outcome::keep_alive : Outcome::gone;
   while (outcome == Outcome::keep_alive) {
     const bool more = co_await wait_for_request(c);
     if (!more) break;

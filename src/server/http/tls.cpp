@@ -40,8 +40,8 @@ Result<std::unique_ptr<asio::ssl::context>> load_tls_context(const std::string& 
   SSL_CTX* native = context->native_handle();
   SSL_CTX_set_min_proto_version(native, TLS1_2_VERSION);
   SSL_CTX_set_options(native, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(
+      native, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   ERR_clear_error();
   if (SSL_CTX_use_certificate_chain_file(native, certificate_file.c_str()) != 1)
     return fail(ErrorCode::invalid_argument, "The file '{}' holds no PEM certificate ({})", certificate_file,
@@ -53,12 +53,14 @@ Result<std::unique_ptr<asio::ssl::context>> load_tls_context(const std::string& 
   SSL_CTX_set_default_passwd_cb_userdata(native, nullptr);
   SSL_CTX_set_default_passwd_cb(native, nullptr);
   if (asked)
-    return fail(ErrorCode::invalid_argument, "The key in '{}' is locked by a passphrase; give one without", key_file);
+    return fail(ErrorCode::invalid_argument, "The key in '{}' is locked by a passphrase; give one without",
+                key_file);
   if (!loaded && ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
-    return fail(ErrorCode::invalid_argument, "The key in '{}' does not belong to the certificate in '{}'", key_file,
-                certificate_file);
+    return fail(ErrorCode::invalid_argument, "The key in '{}' does not belong to the certificate in '{}'",
+                key_file, certificate_file);
   if (!loaded)
-    return fail(ErrorCode::invalid_argument, "The file '{}' holds no PEM private key ({})", key_file, last_reason());
+    return fail(ErrorCode::invalid_argument, "The file '{}' holds no PEM private key ({})", key_file,
+                last_reason());
   return context;
 }
 

@@ -1,5 +1,5 @@
-// A connection's bytes, through TLS where it has that. Internal to http/. The connection and what `ec` and the
-// buffers refer to must outlive the call.
+// A connection's bytes, through TLS where it has that. Internal to http/. The connection and what `ec` and
+// the buffers refer to must outlive the call.
 #pragma once
 
 #include <cstddef>

@@ -55,8 +55,8 @@ Answer start_generation(AppContext& context, HttpRequest request,
   GenerationOperation::Prepare bound = [&context, model, body, prepare] {
     return prepare(context, model, *body);
   };
-  std::shared_ptr<Operation> operation = std::make_shared<GenerationOperation>(
-      context, std::move(model), std::move(*terms), std::move(bound));
+  std::shared_ptr<Operation> operation =
+      std::make_shared<GenerationOperation>(context, std::move(model), std::move(*terms), std::move(bound));
   return operation;
 }
 

@@ -104,7 +104,8 @@ void GenerationOperation::prepare() {
     num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
   num_prompt_tokens_ = num_prompt_tokens;
   const std::optional<Deadline> deadline = deadline_of(*generation->presenter);
-  if (std::optional<ApiError> error = check_terms(num_prompt_tokens, deadline)) return refuse(std::move(*error));
+  if (std::optional<ApiError> error = check_terms(num_prompt_tokens, deadline))
+    return refuse(std::move(*error));
   presenter_ = std::move(generation->presenter);
   num_running_ = generation->requests.size();
   token_ids_ = generation->token_ids;

@@ -13,8 +13,8 @@
 #include <variant>
 #include <vector>
 
-#include "server/app_context.h"
 #include "server/admission.h"
+#include "server/app_context.h"
 #include "server/http/handler.h"
 #include "server/openai/presenter.h"
 #include "server/served_model.h"

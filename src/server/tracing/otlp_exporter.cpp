@@ -43,7 +43,8 @@ struct OtlpExporter::Connection {
 
 Result<std::unique_ptr<OtlpExporter>> OtlpExporter::create(const std::string& endpoint) {
   if (!endpoint.starts_with("http://") && !endpoint.starts_with("https://"))
-    return fail(ErrorCode::invalid_argument, "--otlp-endpoint '{}' must begin with http:// or https://", endpoint);
+    return fail(ErrorCode::invalid_argument, "--otlp-endpoint '{}' must begin with http:// or https://",
+                endpoint);
   auto connection = std::make_unique<Connection>();
   curl_global_init(CURL_GLOBAL_DEFAULT);
   connection->curl = curl_easy_init();

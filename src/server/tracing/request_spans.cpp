@@ -14,7 +14,8 @@ std::string new_trace_id(IdSource& ids) {
   return ids.next().substr(0, 16) + new_span_id(ids);
 }
 
-void add_child(std::vector<Span>& spans, const char* name, int64_t& start_ns, int64_t duration_ns, IdSource& ids) {
+void add_child(std::vector<Span>& spans, const char* name, int64_t& start_ns, int64_t duration_ns,
+               IdSource& ids) {
   if (duration_ns <= 0) return;
   Span child{.trace_id = spans.front().trace_id,
              .span_id = new_span_id(ids),
@@ -29,7 +30,8 @@ void add_child(std::vector<Span>& spans, const char* name, int64_t& start_ns, in
 
 }  // namespace
 
-std::vector<Span> request_spans(const RequestRecord& record, std::string_view route, int64_t now_ns, IdSource& ids) {
+std::vector<Span> request_spans(const RequestRecord& record, std::string_view route, int64_t now_ns,
+                                IdSource& ids) {
   const std::optional<TraceParent> parent = parse_trace_parent(record.trace_parent);
   if (parent && !parent->sampled) return {};
   const OperationReport& report = record.report;

@@ -22,7 +22,8 @@ json::object attribute(std::string_view key, const std::variant<std::string, int
   if (const auto* text = std::get_if<std::string>(&value))
     wrapped["stringValue"] = *text;
   else
-    wrapped["intValue"] = std::to_string(std::get<int64_t>(value));  // 64-bit numbers are strings in OTLP's JSON
+    wrapped["intValue"] =
+        std::to_string(std::get<int64_t>(value));  // 64-bit numbers are strings in OTLP's JSON
   return {{"key", key}, {"value", std::move(wrapped)}};
 }
 
@@ -46,7 +47,8 @@ json::object to_json(const Span& span) {
 std::optional<TraceParent> parse_trace_parent(std::string_view header) {
   // "00-" trace id "-" span id "-" flags; later versions may append more after another dash.
   constexpr size_t kLength = 55;
-  if (header.size() < kLength || header[2] != '-' || header[35] != '-' || header[52] != '-') return std::nullopt;
+  if (header.size() < kLength || header[2] != '-' || header[35] != '-' || header[52] != '-')
+    return std::nullopt;
   const std::string_view version = header.substr(0, 2);
   const std::string_view trace_id = header.substr(3, 32);
   const std::string_view span_id = header.substr(36, 16);
