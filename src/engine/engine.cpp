@@ -349,7 +349,8 @@ bool Engine::Impl::publish() {
 void Engine::Impl::record_step() {
   int64_t num_tokens = 0;
   for (const PlanItem& item : plan_.items) num_tokens += item.num_tokens;
-  stats_.record_step({.num_running = static_cast<int64_t>(roster_.running().size()),
+  stats_.record_step({.start_ns = step_start_ns_,
+                      .num_running = static_cast<int64_t>(roster_.running().size()),
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
                       .num_parked = std::ranges::count_if(
                           roster_.waiting(), [](const Sequence* s) { return s->request.parked; }),

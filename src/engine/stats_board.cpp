@@ -96,13 +96,19 @@ int64_t StatsBoard::retry_after_seconds(int64_t num_waiting, int64_t now_ns) con
   constexpr double kMax = 300;
   std::lock_guard lock(mutex_);
   // Without completions for longer than usual, requests have become slower.
-  const double per_request = std::max(seconds_per_request_, seconds(now_ns - last_completion_ns_));
+  const double per_request = std::max(seconds_per_request_, idle_ ? 0.0 : busy_seconds(now_ns));
   const double wait = per_request * (1.0 + static_cast<double>(num_waiting) / 4);
   return static_cast<int64_t>(std::clamp(std::ceil(wait), kMin, kMax));
 }
 
+double StatsBoard::busy_seconds(int64_t now_ns) const {
+  return seconds(now_ns - std::max(last_completion_ns_, busy_since_ns_));
+}
+
 void StatsBoard::record_step(const StepRecord& step) {
   std::lock_guard lock(mutex_);
+  if (step.num_tokens > 0 && idle_) busy_since_ns_ = step.start_ns;
+  idle_ = step.num_running == 0 && step.num_waiting == step.num_parked;
   stats_.num_running = step.num_running;
   stats_.num_waiting = step.num_waiting;
   stats_.num_parked = step.num_parked;
@@ -154,7 +160,7 @@ void StatsBoard::record_sequence_end(const Sequence& sequence) {
 void StatsBoard::record_request_end(const RequestState& request, int64_t now_ns) {
   const RequestTimings timings = timings_of(request);
   std::lock_guard lock(mutex_);
-  const double since_last = seconds(now_ns - last_completion_ns_);
+  const double since_last = busy_seconds(now_ns);
   seconds_per_request_ = seconds_per_request_ == 0
                              ? since_last
                              : seconds_per_request_ + kRecent * (since_last - seconds_per_request_);

@@ -13,6 +13,7 @@ namespace pagoda {
 
 // What one step did.
 struct StepRecord {
+  int64_t start_ns = 0;
   int64_t num_running = 0;
   int64_t num_waiting = 0;
   int64_t num_parked = 0;
@@ -43,10 +44,15 @@ class StatsBoard {
   void record_request_end(const RequestState& request, int64_t now_ns);
 
  private:
+  // Since the last completion, without the time in which there was nothing to do.
+  double busy_seconds(int64_t now_ns) const;
+
   mutable std::mutex mutex_;
   EngineStats stats_;
   double seconds_per_request_ = 0;  // between completions, moving average
   int64_t last_completion_ns_;
+  int64_t busy_since_ns_ = 0;
+  bool idle_ = true;
 };
 
 RequestTimings timings_of(const RequestState& request);

@@ -1,5 +1,7 @@
 #include "server/worker_pool.h"
 
+#include <pthread.h>
+
 namespace pagoda {
 
 WorkerPool::WorkerPool(int num_threads) {
@@ -24,6 +26,7 @@ void WorkerPool::post(std::function<void()> task) {
 }
 
 void WorkerPool::run() {
+  pthread_setname_np(pthread_self(), "pagoda-worker");
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });

@@ -1,5 +1,6 @@
 #include "server/http/http_server.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <atomic>
@@ -149,6 +150,7 @@ void HttpServer::start() {
   impl_->thread = std::thread([hub = impl_->hub] {
     // Ahead of the threads that compute, where we may; this one works for microseconds at a time.
     setpriority(PRIO_PROCESS, 0, kIoNiceness);
+    pthread_setname_np(pthread_self(), "pagoda-io");
     hub->context.run();
   });
 }

@@ -11,9 +11,10 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/http.hpp>
+#include <boost/beast/http/error.hpp>
 
 #include "server/http/connection.h"
+#include "server/http/request_reader.h"
 #include "server/http/transport.h"
 
 namespace pagoda::http {
@@ -25,7 +26,6 @@ using asio::awaitable;
 using asio::redirect_error;
 using asio::use_awaitable;
 using boost::system::error_code;
-using Parser = beast::http::request_parser<beast::http::string_body>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr size_t kReadSize = 512;  // grows by need: idle streams are many
@@ -205,30 +205,24 @@ awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> opera
   co_return outcome;
 }
 
-enum class ParseUntil { body, end };
-
-// Reads and parses a request up to its body, or to its end.
-awaitable<void> parse(Connection& c, Parser& parser, ParseUntil until, error_code& ec) {
-  parser.eager(until == ParseUntil::end);
-  for (;;) {
-    if (until == ParseUntil::body ? parser.is_header_done() : parser.is_done()) co_return;
+// Reads a request up to its body, or to its end.
+awaitable<void> read_request(Connection& c, RequestReader& reader, RequestReader::Until until, error_code& ec) {
+  while (!reader.has(until)) {
     if (c.buffer.size() > 0) {
-      const size_t used = parser.put(c.buffer.data(), ec);
+      const size_t used = reader.put(c.buffer.data(), until, ec);
       c.buffer.consume(used);
-      if (ec == beast::http::error::need_more) ec = {};
       if (ec) co_return;
       if (used > 0) continue;
     }
     const size_t room = kBufferLimit - c.buffer.size();
     if (room == 0) ec = beast::http::error::buffer_overflow;
     if (ec) co_return;
-    const auto space =
-        c.buffer.prepare(std::min(room, until == ParseUntil::body ? kHeadReadSize : kBodyReadSize));
+    const size_t wanted = until == RequestReader::Until::body ? kHeadReadSize : kBodyReadSize;
+    const auto space = c.buffer.prepare(std::min(room, wanted));
     const size_t received = co_await read_some(c, space, ec);
     if (ec == asio::error::eof) {
       ec = {};
-      if (!parser.got_some()) ec = beast::http::error::end_of_stream;
-      if (!ec) parser.put_eof(ec);
+      reader.put_end(ec);
       co_return;
     }
     if (ec) co_return;
@@ -258,43 +252,21 @@ awaitable<Outcome> refuse(Connection& c, Exchange& exchange, error_code ec) {
   co_return outcome;
 }
 
-HttpRequest take_head(const Parser& parser) {
-  HttpRequest request;
-  const auto& message = parser.get();
-  request.method = std::string(message.method_string());
-  std::string_view target(message.target().data(), message.target().size());
-  if (const size_t scheme = target.find("://");
-      scheme != std::string_view::npos && !target.starts_with('/')) {
-    const size_t slash = target.find('/', scheme + 3);
-    target = slash == std::string_view::npos ? "/" : target.substr(slash);
-  }
-  const size_t mark = target.find('?');
-  request.path = std::string(target.substr(0, mark));
-  if (mark != std::string_view::npos) request.query = std::string(target.substr(mark + 1));
-  for (const auto& field : message) {
-    std::string name(field.name_string());
-    for (char& ch : name)
-      if (ch >= 'A' && ch <= 'Z') ch = static_cast<char>(ch - 'A' + 'a');
-    request.headers.emplace_back(std::move(name), std::string(field.value()));
-  }
-  return request;
-}
-
 // The rest of a request after its head: 100-continue, the body, the answer.
-awaitable<Outcome> serve_body(Connection& c, Parser& parser, HttpRequest request, Exchange& exchange) {
-  if (!parser.is_done() && beast::iequals(parser.get()[beast::http::field::expect], "100-continue")) {
+awaitable<Outcome> serve_body(Connection& c, RequestReader& reader, HttpRequest request, Exchange& exchange) {
+  if (reader.expects_continue()) {
     const bool written = co_await write_all(c, "HTTP/1.1 100 Continue\r\n\r\n");
     if (!written) co_return Outcome::gone;
   }
   error_code ec;
   c.arm(c.hub->options.body_timeout);
-  co_await parse(c, parser, ParseUntil::end, ec);
+  co_await read_request(c, reader, RequestReader::Until::end, ec);
   c.disarm();
   if (ec) {
     const Outcome refused = co_await refuse(c, exchange, ec);
     co_return refused;
   }
-  request.body = std::move(parser.get().body());
+  request.body = reader.take_body();
   Answer answer = c.hub->handler.handle(std::move(request));
   Outcome outcome = Outcome::gone;
   if (HttpResponse* response = std::get_if<HttpResponse>(&answer)) {
@@ -310,20 +282,18 @@ awaitable<Outcome> serve_body(Connection& c, Parser& parser, HttpRequest request
 awaitable<Outcome> serve_request(Connection& c) {
   const RequestScope scope(*c.hub);
   Exchange exchange;
-  Parser parser;
-  parser.header_limit(c.hub->options.header_limit);
-  parser.body_limit(c.hub->options.body_limit);
+  RequestReader reader(c.hub->options.header_limit, c.hub->options.body_limit);
   error_code ec;
   c.arm(c.hub->options.header_timeout);
-  co_await parse(c, parser, ParseUntil::body, ec);
+  co_await read_request(c, reader, RequestReader::Until::body, ec);
   c.disarm();
   if (ec) {
     const Outcome refused = co_await refuse(c, exchange, ec);
     co_return refused;
   }
-  HttpRequest request = take_head(parser);
-  exchange.version = parser.get().version();
-  if (!parser.get().keep_alive()) exchange.after = AfterResponse::close;
+  HttpRequest request = reader.take_head();
+  exchange.version = reader.version();
+  if (!reader.keep_alive()) exchange.after = AfterResponse::close;
   std::optional<HttpResponse> refusal = c.hub->handler.admit(request);
   exchange.id = request.id;
   exchange.method = request.method;
@@ -332,12 +302,12 @@ awaitable<Outcome> serve_request(Connection& c) {
   exchange.tenant = request.tenant;
   exchange.headers = std::move(request.response_headers);
   if (refusal) {
-    if (!parser.is_done()) exchange.after = AfterResponse::close;
+    if (!reader.has(RequestReader::Until::end)) exchange.after = AfterResponse::close;
     const Outcome outcome = co_await write_response(c, exchange, *refusal);
     record(*c.hub, exchange, outcome);
     co_return outcome;
   }
-  const Outcome outcome = co_await serve_body(c, parser, std::move(request), exchange);
+  const Outcome outcome = co_await serve_body(c, reader, std::move(request), exchange);
   co_return outcome;
 }
 

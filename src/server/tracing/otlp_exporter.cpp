@@ -1,5 +1,7 @@
 #include "server/tracing/otlp_exporter.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iterator>
@@ -91,6 +93,7 @@ void OtlpExporter::add(std::vector<Span> spans) {
 }
 
 void OtlpExporter::run() {
+  pthread_setname_np(pthread_self(), "pagoda-traces");
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait_for(lock, kBatchTime, [this] { return stopping_ || queue_.size() >= kMaxBatch; });

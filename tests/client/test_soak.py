@@ -1,0 +1,27 @@
+"""Hostile load, in short; `tests/soak/soak.py` is the whole of it."""
+
+import subprocess
+import sys
+
+from conftest import ROOT, start_fake_server
+
+SOAK = ROOT / "tests" / "soak"
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, SOAK / script, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hostile_requests_and_vanishing_clients():
+    target = start_fake_server("--step-us", "200")
+    run("soak.py", target.url, "--requests", 400, "--vanish", 100)
+    assert target.stop() == 0
+
+
+def test_streams_that_nobody_reads_take_little_memory():
+    target = start_fake_server("--max-queued", "1000", "--write-timeout-s", "300")
+    run("idle_streams.py", target.url, "--streams", 300)
+    assert target.stop() == 0
