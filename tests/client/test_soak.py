@@ -23,5 +23,5 @@ def test_hostile_requests_and_vanishing_clients():
 
 def test_streams_that_nobody_reads_take_little_memory():
     target = start_fake_server("--max-queued", "1000", "--write-timeout-s", "300")
-    run("idle_streams.py", target.url, "--streams", 300)
+    run("idle_streams.py", target.url, "--streams", 100)
     assert target.stop() == 0

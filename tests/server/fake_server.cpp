@@ -24,7 +24,8 @@ int main(int argc, char** argv) {
     if (name == "--api-key") options.api_keys.push_back({.key = argv[i + 1]});
     if (name == "--max-sequences") config.max_sequences = std::atoi(argv[i + 1]);
     if (name == "--max-queued") config.max_queued_requests = std::atoi(argv[i + 1]);
-    if (name == "--write-timeout-s") options.http.write_timeout = std::chrono::seconds(std::atoi(argv[i + 1]));
+    if (name == "--write-timeout-s")
+      options.http.write_timeout = std::chrono::seconds(std::atoi(argv[i + 1]));
     if (name == "--ssl-cert") options.http.tls_certificate = argv[i + 1];
     if (name == "--ssl-key") options.http.tls_key = argv[i + 1];
     if (name == "--otlp-endpoint") options.otlp_endpoint = argv[i + 1];

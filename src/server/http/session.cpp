@@ -164,6 +164,7 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
     }
     stream.append(out, progress.bytes);
     exchange.sent_bytes += progress.bytes.size();
+    progress.bytes = {};  // a client that does not read keeps `out` only
     if (progress.finished) stream.end(out);
     const bool written = co_await write_all(c, out, &operation);
     if (!written) co_return Outcome::gone;
@@ -206,7 +207,8 @@ awaitable<Outcome> run_operation(Connection& c, std::shared_ptr<Operation> opera
 }
 
 // Reads a request up to its body, or to its end.
-awaitable<void> read_request(Connection& c, RequestReader& reader, RequestReader::Until until, error_code& ec) {
+awaitable<void> read_request(Connection& c, RequestReader& reader, RequestReader::Until until,
+                             error_code& ec) {
   while (!reader.has(until)) {
     if (c.buffer.size() > 0) {
       const size_t used = reader.put(c.buffer.data(), until, ec);

@@ -6,8 +6,6 @@
 namespace pagoda {
 namespace {
 
-constexpr size_t kEventBytes = 128;  // a rough share of bookkeeping, so that empty news count too
-
 std::vector<ScoredToken> copy_tokens(std::span<const TokenEvent> events) {
   std::vector<ScoredToken> tokens;
   tokens.reserve(events.size());
@@ -215,7 +213,7 @@ void GenerationOperation::add_event(Event event, size_t bytes) {
     std::lock_guard lock(mutex_);
     if (abandoned_) return;
     events_.push_back(std::move(event));
-    pending_bytes_ += bytes + kEventBytes;
+    pending_bytes_ += bytes + sizeof(Event);
     if (paused_ && pending_bytes_ > kParkBytes && !std::exchange(parked_, true))
       for (const RequestId id : ids_) model_->engine->park(id);
     if (phase_ != Phase::running || std::exchange(wake_pending_, true)) return;

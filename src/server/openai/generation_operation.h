@@ -21,7 +21,7 @@
 
 namespace pagoda {
 
-inline constexpr size_t kParkBytes = 8u << 10;
+inline constexpr size_t kParkBytes = 4u << 10;
 
 // What an endpoint makes of a request's body: one engine request per prompt, and the form of the answer.
 enum class TokenIds { drop, keep };  // in SequenceNews
