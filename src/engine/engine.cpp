@@ -78,6 +78,8 @@ class Engine::Impl {
   void commit_item(const PlanItem& item, int64_t end_ns);
   void commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns);
   void commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns);
+  void commit_no_token(Sequence& sequence, const SampledToken& result);
+  void follow_constraint(Sequence& sequence, int32_t token);
   void end_sequence(Sequence& sequence, FinishReason reason);
   void end_request(RequestState& request, FinishReason reason, Error error);
   void retire(Sequence& sequence);
@@ -141,10 +143,17 @@ Result<RequestId> Engine::Impl::submit(Request request, std::shared_ptr<RequestS
   EndRules rules{.end_tokens = request.stop_token_ids, .min_tokens = request.min_tokens};
   if (!request.ignore_eos)
     rules.end_tokens.insert(rules.end_tokens.end(), parts_.end_tokens.begin(), parts_.end_tokens.end());
+  else if (request.constraint)
+    rules.suppressed = parts_.end_tokens;
+  rules.suppressed_early = rules.end_tokens;
+  rules.suppressed_early.insert(rules.suppressed_early.end(), rules.suppressed.begin(),
+                                rules.suppressed.end());
   rules.max_tokens =
       std::min(request.max_tokens, config_.max_context - static_cast<int64_t>(request.prompt.size()));
-  return inbox_.push(std::make_unique<RequestState>(std::move(request), std::move(sink), std::move(rules),
-                                                    *parts_.tokenizer, now_ns()));
+  auto state = std::make_unique<RequestState>(std::move(request), std::move(sink), std::move(rules),
+                                              *parts_.tokenizer, now_ns());
+  PAGODA_TRY_STATUS(state->start_constraints());
+  return inbox_.push(std::move(state));
 }
 
 EngineStats Engine::Impl::stats() const {
@@ -286,13 +295,8 @@ void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int
   Sequence& sequence = *job.sequence;
   RequestState& request = sequence.request;
   if (sequence.state != SequenceState::running) return;
-  if (result.token == kNoTokenAllowed) {
-    end_sequence(sequence, FinishReason::stop);
-  } else if (result.token < 0) {
-    stats_.record_corruption();
-    end_request(
-        request, FinishReason::error,
-        {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
+  if (result.token < 0) {
+    commit_no_token(sequence, result);
   } else if (job.kind == RowJob::Kind::score) {
     request.scores.set(job.position - 1, result, request.request.num_prompt_top());
     request.scores.num_scored = job.position;
@@ -301,9 +305,33 @@ void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int
   }
 }
 
+void Engine::Impl::commit_no_token(Sequence& sequence, const SampledToken& result) {
+  if (result.token != kNoTokenAllowed) {
+    stats_.record_corruption();
+    return end_request(
+        sequence.request, FinishReason::error,
+        {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
+  }
+  if (!sequence.constraint_status)
+    return end_request(sequence.request, FinishReason::error, sequence.constraint_status.error());
+  if (sequence.constraint && !sequence.constraint->is_accepting().value_or(false))
+    return end_request(sequence.request, FinishReason::error,
+                       {ErrorCode::invalid_argument, "no token of the vocabulary fits the constraint here"});
+  end_sequence(sequence, FinishReason::stop);
+}
+
+void Engine::Impl::follow_constraint(Sequence& sequence, int32_t token) {
+  if (!sequence.constraint || sequence.output.finish_reason()) return;
+  if (const Status status = sequence.constraint->consume(token); !status)
+    return end_request(sequence.request, FinishReason::error, status.error());
+  if (sequence.constraint->is_finished()) sequence.output.end(FinishReason::stop);
+}
+
 void Engine::Impl::commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns) {
   RequestState& request = sequence.request;
   sequence.output.push(sampled);
+  follow_constraint(sequence, sampled.token);
+  if (sequence.state != SequenceState::running) return;
   stats_.record_token(sequence, end_ns);
   if (sequence.first_token_ns < 0) sequence.first_token_ns = end_ns;
   if (request.first_token_ns < 0) request.first_token_ns = end_ns;
@@ -403,6 +431,9 @@ const ModelInfo& Engine::model_info() const {
 }
 const Tokenizer& Engine::tokenizer() const {
   return *impl_->parts_.tokenizer;
+}
+std::span<const TokenId> Engine::end_tokens() const {
+  return impl_->parts_.end_tokens;
 }
 void Engine::start() {
   impl_->start();

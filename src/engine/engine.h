@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -53,6 +54,7 @@ class Engine {
   const EngineConfig& config() const;
   const ModelInfo& model_info() const;
   const Tokenizer& tokenizer() const;
+  std::span<const TokenId> end_tokens() const;
 
   // ---- the engine thread ----
   // Starts the thread that steps for ever and sleeps while there is nothing to do.

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "sample/sampler.h"
 #include "sample/sampling_params.h"
+#include "text/constraint.h"
 
 namespace pagoda {
 
@@ -34,6 +35,16 @@ struct Request {
   bool want_prompt_logprobs = false;          // `echo` with logprobs, or prompt_logprobs
   int32_t num_prompt_logprobs =
       0;  // of each prompt token also the n best, if more than sampling.num_logprobs
+  // What the output must fit; nothing: anything. Of this engine's tokenizer. Each sequence follows it by
+  // itself:
+  //  - A token that it refuses is never chosen, whatever logit_bias says. Logprobs stay those of all tokens.
+  //  - End tokens can be chosen where the text may end. When nothing can follow, the sequence ends with
+  //  `stop`
+  //    at once, also before min_tokens and with ignore_eos.
+  //  - Before min_tokens, and with ignore_eos always, end tokens are not chosen while anything else fits.
+  //  - Stop strings and stop_token_ids end a sequence wherever they come up, be the text complete or not.
+  // One that costs too much ends its request with an error.
+  std::shared_ptr<const CompiledConstraint> constraint;
   int32_t priority = 0;
   std::string cache_salt;  // prompts share cached pages only under the same salt
 

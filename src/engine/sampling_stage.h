@@ -22,10 +22,15 @@ class SamplingStage {
                                     std::span<float> logits, ThreadPool& pool);
 
  private:
-  void run_job(const RowJob& job, size_t job_index, std::span<float> row, Sampler& sampler);
+  struct Worker {
+    Sampler sampler;
+    std::vector<uint32_t> mask;  // of one row
+  };
+  void run_job(const RowJob& job, size_t job_index, std::span<float> row, Worker& worker);
+  SampledToken sample(const RowJob& job, std::span<float> row, Worker& worker);
 
   int64_t vocab_size_;
-  std::vector<Sampler> samplers_;           // one per thread
+  std::vector<Worker> workers_;             // one per thread
   std::vector<SampledToken> results_;       // one per job
   std::vector<TokenLogprob> top_logprobs_;  // [job][kMaxLogprobs]
 };

@@ -57,6 +57,14 @@ RequestState::RequestState(Request wish, std::shared_ptr<RequestSink> listener, 
   leader().state = SequenceState::waiting;
 }
 
+Status RequestState::start_constraints() {
+  if (!request.constraint) return {};
+  for (const auto& sequence : sequences) {
+    PAGODA_TRY(sequence->constraint, request.constraint->start());
+  }
+  return {};
+}
+
 void RequestState::set_id(RequestId request_id, uint64_t default_seed) {
   // Ids of sequences ascend in order of arrival, those of a request by index.
   constexpr int kIndexBits = 16;

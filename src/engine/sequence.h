@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -12,6 +13,7 @@
 #include "engine/sequence_output.h"
 #include "kv/kv_cache.h"
 #include "sched/scheduler_policy.h"
+#include "text/constraint.h"
 
 namespace pagoda {
 
@@ -46,6 +48,9 @@ struct Sequence {
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
   SequenceOutput output;
+  // If the request has one: has taken output.tokens(), but for an end token.
+  std::optional<Constraint> constraint;
+  Status constraint_status;
 };
 
 // Log probabilities of the prompt's tokens, where asked for: entry i is of token i + 1.
@@ -66,6 +71,8 @@ struct PromptScores {
 struct RequestState {
   RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules,
                const Tokenizer& tokenizer, int64_t now_ns);
+  // Once, before it is handed over.
+  Status start_constraints();
   // Once, in order of arrival.
   void set_id(RequestId request_id, uint64_t default_seed);
 

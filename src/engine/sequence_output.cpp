@@ -26,8 +26,7 @@ SequenceOutput::SequenceOutput(const Tokenizer& tokenizer, const Request& reques
 }
 
 std::span<const int32_t> SequenceOutput::banned() const {
-  if (num_tokens() >= rules_->min_tokens) return {};
-  return rules_->end_tokens;
+  return num_tokens() >= rules_->min_tokens ? rules_->suppressed : rules_->suppressed_early;
 }
 
 void SequenceOutput::push(const SampledToken& sampled) {

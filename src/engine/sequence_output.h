@@ -17,6 +17,9 @@ namespace pagoda {
 // When a sequence ends, the same for all sequences of a request.
 struct EndRules {
   std::vector<int32_t> end_tokens;  // the model's (unless ignored) and the request's own
+  // Tokens that are never chosen: the model's end tokens, if a constraint allows what the request ignores.
+  std::vector<int32_t> suppressed;
+  std::vector<int32_t> suppressed_early;  // both of the above, before min_tokens
   int64_t min_tokens = 0;
   int64_t max_tokens = 0;  // cut at the context limit
 };

@@ -11,7 +11,6 @@ namespace pagoda {
 
 namespace {
 
-constexpr float kGreedyTemperature = 1e-5f;
 constexpr uint32_t kDrawStream = 0;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Values weighed together: a draw from the whole vocabulary looks into one block only.
@@ -29,7 +28,8 @@ bool ends_with(std::span<const int32_t> tokens, std::span<const int32_t> tail) {
 }
 
 bool bans_tokens(const SamplingParams& params, const SamplingState& state) {
-  return !state.banned.empty() || !params.bad_words.empty() || !params.allowed_tokens.empty();
+  return !state.mask.empty() || !state.banned.empty() || !params.bad_words.empty() ||
+         !params.allowed_tokens.empty();
 }
 
 double weight(float value, float max) {
@@ -66,6 +66,7 @@ Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
       selector_(std::make_unique<TopSelector>(kernels, vocab_size)),
       ranked_draw_(kernels, *selector_),
       scaled_(static_cast<size_t>(vocab_size)),
+      masked_(static_cast<size_t>(vocab_size)),
       block_weights_((static_cast<size_t>(vocab_size) + kBlock - 1) / kBlock),
       best_(kMaxLogprobs),
       counts_(static_cast<size_t>(vocab_size), 0) {
@@ -73,29 +74,28 @@ Sampler::Sampler(const Kernels& kernels, int64_t vocab_size)
 }
 
 size_t Sampler::scratch_bytes(int64_t vocab_size) {
-  const size_t per_token = 3 * sizeof(TokenLogprob) + sizeof(float) + sizeof(int32_t);
+  const size_t per_token = 3 * sizeof(TokenLogprob) + 2 * sizeof(float) + sizeof(int32_t);
   return static_cast<size_t>(vocab_size) * per_token + kMaxLogitBiases * sizeof(TokenLogprob) +
          RankedDraw::kNumBuckets * sizeof(double);
 }
 
-SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& params,
-                             const SamplingState& state) {
-  PAGODA_CHECK(logits.size() == scaled_.size(), "{} logits for a vocabulary of {}", logits.size(),
-               scaled_.size());
-  const auto n = static_cast<int64_t>(logits.size());
-  if (!kernels_->ops.all_valid(logits.data(), n)) return {.token = -1};
+SampledToken Sampler::sample(std::span<float> row, const SamplingParams& params, const SamplingState& state) {
+  PAGODA_CHECK(row.size() == scaled_.size(), "{} logits for a vocabulary of {}", row.size(), scaled_.size());
+  const auto n = static_cast<int64_t>(row.size());
+  if (!kernels_->ops.all_valid(row.data(), n)) return {.token = -1};
   SampledToken sampled;
   float log_total = 0.0f;
   if (params.num_logprobs >= 0) {
-    log_total = kernels_->ops.log_sum_exp(logits.data(), n);
-    sampled.top_logprobs = best_logprobs(logits, log_total, params.num_logprobs);
+    log_total = kernels_->ops.log_sum_exp(row.data(), n);
+    sampled.top_logprobs = best_logprobs(row, log_total, params.num_logprobs);
   }
+  const std::span<float> logits = state.mask.empty() ? row : masked(row, state.mask);
   bias(logits, params);
   ban(logits, params, state);
   if (has_penalty(params)) penalise(logits, params, state);
   sampled.token = static_cast<int32_t>(kernels_->ops.argmax(logits.data(), n));
   const float max = logits[static_cast<size_t>(sampled.token)];
-  if (max != -kInfinity && params.temperature >= kGreedyTemperature) {
+  if (max != -kInfinity && !is_greedy(params)) {
     std::span<const float> scaled = logits;
     if (params.temperature != 1.0f) {
       kernels_->ops.divide(logits.data(), params.temperature, n, scaled_.data());
@@ -107,7 +107,7 @@ SampledToken Sampler::sample(std::span<float> logits, const SamplingParams& para
   }
   restore(logits);
   if (max == -kInfinity) return {.token = bans_tokens(params, state) ? kNoTokenAllowed : -1};
-  if (params.num_logprobs >= 0) sampled.logprob = logits[static_cast<size_t>(sampled.token)] - log_total;
+  if (params.num_logprobs >= 0) sampled.logprob = row[static_cast<size_t>(sampled.token)] - log_total;
   return sampled;
 }
 
@@ -121,6 +121,17 @@ SampledToken Sampler::score(std::span<const float> logits, int32_t token, int32_
           .logprob = logit - log_total,
           .top_logprobs = best_logprobs(logits, log_total, num_logprobs),
           .rank = static_cast<int32_t>(num_better) + 1};
+}
+
+std::span<float> Sampler::masked(std::span<const float> logits, std::span<const uint32_t> mask) {
+  PAGODA_CHECK(mask.size() * 32 >= logits.size(), "{} mask words for {} logits", mask.size(), logits.size());
+  for (size_t begin = 0; begin < logits.size(); begin += 32) {
+    const uint32_t word = mask[begin / 32];
+    const size_t size = std::min<size_t>(32, logits.size() - begin);
+    for (size_t i = 0; i < size; ++i)
+      masked_[begin + i] = (word >> i & 1u) != 0 ? logits[begin + i] : -kInfinity;
+  }
+  return masked_;
 }
 
 void Sampler::change(std::span<float> logits, int32_t token, float value) {

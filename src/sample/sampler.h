@@ -19,7 +19,7 @@ inline constexpr int32_t kNoTokenAllowed = -2;
 
 struct SampledToken {
   int32_t token = 0;                           // -1: the logits hold NaN or +infinity, or nothing else than
-                                               // -infinity; kNoTokenAllowed: the bans leave none
+                                               // -infinity; kNoTokenAllowed: bans or the mask leave none
   float logprob = 0.0f;                        // valid if num_logprobs >= 0
   std::span<const TokenLogprob> top_logprobs;  // descending, ties by id; valid until the sampler's next call
   int32_t rank = 0;                            // of score() only: 1 + the number of tokens more probable
@@ -32,6 +32,8 @@ struct SamplingState {
   std::span<const int32_t> banned;  // may not be chosen (end tokens before min_tokens)
   uint64_t seed = 0;
   int64_t position = 0;  // of the token being chosen
+  // Bit t % 32 of word t / 32: whether token t may be chosen. Empty: all may.
+  std::span<const uint32_t> mask;
 };
 
 // Scratch for one vocabulary; not thread-safe. Allocates nothing after construction.
@@ -41,14 +43,16 @@ class Sampler {
   // Memory that one sampler takes.
   static size_t scratch_bytes(int64_t vocab_size);
 
-  // logits: [vocab_size], changed during the call and restored at its end. Order: logprobs, logit_bias,
-  // bans (banned, bad_words, allowed_tokens), penalties, temperature, top_k, top_p (of what top_k left),
-  // min_p, draw.
-  SampledToken sample(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
+  // row: logits, [vocab_size], changed during the call and restored at its end. Order: logprobs, mask,
+  // logit_bias, bans (banned, bad_words, allowed_tokens), penalties, temperature, top_k, top_p (of what top_k
+  // left), min_p, draw.
+  SampledToken sample(std::span<float> row, const SamplingParams& params, const SamplingState& state);
   // Logprob and rank of a given token (of a prompt), and the best ones, as sample() would report them.
   SampledToken score(std::span<const float> logits, int32_t token, int32_t num_logprobs);
 
  private:
+  // A copy in which the tokens that the mask excludes are at -infinity.
+  std::span<float> masked(std::span<const float> logits, std::span<const uint32_t> mask);
   void bias(std::span<float> logits, const SamplingParams& params);
   void ban(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
   void penalise(std::span<float> logits, const SamplingParams& params, const SamplingState& state);
@@ -68,6 +72,7 @@ class Sampler {
   std::unique_ptr<TopSelector> selector_;  // stays where it is when the sampler moves
   RankedDraw ranked_draw_;
   std::vector<float> scaled_;          // [vocab_size]
+  std::vector<float> masked_;          // [vocab_size]
   std::vector<double> block_weights_;  // [ceil(vocab_size / kBlock)]
   std::vector<TokenLogprob> best_;     // what best_logprobs returns
   std::vector<TokenLogprob> changed_;  // original logits in order of change

@@ -60,6 +60,11 @@ Status check_allowed_tokens(const SamplingParams& params, int64_t vocab_size) {
 
 }  // namespace
 
+bool is_greedy(const SamplingParams& params) {
+  constexpr float kGreedyTemperature = 1e-5f;
+  return params.temperature < kGreedyTemperature;
+}
+
 Status validate(const SamplingParams& params, int64_t vocab_size) {
   if (!(params.temperature >= 0.0f) || !std::isfinite(params.temperature))
     return fail(ErrorCode::invalid_argument, "temperature must be a number of at least 0, got {}",

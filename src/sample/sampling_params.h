@@ -33,6 +33,9 @@ struct SamplingParams {
   int32_t num_logprobs = -1;  // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
 };
 
+// Whether the best token is taken rather than one drawn.
+bool is_greedy(const SamplingParams& params);
+
 // invalid_argument naming the parameter, if one is out of its range.
 Status validate(const SamplingParams& params, int64_t vocab_size);
 

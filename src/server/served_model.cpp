@@ -25,10 +25,13 @@ ServedModel make_served_model(std::vector<std::string> names, std::unique_ptr<En
   const std::string identity = fmt::format("{}/{}/{}/{}/{}", kVersion, info.architecture, info.name,
                                            info.num_parameters, info.weight_bytes);
   SpecialShield shield(engine->tokenizer());
+  ConstraintCompiler constraints(engine->tokenizer(),
+                                 {engine->end_tokens().begin(), engine->end_tokens().end()});
   return {.names = std::move(names),
           .engine = std::move(engine),
           .chat_template = std::move(chat_template),
           .shield = std::move(shield),
+          .constraints = std::move(constraints),
           .output_format = output_format,
           .default_sampling = std::move(default_sampling),
           .created = static_cast<int64_t>(std::time(nullptr)),

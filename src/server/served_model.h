@@ -11,6 +11,7 @@
 #include "server/openai/special_shield.h"
 #include "server/output/output_parser.h"
 #include "text/chat_template.h"
+#include "text/constraint.h"
 
 namespace pagoda {
 
@@ -19,7 +20,8 @@ struct ServedModel {
   std::vector<std::string> names;  // that requests may use; the first is shown. At least one
   std::unique_ptr<Engine> engine;  // started
   std::optional<ChatTemplate> chat_template;
-  SpecialShield shield;  // of the engine's tokenizer
+  SpecialShield shield;            // of the engine's tokenizer
+  ConstraintCompiler constraints;  // likewise
   OutputFormat output_format;
   SamplingParams default_sampling;  // where a request does not say
   int64_t created = 0;              // Unix seconds

@@ -1,6 +1,6 @@
 // The C ABI of the Rust library (rust/src/*_abi.rs). Input is borrowed; PgBuf and PgIds are owned by the
-// caller and go back to pg_buf_free and pg_ids_free. Handles are immutable and may be used by several
-// threads.
+// caller and go back to pg_buf_free and pg_ids_free. Handles may be used by several threads at once where
+// they are taken as const.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,7 @@ enum PgStatus : int32_t {
   kPgPanic = 2,
   kPgCorrupt = 3,
   kPgUnsupported = 4,
+  kPgInternal = 5,
 };
 
 struct PgVocabulary {
@@ -70,5 +71,35 @@ struct PgTemplate;
 PgStatus pg_template_compile(PgStr source, PgTemplate** out, PgBuf* error);
 void pg_template_free(PgTemplate* compiled);
 PgStatus pg_template_render(const PgTemplate* compiled, PgStr context_json, PgBuf* out, PgBuf* error);
+
+struct PgConstraintFactory;
+// end_tokens must be ids in the table. Both are copied.
+PgStatus pg_constraint_factory_new(const PgTokenTable* table, const uint32_t* end_tokens,
+                                   size_t num_end_tokens, PgConstraintFactory** out, PgBuf* error);
+void pg_constraint_factory_free(PgConstraintFactory* factory);
+
+enum PgConstraintKind : uint32_t {
+  kPgJsonSchema = 0,
+  kPgRegex = 1,
+  kPgChoice = 2,  // text: a JSON array of strings
+  kPgGrammar = 3,
+};
+struct PgConstraintSource {
+  PgConstraintKind kind;
+  PgStr text;
+  PgStr whitespace_pattern;  // empty: none
+  uint8_t compact_json;
+};
+
+struct PgConstraint;
+PgStatus pg_constraint_compile(const PgConstraintFactory* factory, const PgConstraintSource* source,
+                               PgConstraint** out, PgBuf* error);
+PgStatus pg_constraint_clone(const PgConstraint* constraint, PgConstraint** out, PgBuf* error);
+void pg_constraint_free(PgConstraint* constraint);
+PgStatus pg_constraint_mask(PgConstraint* constraint, uint32_t* words, size_t num_words, PgBuf* error);
+PgStatus pg_constraint_allows(PgConstraint* constraint, uint32_t token, uint8_t* out, PgBuf* error);
+PgStatus pg_constraint_consume(PgConstraint* constraint, uint32_t token, uint8_t* finished, PgBuf* error);
+PgStatus pg_constraint_rollback(PgConstraint* constraint, size_t num_tokens, PgBuf* error);
+PgStatus pg_constraint_accepting(PgConstraint* constraint, uint8_t* out, PgBuf* error);
 
 }  // extern "C"

@@ -14,6 +14,7 @@ ErrorCode error_code(PgStatus status) {
       return ErrorCode::unsupported;
     case kPgOk:
     case kPgPanic:
+    case kPgInternal:
       break;
   }
   return ErrorCode::internal;

@@ -188,8 +188,6 @@ TEST(ChatRequestTest, WrongValuesNameTheirParameter) {
       {R"("tool_choice": "required")", "tool_choice", "invalid_value"},
       {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice.function.name",
        "invalid_value"},
-      {R"("response_format": {"type": "json_object"})", "response_format", "unsupported_parameter"},
-      {R"("structured_outputs": {"regex": "a"})", "structured_outputs", "unsupported_parameter"},
       {R"("functions": [])", "functions", "unsupported_parameter"},
   };
   for (const BadMember& bad : kBad) expect_bad(parse_chat_request(chat_with(bad.members), kLimits), bad);

@@ -26,6 +26,9 @@ ApiResult<Generation> prepare_chat_generation(AppContext& context, std::shared_p
   GenerationRequest generation = std::move(request.generation);
   if (auto error = encode_bad_words(model->engine->tokenizer(), generation))
     return std::unexpected(std::move(*error));
+  auto constraint = compile_structured_output(model->constraints, generation.structured_output);
+  if (!constraint) return std::unexpected(std::move(constraint).error());
+  generation.engine.constraint = std::move(*constraint);
   OutputPlan plan = plan_output(*model, request, generation.engine);
   ApiResult<std::vector<int32_t>> prompt = build_chat_prompt(*model, std::move(request));
   if (!prompt) return std::unexpected(std::move(prompt).error());

@@ -10,19 +10,6 @@ namespace json = boost::json;
 
 namespace {
 
-void read_response_format(Fields& fields) {
-  const json::object* format = fields.object("response_format");
-  if (!format) return;
-  Fields inner(*format, "response_format.");
-  std::string type;
-  inner.string("type", type);
-  if (!inner.error() && type != "text")
-    inner.fail_with(unsupported_parameter(
-        "response_format",
-        "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
-  if (const auto& error = inner.error()) fields.fail_with(*error);
-}
-
 void read_logprobs(Fields& fields, SamplingParams& out) {
   bool wanted = false;
   std::optional<int64_t> top;
@@ -62,7 +49,7 @@ void refuse_unsupported(Fields& fields) {
     if (fields.any(name))
       fields.fail_with(unsupported_parameter(
           name, fmt::format("'{}' is not supported by this server; use 'tools' and 'tool_choice'.", name)));
-  for (const char* name : {"structured_outputs", "audio", "chat_template", "web_search_options"})
+  for (const char* name : {"audio", "chat_template", "web_search_options"})
     if (fields.any(name))
       fields.fail_with(
           unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
@@ -87,7 +74,6 @@ ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimi
   read_chat_tools(fields, request.tools);
   fields.boolean("include_reasoning", request.include_reasoning);
   fields.boolean("separate_reasoning", request.separate_reasoning);
-  read_response_format(fields);
   read_template_options(fields, request);
   refuse_unsupported(fields);
   refuse_other_modalities(fields);

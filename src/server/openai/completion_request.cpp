@@ -97,15 +97,10 @@ void refuse_suffix(Fields& fields) {
 }
 
 void refuse_unsupported(Fields& fields) {
-  for (const char* name : {"structured_outputs", "prompt_embeds"})
+  for (const char* name : {"prompt_embeds"})
     if (fields.any(name))
       fields.fail_with(
           unsupported_parameter(name, fmt::format("'{}' is not supported by this server.", name)));
-  if (const json::object* format = fields.object("response_format");
-      format && *format != json::object{{"type", "text"}})
-    fields.fail_with(unsupported_parameter(
-        "response_format",
-        "'response_format' can only be {\"type\": \"text\"}: this server does not constrain output."));
 }
 
 }  // namespace

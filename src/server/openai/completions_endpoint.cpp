@@ -56,6 +56,9 @@ ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<co
   info->num_returned = request->num_returned;
   info->max_top_logprobs = std::max(generation.engine.sampling.num_logprobs, 0);
   if (auto error = encode_bad_words(tokenizer, generation)) return std::unexpected(std::move(*error));
+  auto constraint = compile_structured_output(model->constraints, generation.structured_output);
+  if (!constraint) return std::unexpected(std::move(constraint).error());
+  generation.engine.constraint = std::move(*constraint);
 
   Generation result;
   std::vector<EchoedPrompt> echo;

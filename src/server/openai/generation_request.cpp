@@ -193,6 +193,7 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   fields.boolean("include_stop_str_in_output", out.engine.include_stop_in_output);
   fields.boolean("ignore_eos", out.engine.ignore_eos);
   fields.boolean("skip_special_tokens", out.engine.skip_special_tokens);
+  out.structured_output = read_structured_output(fields);
   read_allowed_tokens(fields, limits, out.engine.sampling.allowed_tokens);
   read_bad_words(fields, out.bad_words);
   read_prompt_logprobs(fields, out);

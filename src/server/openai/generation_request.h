@@ -12,6 +12,7 @@
 
 #include "engine/request.h"
 #include "server/openai/fields.h"
+#include "server/openai/structured_output.h"
 #include "text/tokenizer.h"
 
 namespace pagoda {
@@ -33,7 +34,8 @@ inline constexpr size_t kMaxCacheSaltBytes = 1024;
 
 struct GenerationRequest {
   std::string model;  // empty: whatever is served
-  Request engine;     // all but prompt, external_id and max_tokens
+  Request engine;     // all but prompt, external_id, max_tokens and constraint
+  std::optional<StructuredOutput> structured_output;
   std::optional<int64_t> max_tokens;
   int64_t default_max_tokens = std::numeric_limits<int64_t>::max();  // cut to what fits
   std::string max_tokens_param = "max_tokens";                       // the name the client used

@@ -94,6 +94,7 @@ pub enum PgStatus {
     Panic = 2,
     Corrupt = 3,
     Unsupported = 4,
+    Internal = 5,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,9 @@ impl Failure {
     }
     pub fn corrupt(message: impl Into<String>) -> Self {
         Failure { status: PgStatus::Corrupt, message: message.into() }
+    }
+    pub fn internal(message: impl Into<String>) -> Self {
+        Failure { status: PgStatus::Internal, message: message.into() }
     }
     pub fn unsupported(message: impl Into<String>) -> Self {
         Failure { status: PgStatus::Unsupported, message: message.into() }

@@ -1,9 +1,15 @@
-//! Tokenizers and chat templates behind a C ABI. Every entry point catches panics (ffi::guard); handles are opaque,
-//! immutable and may be used by several threads at once.
+//! Tokenizers, chat templates and constraints behind a C ABI. Every entry point catches panics (ffi::guard); handles
+//! are opaque and may be used by several threads at once where an entry point takes them shared.
 
 mod byte_level;
+mod constraint;
+mod constraint_abi;
 mod ffi;
+mod gbnf;
+mod grammar_text;
 mod guards;
+mod json_schema;
+mod json_schema_cost;
 mod namespaces;
 mod pre_tokenizers;
 mod python_filters;
