@@ -16,12 +16,12 @@ def run(script, *arguments):
 
 
 def test_hostile_requests_and_vanishing_clients():
-    target = start_fake_server("--step-us", "200")
+    target = start_fake_server("--step-us", "200", "--body-timeout-s", "2")
     run("soak.py", target.url, "--requests", 400, "--vanish", 100)
     assert target.stop() == 0
 
 
 def test_streams_that_nobody_reads_take_little_memory():
     target = start_fake_server("--max-queued", "1000", "--write-timeout-s", "300")
-    run("idle_streams.py", target.url, "--streams", 100)
+    run("idle_streams.py", target.url, "--streams", 400)
     assert target.stop() == 0

@@ -1,7 +1,7 @@
 // The fake model behind a real port, for tests of clients: prints the port, serves until SIGTERM.
 //   fake_server [--api-key KEY] [--max-sequences N] [--max-queued N] [--step-us N]
 //               [--otlp-endpoint URL] [--ssl-cert FILE] [--ssl-key FILE]
-//               [--write-timeout-s N] [--log-format text|json: logs
+//               [--write-timeout-s N] [--body-timeout-s N] [--log-format text|json: logs
 //               requests, too]
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
     if (name == "--max-queued") config.max_queued_requests = std::atoi(argv[i + 1]);
     if (name == "--write-timeout-s")
       options.http.write_timeout = std::chrono::seconds(std::atoi(argv[i + 1]));
+    if (name == "--body-timeout-s") options.http.body_timeout = std::chrono::seconds(std::atoi(argv[i + 1]));
     if (name == "--ssl-cert") options.http.tls_certificate = argv[i + 1];
     if (name == "--ssl-key") options.http.tls_key = argv[i + 1];
     if (name == "--otlp-endpoint") options.otlp_endpoint = argv[i + 1];

@@ -39,11 +39,12 @@ TEST(TraceParent, AnythingElseBeginsANewTrace) {
 
 TEST(RequestSpans, ChildrenLieWithinTheRequest) {
   IdSource ids;
-  const RequestRecord record{.request_id = "r",
-                             .method = "POST",
-                             .status = 200,
-                             .duration_ns = 1000,
-                             .report = {.model = "m", .submitted_after_ns = 100, .queued_ns = 200, .decode_ns = 300}};
+  const RequestRecord record{
+      .request_id = "r",
+      .method = "POST",
+      .status = 200,
+      .duration_ns = 1000,
+      .report = {.model = "m", .submitted_after_ns = 100, .queued_ns = 200, .decode_ns = 300}};
   const std::vector<Span> spans = request_spans(record, "/v1/x", 5000, ids);
   ASSERT_EQ(spans.size(), 3u) << "no prefill";
   EXPECT_EQ(spans[0].name, "POST /v1/x");

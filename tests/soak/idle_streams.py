@@ -24,7 +24,7 @@ def open_stream(server, max_tokens):
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.settimeout(120)
     raw.connect((server.host, server.port))
-    body = hostile.completion(stream=True, max_tokens=max_tokens, ignore_eos=True)
+    body = hostile.completion(stream=True, max_tokens=max_tokens, ignore_eos=True, logprobs=5)
     raw.sendall(hostile.post(json.dumps(body).encode(), "/v1/completions"))
     return raw
 
@@ -35,11 +35,13 @@ def wait_for_heads(streams):
         assert head.startswith(b"HTTP/1.1 200"), head
 
 
-def wait_until_parked(server, count):
+def wait_until_parked(server, count, seconds=300):
+    deadline = time.monotonic() + seconds
     while True:
         waiting, running = (server.metrics()[f"vllm:num_requests_{state}"] for state in ("waiting", "running"))
         if waiting == count and running == 0:
             return
+        assert time.monotonic() < deadline, f"{waiting} wait, {running} run"
         time.sleep(0.2)
 
 
@@ -54,9 +56,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     server = Server(arguments.url)
     for raw in [open_stream(server, 1) for _ in range(64)]:  # warm
-        while raw.recv(65536):
-            if b"[DONE]" in raw.recv(65536, socket.MSG_PEEK):
-                break
+        received = b""
+        while b"[DONE]" not in received:
+            received += raw.recv(65536)
         raw.close()
     before = server.wait_until_idle()["process_resident_memory_bytes"]
     streams = [open_stream(server, arguments.max_tokens) for _ in range(arguments.streams)]

@@ -134,6 +134,15 @@ async def vanish(server, rng, counts):
     counts["vanish", "gone"] += 1
 
 
+async def fill(server):
+    """A long prompt, so that together they touch the whole KV cache once."""
+    reader, writer = await asyncio.open_connection(server.host, server.port, limit=1 << 20)
+    body = hostile.completion(prompt="word " * 1000, max_tokens=8, ignore_eos=True)
+    writer.write(hostile.post(json.dumps(body).encode(), "/v1/completions"))
+    await read_statuses(reader, [])
+    writer.transport.abort()
+
+
 async def run_all(jobs):
     """Each job is a function that makes a coroutine; AT_ONCE of them at a time."""
     pending = iter(jobs)
@@ -165,6 +174,7 @@ def percentile(values, share):
 
 def soak(url, requests, vanishers, seed):
     server = Server(url)
+    asyncio.run(run_all([lambda: fill(server)] * 2 * AT_ONCE))
     asyncio.run(run_all(hostile_jobs(server, max(requests // 10, 200), f"{seed}/warm", collections.Counter())))
     asyncio.run(run_all(vanishing_jobs(server, max(vanishers // 10, 64), f"{seed}/warm", collections.Counter())))
     before = server.wait_until_idle()["process_resident_memory_bytes"]
