@@ -14,7 +14,7 @@ MODELS_DIR := $(or $(PAGODA_MODELS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagod
 BUILD := build/$(PRESET)
 PAGODA := $(BUILD)/bin/pagoda
 
-.PHONY: help run build test bench bench-peers format lint fuzz clean setup setup-test configure test-unit test-client
+.PHONY: help run build test test-clients bench bench-peers format lint fuzz clean setup setup-test configure test-unit test-client
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,6 +28,10 @@ build: setup configure ## build $(BUILD)/bin/pagoda
 
 test: setup-test ## all tests: unit, golden, client, fuzz smoke, format and lint
 	@tools/run_tests.sh $(PRESET) $(JOBS)
+
+test-clients: build ## clients and load generators of others against the served model (installs gigabytes), and schemathesis
+	@python3 -m venv build/clients && build/clients/bin/pip -q install -r tests/clients/requirements-heavy.txt
+	@model="$$(python3 tools/fetch_model.py smollm2-135m)" && PAGODA_BUILD=$(BUILD) build/clients/bin/python tests/clients/run_clients.py --model "$$model" $(ARGS)
 
 bench: build ## kernels by themselves; load, prefill, decode, batch and KV-cache measurements of $(MODEL)
 	@$(PAGODA) bench kernels

@@ -7,7 +7,7 @@ preset=${1:-release}
 jobs=${2:-2}
 cd "$(dirname "$0")/.."
 build=build/$preset
-fuzz_seconds=${FUZZ_SMOKE_SECONDS:-60}
+fuzz_seconds=${FUZZ_SMOKE_SECONDS:-30}
 
 step() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
 

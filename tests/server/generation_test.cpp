@@ -351,6 +351,20 @@ TEST_F(GenerationTest, AModelThatBreaksGivesAnErrorNotAText) {
   EXPECT_TRUE(engine_becomes_idle());
 }
 
+TEST_F(GenerationTest, AStreamThatBreaksBeforeItsFirstTokenHasAnHonestStatus) {
+  poison_token = 50;
+  start();
+  gate.close();
+  std::thread opener([this] {
+    std::this_thread::sleep_for(milliseconds(50));
+    gate.open();
+  });
+  const HttpReply reply =
+      post(kCompletions, R"({"prompt":[50],"temperature":0,"max_tokens":5,"stream":true})");
+  opener.join();
+  expect_error(reply, 500, "server_error", "", "internal_error");
+}
+
 TEST_F(GenerationTest, AFullQueueAnswers429) {
   engine_config.max_sequences = 1;
   engine_config.max_queued_requests = 1;

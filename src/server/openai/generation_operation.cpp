@@ -279,15 +279,17 @@ Operation::Progress GenerationOperation::poll() {
     abandon();
     return answer(deadline_exceeded());
   }
+  if (!begun_) deadline_ = deadline_of(*presenter_);
+  // The first bytes come with the first token: clients take them for it, and until then a stream can fail
+  // with an honest status.
+  if (!begun_ && events.empty() && num_running_ > 0 && !too_late()) return {};
   Progress progress;
   const bool first = !std::exchange(begun_, true);
-  if (first) deadline_ = deadline_of(*presenter_);
   if (first) presenter_->begin(progress.bytes);
   for (Event& event : events) present(event, progress.bytes);
   if (num_running_ > 0 && !failure_ && too_late()) failure_ = deadline_exceeded();
   if (failure_) {
     abandon();
-    // As long as no byte was sent, a stream can fail with an honest status.
     if (first || !presenter_->streams()) return answer(*failure_);
     presenter_->fail(*failure_, progress.bytes);
   } else if (num_running_ == 0) {
