@@ -113,6 +113,15 @@ struct BenchLoadArguments {
   bool json = false;
 };
 
+struct BenchConstraintArguments {
+  ModelArguments model;
+  std::vector<int32_t> sequences;  // one measurement each, greedy and sampled
+  int64_t tokens = 0;
+  std::string schema;  // JSON; empty: one of the benchmark's own
+  int repeat = 0;
+  bool json = false;
+};
+
 struct EvalLogitsArguments {
   ModelArguments model;
   std::vector<int32_t> ids;
@@ -158,15 +167,16 @@ Status execute(const InspectArguments& arguments);
 Status execute(const BenchArguments& arguments);
 Status execute(const BenchKernelsArguments& arguments);
 Status execute(const BenchLoadArguments& arguments);
+Status execute(const BenchConstraintArguments& arguments);
 Status execute(const EvalLogitsArguments& arguments);
 Status execute(const EvalGenerateArguments& arguments);
 Status execute(const EvalTokenizeArguments& arguments);
 Status execute(const EvalTemplateArguments& arguments);
 Status execute(const EvalPerplexityArguments& arguments);
 
-using Command =
-    std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
-                 BenchKernelsArguments, BenchLoadArguments, EvalLogitsArguments, EvalGenerateArguments,
-                 EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
+using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
+                             BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments,
+                             EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
+                             EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

@@ -151,6 +151,35 @@ void add_load(CLI::App& parent, CommandMaker& make) {
   add_json(app, arguments->json, "Print one JSON object a line for each kind of load");
 }
 
+void add_constraint(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchConstraintArguments>();
+  arguments->sequences = {16};
+  arguments->tokens = 96;
+  arguments->repeat = 5;
+  CLI::App& app = add_command(parent, make, "constraint",
+                              "Steps with output that fits a JSON schema, next to steps without", arguments,
+                              "  pagoda bench constraint --model smollm2-135m\n"
+                              "  pagoda bench constraint --model model.gguf --sequences 1,16 --json");
+  add_model_options(app, arguments->model, "warning");
+  app.add_option("--sequences", arguments->sequences,
+                 "Sequences together; several numbers measure several times")
+      ->type_name("B,B")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--tokens", arguments->tokens, "Tokens of each sequence")
+      ->type_name("N")
+      ->check(CLI::Range(8, 4096))
+      ->capture_default_str();
+  app.add_option("--schema", arguments->schema, "The JSON schema; it must not end before the tokens do")
+      ->type_name("JSON");
+  app.add_option("--repeat", arguments->repeat, "Turns of each measurement, with and without")
+      ->type_name("R")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_json(app, arguments->json, "Print one JSON object a line for each measurement");
+}
+
 }  // namespace
 
 void add_bench_commands(CLI::App& app, CommandMaker& make) {
@@ -158,6 +187,7 @@ void add_bench_commands(CLI::App& app, CommandMaker& make) {
   bench.require_subcommand(1);
   add_kernels(bench, make);
   add_load(bench, make);
+  add_constraint(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,
                  "  pagoda bench prefill --model smollm2-135m --tokens 128,512 --threads 2");
   add_bench_kind(bench, make, "decode", BenchKind::decode, "Generated tokens per second, one sequence", {128},

@@ -181,5 +181,18 @@ TEST_F(EngineConstraint, AnUnspellableTextIsAnErrorOfItsRequestOnly) {
   EXPECT_EQ(fine->outputs[0].text, "abcd");
 }
 
+TEST_F(EngineConstraint, ACostlyOneEndsItsRequestOnly) {
+  EngineHarness harness;
+  Request costly = request("x", 200);
+  costly.constraint = compile("start: many\nmany: many many | many many many | /[a-z] ?/\n", Kind::grammar);
+  costly.ignore_eos = true;
+  const auto stopped = harness.submit(costly);
+  const auto fine = harness.submit(request("([a-z] ?){150}", 200));
+  harness.run();
+  EXPECT_EQ(stopped->outputs[0].finish, FinishReason::error);
+  EXPECT_FALSE(stopped->status);
+  EXPECT_EQ(fine->outputs[0].finish, FinishReason::stop);
+}
+
 }  // namespace
 }  // namespace pagoda

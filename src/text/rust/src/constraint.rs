@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use llguidance::api::{GrammarWithLexer, ParserLimits, TopLevelGrammar};
-use llguidance::toktrie::{ApproximateTokEnv, INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
+use llguidance::toktrie::{
+    ApproximateTokEnv, INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie,
+};
 use llguidance::{Matcher, ParserFactory};
 
 use crate::ffi::Failure;
@@ -15,20 +17,19 @@ const MAX_TOKEN_BYTES: usize = 200;
 /// Compilers recurse with the nesting of their input, which MAX_SOURCE_BYTES bounds.
 const COMPILE_STACK_BYTES: usize = 256 << 20;
 pub const MAX_SOURCE_BYTES: usize = 256 << 10;
+/// Automata of expressions can grow with the square of their length.
+pub const MAX_REGEX_BYTES: usize = 4 << 10;
 
-/// Work is estimated in microseconds from llguidance's counters, so that it does not depend on the machine's load.
-const LEXER_FUEL_PER_US: u64 = 14;
-const ITEMS_PER_US: u64 = 20;
-const TRIE_NODES_PER_US: u64 = 100;
-/// A sequence may spend this at once, and gains that with every token.
-const BURST_US: u64 = 100_000;
-const GAIN_US: u64 = 1_000;
+/// Time of the processor that a sequence may spend at once, and what it gains with every token. Ordinary constraints
+/// take a tenth of the gain; the steps of the engine must not wait for any other for long.
+const BURST_US: u64 = 200_000;
+const GAIN_US: u64 = 2_000;
 
 fn limits() -> ParserLimits {
     ParserLimits {
-        max_items_in_row: 1_000,
-        initial_lexer_fuel: 500_000,
-        step_lexer_fuel: 200_000,
+        max_items_in_row: 800,
+        initial_lexer_fuel: 200_000,
+        step_lexer_fuel: 50_000,
         step_max_items: 50_000,
         max_lexer_states: 20_000,
         max_grammar_size: 100_000,
@@ -66,7 +67,8 @@ impl Words<'_> {
     fn word(&self, id: usize) -> Vec<u8> {
         let begin = if id == 0 { 0 } else { self.ends[id - 1] as usize };
         let bytes = &self.bytes[begin..self.ends[id] as usize];
-        if bytes.is_empty() || bytes.len() > MAX_TOKEN_BYTES || bytes.contains(&TokTrie::SPECIAL_TOKEN_MARKER) {
+        if bytes.is_empty() || bytes.len() > MAX_TOKEN_BYTES || bytes.contains(&TokTrie::SPECIAL_TOKEN_MARKER)
+        {
             return Vec::new();
         }
         if self.special[id] == 0 {
@@ -123,10 +125,14 @@ impl ConstraintFactory {
 
     fn compile_here(&self, source: &Source) -> Result<Constraint, Failure> {
         let grammar = match source.kind {
-            SourceKind::JsonSchema => {
-                GrammarWithLexer::from_json_schema(json_schema::prepare_text(source.text, &source.whitespace)?)
+            SourceKind::JsonSchema => GrammarWithLexer::from_json_schema(json_schema::prepare_text(
+                source.text,
+                &source.whitespace,
+            )?),
+            SourceKind::Regex => {
+                check_regex(source.text)?;
+                GrammarWithLexer::from_regex(source.text)
             }
-            SourceKind::Regex => GrammarWithLexer::from_regex(source.text),
             SourceKind::Choice => GrammarWithLexer::from_lark(grammar_text::choice(source.text)?),
             SourceKind::Grammar => {
                 GrammarWithLexer::from_lark(grammar_text::grammar(source.text, &source.whitespace)?)
@@ -142,6 +148,16 @@ impl ConstraintFactory {
         constraint.allowance_us = BURST_US;
         Ok(constraint)
     }
+}
+
+pub fn check_regex(text: &str) -> Result<(), Failure> {
+    if text.len() <= MAX_REGEX_BYTES {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "the regular expression has {} bytes; at most {MAX_REGEX_BYTES} are supported",
+        text.len()
+    )))
 }
 
 /// llguidance appends its state, and a backtrace to panics.
@@ -178,22 +194,20 @@ impl Constraint {
         if self.is_finished() {
             return Ok(());
         }
+        let begin_us = thread_time_us();
         let mask = self.matcher.compute_mask().map_err(|error| failure_of(&error))?;
         let mask = mask.as_slice();
         let len = words.len().min(mask.len());
         words[..len].copy_from_slice(&mask[..len]);
-        self.charge()
+        self.charge(begin_us)
     }
 
-    fn charge(&mut self) -> Result<(), Failure> {
-        let Ok(stats) = self.matcher.last_step_stats() else { return Ok(()) };
-        let spent_us = stats.lexer_cost / LEXER_FUEL_PER_US
-            + stats.all_items as u64 / ITEMS_PER_US
-            + stats.trie_nodes_walked as u64 / TRIE_NODES_PER_US;
+    fn charge(&mut self, begin_us: u64) -> Result<(), Failure> {
+        let spent_us = thread_time_us().saturating_sub(begin_us);
         if spent_us > self.allowance_us {
             return Err(Failure::invalid("the constraint takes too much work for each token"));
         }
-        self.allowance_us = (self.allowance_us - spent_us + GAIN_US).min(BURST_US);
+        self.allowance_us -= spent_us;
         Ok(())
     }
 
@@ -211,7 +225,10 @@ impl Constraint {
     }
 
     pub fn consume(&mut self, token: u32) -> Result<(), Failure> {
-        self.matcher.consume_token(token).map_err(|error| failure_of(&error))
+        let begin_us = thread_time_us();
+        self.matcher.consume_token(token).map_err(|error| failure_of(&error))?;
+        self.allowance_us = (self.allowance_us + GAIN_US).min(BURST_US);
+        self.charge(begin_us)
     }
 
     pub fn rollback(&mut self, num_tokens: usize) -> Result<(), Failure> {
@@ -230,6 +247,13 @@ impl Constraint {
     pub fn is_finished(&self) -> bool {
         self.matcher.is_stopped() && !self.matcher.is_error() && self.matcher.stop_reason().is_ok()
     }
+}
+
+/// Of the processor, so that a busy machine does not count.
+fn thread_time_us() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 
 fn failure_of(error: &impl std::fmt::Display) -> Failure {

@@ -11,8 +11,11 @@ const MAX_RULES: usize = 1_000;
 
 pub fn to_lark(text: &str) -> Result<String, Failure> {
     let rules = Parser::new(text).rules()?;
-    let index: HashMap<&str, usize> = rules.iter().enumerate().map(|(i, rule)| (rule.name.as_str(), i)).collect();
-    let Some(root) = index.get("root") else { return Err(Failure::invalid("the grammar has no rule 'root'")) };
+    let index: HashMap<&str, usize> =
+        rules.iter().enumerate().map(|(i, rule)| (rule.name.as_str(), i)).collect();
+    let Some(root) = index.get("root") else {
+        return Err(Failure::invalid("the grammar has no rule 'root'"));
+    };
     for rule in &rules {
         if let Some(missing) = rule.uses.iter().find(|name| !index.contains_key(name.as_str())) {
             return Err(Failure::invalid(format!("the grammar's rule '{missing}' is not defined")));
@@ -193,7 +196,8 @@ impl<'a> Parser<'a> {
                 Some('-') => {
                     self.advance(1);
                     // A range, or itself at an end.
-                    let is_range = !regex.ends_with('[') && !regex.ends_with('^') && !self.rest.starts_with(']');
+                    let is_range =
+                        !regex.ends_with('[') && !regex.ends_with('^') && !self.rest.starts_with(']');
                     regex.push_str(if is_range { "-" } else { "\\-" });
                 }
                 Some(_) => {
@@ -226,7 +230,8 @@ impl<'a> Parser<'a> {
 
     fn hex(&mut self, digits: usize) -> Result<char, Failure> {
         let code = self.rest.get(..digits).and_then(|text| u32::from_str_radix(text, 16).ok());
-        let character = code.and_then(char::from_u32).ok_or_else(|| self.error("an escape names no character"))?;
+        let character =
+            code.and_then(char::from_u32).ok_or_else(|| self.error("an escape names no character"))?;
         self.advance(digits);
         Ok(character)
     }

@@ -10,13 +10,18 @@ const MAX_CHOICES: usize = 4096;
 /// Of a grammar without the schemas in it: its compiler recurses along chains of rules.
 const MAX_GRAMMAR_BYTES: usize = 64 << 10;
 const MAX_NESTING: usize = 200;
+/// The intersection of regular expressions (&) is explored state by state.
+const MAX_INTERSECTIONS: usize = 8;
 
 /// `text`: a JSON array of strings.
 pub fn choice(text: &str) -> Result<String, Failure> {
     let choices: Vec<String> = serde_json::from_str(text)
         .map_err(|error| Failure::invalid(format!("the choices are no array of strings: {error}")))?;
     if choices.is_empty() || choices.len() > MAX_CHOICES {
-        return Err(Failure::invalid(format!("there must be 1 to {MAX_CHOICES} choices, got {}", choices.len())));
+        return Err(Failure::invalid(format!(
+            "there must be 1 to {MAX_CHOICES} choices, got {}",
+            choices.len()
+        )));
     }
     if choices.iter().any(String::is_empty) {
         return Err(Failure::invalid("a choice is empty"));
@@ -68,6 +73,9 @@ fn check_bounds(text: &str) -> Result<(), Failure> {
             "the grammar has {} bytes; at most {MAX_GRAMMAR_BYTES} are supported",
             text.len()
         )));
+    }
+    if text.bytes().filter(|&byte| byte == b'&').count() > MAX_INTERSECTIONS {
+        return Err(Failure::invalid(format!("the grammar has more than {MAX_INTERSECTIONS} '&'")));
     }
     let mut depth = 0usize;
     for byte in text.bytes() {

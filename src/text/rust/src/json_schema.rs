@@ -3,13 +3,18 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::constraint::check_regex;
 use crate::ffi::Failure;
 use crate::json_schema_cost;
 
 const MAX_DEPTH: usize = 64;
-pub const MAX_NODES: usize = 10_000;
+const MAX_WEIGHT: usize = 10_000;
+/// Of schemas, objects and arrays; plain values of an enumeration weigh 1.
+const NODE_WEIGHT: usize = 3;
 const MAX_WHITESPACE_PATTERN_BYTES: usize = 64;
 const MAX_PATTERN_PAIRS: usize = 64;
+/// Divisibility is decided by an automaton with a state for every remainder.
+const MAX_DIVISOR: u64 = 10_000;
 
 /// What may stand between the tokens of JSON.
 pub enum Whitespace<'a> {
@@ -69,24 +74,26 @@ fn options_of(whitespace: &Whitespace) -> Result<Value, Failure> {
         Whitespace::SingleSpace => {
             Ok(json!({"whitespace_flexible": false, "item_separator": ", ?", "key_separator": ": ?"}))
         }
-        Whitespace::Pattern(pattern) if pattern.len() > MAX_WHITESPACE_PATTERN_BYTES => Err(Failure::invalid(format!(
-            "the whitespace pattern has {} bytes; at most {MAX_WHITESPACE_PATTERN_BYTES} are supported",
-            pattern.len()
-        ))),
+        Whitespace::Pattern(pattern) if pattern.len() > MAX_WHITESPACE_PATTERN_BYTES => {
+            Err(Failure::invalid(format!(
+                "the whitespace pattern has {} bytes; at most {MAX_WHITESPACE_PATTERN_BYTES} are supported",
+                pattern.len()
+            )))
+        }
         Whitespace::Pattern(pattern) => Ok(json!({"whitespace_pattern": pattern})),
     }
 }
 
 #[derive(Default)]
 struct Walk {
-    num_nodes: usize,
+    weight: usize,
     num_pattern_pairs: usize,
 }
 
 impl Walk {
     /// `path` is what errors name; it comes back as it was.
     fn schema(&mut self, schema: &mut Value, path: &mut String, depth: usize) -> Result<(), Failure> {
-        self.count(path, depth)?;
+        self.count(NODE_WEIGHT, path, depth)?;
         let object = match schema {
             Value::Bool(_) => return Ok(()),
             Value::Object(object) => object,
@@ -108,7 +115,13 @@ impl Walk {
         Ok(())
     }
 
-    fn keyword(&mut self, keyword: &str, value: &mut Value, path: &mut String, depth: usize) -> Result<(), Failure> {
+    fn keyword(
+        &mut self,
+        keyword: &str,
+        value: &mut Value,
+        path: &mut String,
+        depth: usize,
+    ) -> Result<(), Failure> {
         match keyword {
             "properties" | "patternProperties" | "$defs" | "definitions" => {
                 let Value::Object(members) = value else { return Ok(()) };
@@ -131,13 +144,21 @@ impl Walk {
             "additionalProperties" | "additionalItems" => {
                 self.below(&format!("/{keyword}"), value, path, depth)?;
             }
+            "pattern" => check_regex(value.as_str().unwrap_or_default())?,
+            "multipleOf" => check_divisor(value, path)?,
             "enum" | "const" => self.instance(value, path, depth)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn below(&mut self, step: &str, member: &mut Value, path: &mut String, depth: usize) -> Result<(), Failure> {
+    fn below(
+        &mut self,
+        step: &str,
+        member: &mut Value,
+        path: &mut String,
+        depth: usize,
+    ) -> Result<(), Failure> {
         let len = path.len();
         path.push_str(step);
         self.schema(member, path, depth + 1)?;
@@ -146,21 +167,24 @@ impl Walk {
     }
 
     fn instance(&mut self, value: &Value, path: &str, depth: usize) -> Result<(), Failure> {
-        self.count(path, depth)?;
+        let is_leaf = !value.is_array() && !value.is_object();
+        self.count(if is_leaf { 1 } else { NODE_WEIGHT }, path, depth)?;
         match value {
             Value::Array(items) => items.iter().try_for_each(|item| self.instance(item, path, depth + 1)),
-            Value::Object(members) => members.values().try_for_each(|item| self.instance(item, path, depth + 1)),
+            Value::Object(members) => {
+                members.values().try_for_each(|item| self.instance(item, path, depth + 1))
+            }
             _ => Ok(()),
         }
     }
 
-    fn count(&mut self, path: &str, depth: usize) -> Result<(), Failure> {
-        self.num_nodes += 1;
+    fn count(&mut self, weight: usize, path: &str, depth: usize) -> Result<(), Failure> {
+        self.weight += weight;
         if depth > MAX_DEPTH {
             return Err(Failure::invalid(format!("the JSON schema nests deeper than {MAX_DEPTH} levels")));
         }
-        if self.num_nodes > MAX_NODES {
-            return Err(Failure::invalid(format!("the JSON schema is too large: more than {MAX_NODES} parts, at {path}")));
+        if self.weight > MAX_WEIGHT {
+            return Err(Failure::invalid(format!("the JSON schema has too many parts, at {path}")));
         }
         Ok(())
     }
@@ -173,6 +197,18 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// The digits of the number without its decimal point are what counts.
+fn check_divisor(value: &Value, path: &str) -> Result<(), Failure> {
+    let digits = value.to_string().replace(['.', '-'], "");
+    let digits = digits.trim_start_matches('0');
+    if value.is_number() && digits.parse::<u64>().is_ok_and(|divisor| divisor <= MAX_DIVISOR) {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "{path}: 'multipleOf' must be a number of at most {MAX_DIVISOR} without its decimal point"
+    )))
 }
 
 /// A keyword that demands nothing need not be understood.

@@ -10,6 +10,12 @@ use serde_json::{Map, Value};
 use crate::ffi::Failure;
 
 const MAX_WORK: u64 = 50_000;
+/// Levels of schemas within schemas, references followed.
+const MAX_DEPTH: u64 = 256;
+/// The intersection of regular expressions is explored state by state.
+const MAX_PATTERNS: u64 = 3;
+/// The sum over all objects of the square of the number of their properties.
+const MAX_PROPERTY_PAIRS: u64 = 500_000;
 const ALL_TYPES: u64 = 6;
 /// Means "unbounded" where expanding a reference never ends.
 const ENDLESS: u64 = u64::MAX;
@@ -39,7 +45,8 @@ const SIMPLE_KEYWORDS: [&str; 20] = [
 
 /// Refuses schemas whose intersections take long.
 pub fn check(schema: &Value) -> Result<(), Failure> {
-    let mut survey = Survey { root: schema, known: HashMap::new(), open: HashSet::new(), work: 0 };
+    let mut survey =
+        Survey { root: schema, known: HashMap::new(), open: HashSet::new(), work: 0, property_pairs: 0 };
     survey.shape(schema)?;
     Ok(())
 }
@@ -54,15 +61,19 @@ struct Shape {
     expanded: u64,
     /// Whether it says something of the members of objects or arrays.
     deep: bool,
+    /// Regular expressions that one string must match together.
+    patterns: u64,
+    depth: u64,
 }
 
-const LEAF: Shape = Shape { width: 1, size: 1, expanded: 1, deep: false };
+const LEAF: Shape = Shape { width: 1, size: 1, expanded: 1, deep: false, patterns: 0, depth: 1 };
 
 struct Survey<'a> {
     root: &'a Value,
     known: HashMap<*const Value, Shape>,
     open: HashSet<*const Value>,
     work: u64,
+    property_pairs: u64,
 }
 
 impl<'a> Survey<'a> {
@@ -76,7 +87,13 @@ impl<'a> Survey<'a> {
             return Ok(Shape { expanded: ENDLESS, deep: true, ..LEAF });
         }
         let parts = self.conjuncts(object)?;
-        let shape = self.intersection(&parts)?;
+        let mut shape = self.intersection(&parts)?;
+        shape.depth += 1;
+        if shape.depth > MAX_DEPTH {
+            return Err(Failure::invalid(format!(
+                "the JSON schema nests deeper than {MAX_DEPTH} levels by $ref"
+            )));
+        }
         self.open.remove(&key);
         self.known.insert(key, shape);
         Ok(shape)
@@ -85,7 +102,9 @@ impl<'a> Survey<'a> {
     /// What is intersected within one schema object.
     fn conjuncts(&mut self, object: &'a Map<String, Value>) -> Result<Vec<Shape>, Failure> {
         let mut parts = Vec::new();
-        if SIMPLE_KEYWORDS.iter().any(|keyword| object.contains_key(*keyword)) || object.contains_key("multipleOf") {
+        if SIMPLE_KEYWORDS.iter().any(|keyword| object.contains_key(*keyword))
+            || object.contains_key("multipleOf")
+        {
             parts.push(self.simple(object)?);
         }
         if let Some(instance) = object.get("const") {
@@ -123,11 +142,22 @@ impl<'a> Survey<'a> {
             Some(_) => 1,
             None => ALL_TYPES,
         };
-        let mut shape = Shape { width, size: width, expanded: width, deep: false };
+        let weight_of = |keyword: &str| if keyword == "multipleOf" { 2 } else { 1 };
+        let expressions = ["pattern", "format", "multipleOf"].into_iter();
+        let patterns: usize =
+            expressions.filter(|keyword| object.contains_key(*keyword)).map(weight_of).sum();
+        if let Some(Value::Object(members)) = object.get("properties") {
+            self.property_pairs += (members.len() * members.len()) as u64;
+            if self.property_pairs > MAX_PROPERTY_PAIRS {
+                return Err(Failure::invalid("the JSON schema has too many properties"));
+            }
+        }
+        let mut shape = Shape { width, size: width, expanded: width, patterns: patterns as u64, ..LEAF };
         let mut add = |member: Shape| {
             shape.size = shape.size.saturating_add(member.size);
             shape.expanded = shape.expanded.saturating_add(member.expanded);
             shape.deep = true;
+            shape.depth = shape.depth.max(member.depth);
         };
         for keyword in ["properties", "patternProperties"] {
             if let Some(Value::Object(members)) = object.get(keyword) {
@@ -176,7 +206,20 @@ impl<'a> Survey<'a> {
             };
             return Err(Failure::invalid(format!("the JSON schema is too complex: {reason}")));
         }
-        Ok(Shape { width, size: work.max(size), expanded, deep: parts.iter().any(|part| part.deep) })
+        let patterns = parts.iter().map(|part| part.patterns).sum();
+        if patterns > MAX_PATTERNS {
+            return Err(Failure::invalid(format!(
+                "the JSON schema combines more than {MAX_PATTERNS} patterns and formats for one string"
+            )));
+        }
+        Ok(Shape {
+            width,
+            size: work.max(size),
+            expanded,
+            deep: parts.iter().any(|part| part.deep),
+            patterns,
+            depth: parts.iter().map(|part| part.depth).max().unwrap_or(0),
+        })
     }
 
     /// As llguidance does: "#", or a path of keys and indices below it.
@@ -196,17 +239,20 @@ impl<'a> Survey<'a> {
 }
 
 fn alternatives(shapes: impl Iterator<Item = Shape>) -> Shape {
-    shapes.fold(Shape { width: 0, size: 0, expanded: 0, deep: false }, |sum, shape| Shape {
+    let nothing = Shape { width: 0, size: 0, expanded: 0, ..LEAF };
+    shapes.fold(nothing, |sum, shape| Shape {
         width: sum.width.saturating_add(shape.width),
         size: sum.size.saturating_add(shape.size),
         expanded: sum.expanded.saturating_add(shape.expanded),
         deep: sum.deep || shape.deep,
+        patterns: sum.patterns.max(shape.patterns),
+        depth: sum.depth.max(shape.depth),
     })
 }
 
 fn instance_shape(instance: &Value) -> Shape {
     let size = instance_size(instance);
-    Shape { width: 1, size, expanded: size, deep: instance.is_object() || instance.is_array() }
+    Shape { size, expanded: size, deep: instance.is_object() || instance.is_array(), ..LEAF }
 }
 
 fn instance_size(instance: &Value) -> u64 {
