@@ -1,4 +1,4 @@
-// /health, /ready, /metrics, /version: short, and never dependent on the engine thread.
+// /health, /ready, /metrics, /version, /load: short, and never dependent on the engine thread.
 #include <fmt/format.h>
 
 #include "server/endpoint.h"
@@ -34,6 +34,12 @@ Answer get_metrics(AppContext& context, HttpRequest) {
 
 Answer get_version(AppContext&, HttpRequest) {
   return HttpResponse{.body = fmt::format(R"({{"version":"{}"}})", kVersion)};
+}
+
+// vLLM's: requests that run or wait.
+Answer get_load(AppContext& context, HttpRequest) {
+  const EngineStats stats = context.model.get()->engine->stats();
+  return HttpResponse{.body = fmt::format(R"({{"server_load":{}}})", stats.num_running + stats.num_waiting)};
 }
 
 }  // namespace pagoda

@@ -32,4 +32,10 @@ Answer get_model(AppContext& context, HttpRequest request);
 Answer post_chat_completions(AppContext& context, HttpRequest request);
 Answer post_completions(AppContext& context, HttpRequest request);
 
+// ---- beside it: vLLM's and llama.cpp's ----
+Answer get_load(AppContext& context, HttpRequest request);
+Answer post_tokenize(AppContext& context, HttpRequest request);
+Answer post_detokenize(AppContext& context, HttpRequest request);
+Answer post_apply_template(AppContext& context, HttpRequest request);
+
 }  // namespace pagoda

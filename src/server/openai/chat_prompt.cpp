@@ -47,7 +47,7 @@ std::string last_content(const json::array& messages) {
 
 }  // namespace
 
-ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, ChatRequest request) {
+ApiResult<std::string> render_chat_prompt(const ServedModel& model, ChatRequest request) {
   if (!model.chat_template)
     return std::unexpected(
         ApiError{.status = 400,
@@ -72,6 +72,13 @@ ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, Chat
     if (!cut) return std::unexpected(std::move(cut).error());
     rendered = std::move(*cut);
   }
+  return std::move(*rendered);
+}
+
+ApiResult<std::vector<int32_t>> build_chat_prompt(const ServedModel& model, ChatRequest request) {
+  const Tokenizer& tokenizer = model.engine->tokenizer();
+  const ApiResult<std::string> rendered = render_chat_prompt(model, std::move(request));
+  if (!rendered) return std::unexpected(rendered.error());
   Result<std::vector<TokenId>> ids = model.shield.encode(tokenizer, *rendered);
   if (!ids) return std::unexpected(to_api_error(ids.error(), "messages"));
   return std::move(*ids);

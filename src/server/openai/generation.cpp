@@ -18,11 +18,20 @@ ModelLimits limits_of(const ServedModel& model) {
           .default_sampling = model.default_sampling};
 }
 
+std::optional<ApiError> check_model_name(const ServedModel& model, const std::string& name) {
+  if (name.empty() || std::ranges::find(model.names, name) != model.names.end()) return std::nullopt;
+  return model_not_found(name);
+}
+
+void prepend_bos(const Tokenizer& tokenizer, std::vector<int32_t>& prompt) {
+  const TokenId bos = tokenizer.bos_id();
+  if (bos >= 0 && (prompt.empty() || prompt.front() != bos)) prompt.insert(prompt.begin(), bos);
+}
+
 ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,
                                        const GenerationRequest& request, std::string_view id_prefix) {
+  if (auto error = check_model_name(*model, request.model)) return std::unexpected(std::move(*error));
   const std::string name = request.model.empty() ? model->names.front() : request.model;
-  if (std::ranges::find(model->names, name) == model->names.end())
-    return std::unexpected(model_not_found(name));
   std::string id = fmt::format("{}-{}", id_prefix, context.ids.next());
   context.unread_fields.count(request.unread_fields, id);
   return AnswerInfo{.id = std::move(id),

@@ -11,8 +11,12 @@
 
 namespace pagoda {
 
+// Puts BOS in front, if the model has one and it is not there yet.
+void prepend_bos(const Tokenizer& tokenizer, std::vector<int32_t>& prompt);
 ModelLimits limits_of(const ServedModel& model);
-// 404 if the request names a model that is not served.
+// 404 if a model is named that is not served; none may be named.
+std::optional<ApiError> check_model_name(const ServedModel& model, const std::string& name);
+// 404 likewise.
 ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<const ServedModel> model,
                                        const GenerationRequest& request, std::string_view id_prefix);
 // What the answer repeats of one more prompt.

@@ -11,6 +11,22 @@ namespace json = boost::json;
 
 namespace {
 
+// vLLM's clients read it; everything that this server does is allowed.
+json::object permission(const ServedModel& model, const std::string& name) {
+  return {{"id", "modelperm-" + name},
+          {"object", "model_permission"},
+          {"created", model.created},
+          {"allow_create_engine", false},
+          {"allow_sampling", true},
+          {"allow_logprobs", true},
+          {"allow_search_indices", false},
+          {"allow_view", true},
+          {"allow_fine_tuning", false},
+          {"organization", "*"},
+          {"group", nullptr},
+          {"is_blocking", false}};
+}
+
 json::object describe(const ServedModel& model, const std::string& name) {
   const ModelInfo& info = model.engine->model_info();
   return {{"id", name},
@@ -19,6 +35,7 @@ json::object describe(const ServedModel& model, const std::string& name) {
           {"owned_by", "pagoda"},
           {"root", model.names.front()},
           {"parent", nullptr},
+          {"permission", json::array{permission(model, name)}},
           {"max_model_len", model.engine->config().max_context},
           {"meta", json::object{{"architecture", info.architecture},
                                 {"n_ctx_train", info.max_context},

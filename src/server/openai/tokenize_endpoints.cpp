@@ -1,0 +1,159 @@
+// POST /tokenize, /detokenize and /apply-template: bodies and answers of vLLM and, where they do not clash,
+// of llama.cpp.
+#include <boost/json.hpp>
+
+#include "server/endpoint.h"
+#include "server/openai/chat_prompt.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/generation.h"
+#include "server/openai/json_body.h"
+#include "server/openai/token_text.h"
+#include "server/worker_operation.h"
+
+namespace pagoda {
+namespace json = boost::json;
+
+namespace {
+
+using JsonEndpoint = ApiResult<json::object> (*)(AppContext&, const ServedModel&, const std::string& body);
+
+Answer answer_json(AppContext& context, HttpRequest request, JsonEndpoint endpoint) {
+  const auto compute = [&context, model = context.model.get(), body = std::move(request.body), endpoint] {
+    const ApiResult<json::object> answer = endpoint(context, *model, body);
+    return answer ? HttpResponse{.body = json::serialize(*answer)} : to_response(answer.error());
+  };
+  return answer_on_worker(context.workers, compute);
+}
+
+struct TokenizeRequest {
+  std::string model;
+  std::optional<std::string> text;  // none: a chat
+  bool add_special_tokens = true;
+  Specials specials = Specials::parse;
+  bool return_token_strs = false;
+  bool with_pieces = false;
+};
+
+ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string& body) {
+  const ApiResult<json::object> object = parse_json_object(body);
+  if (!object) return std::unexpected(object.error());
+  Fields fields(*object);
+  TokenizeRequest request;
+  fields.string("model", request.model);
+  // llama.cpp's names, and its default: nothing is added.
+  const bool is_content = fields.any("content") != nullptr;
+  const char* text_name = is_content ? "content" : "prompt";
+  if (fields.any(text_name)) fields.string(text_name, request.text.emplace());
+  if (fields.any("messages")) {
+    if (request.text)
+      fields.fail_with(bad_parameter("messages", "invalid_value",
+                                     fmt::format("'messages' and '{}' exclude each other.", text_name)));
+    request.text.reset();
+    request.add_special_tokens = false;
+  } else if (!request.text) {
+    fields.fail_with(missing_parameter("prompt"));
+  }
+  if (is_content) request.add_special_tokens = false;
+  fields.boolean("add_special", request.add_special_tokens);
+  fields.boolean("add_special_tokens", request.add_special_tokens);
+  bool parse_special = true;
+  fields.boolean("parse_special", parse_special);
+  request.specials = parse_special ? Specials::parse : Specials::as_text;
+  fields.boolean("return_token_strs", request.return_token_strs);
+  fields.boolean("with_pieces", request.with_pieces);
+  if (fields.error()) return std::unexpected(*fields.error());
+  if (request.text) context.unread_fields.count(fields.unread(), "tokenize");
+  return request;
+}
+
+// llama.cpp's: text, or the bytes of what is no text.
+json::object piece_of(const Tokenizer& tokenizer, TokenId id) {
+  const std::string bytes = token_bytes(tokenizer, id);
+  if (is_utf8(bytes)) return {{"id", id}, {"piece", bytes}};
+  json::array values;
+  for (const char c : bytes) values.emplace_back(static_cast<unsigned char>(c));
+  return {{"id", id}, {"piece", std::move(values)}};
+}
+
+ApiResult<std::vector<int32_t>> tokens_of(const ServedModel& model, const TokenizeRequest& request,
+                                          const std::string& body) {
+  if (!request.text) {
+    ApiResult<ChatRequest> chat = parse_chat_request(body, limits_of(model));
+    if (!chat) return std::unexpected(std::move(chat).error());
+    return build_chat_prompt(model, std::move(*chat));
+  }
+  Result<std::vector<TokenId>> ids = model.engine->tokenizer().encode(*request.text, request.specials);
+  if (!ids) return std::unexpected(to_api_error(ids.error(), "prompt"));
+  return std::move(*ids);
+}
+
+ApiResult<json::object> tokenize(AppContext& context, const ServedModel& model, const std::string& body) {
+  const Tokenizer& tokenizer = model.engine->tokenizer();
+  ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
+  if (!request) return std::unexpected(std::move(request).error());
+  if (auto error = check_model_name(model, request->model)) return std::unexpected(std::move(*error));
+  ApiResult<std::vector<int32_t>> ids = tokens_of(model, *request, body);
+  if (!ids) return std::unexpected(std::move(ids).error());
+  if (request->add_special_tokens && (!request->text || tokenizer.adds_bos())) prepend_bos(tokenizer, *ids);
+  json::array tokens;
+  json::array strings;
+  for (const TokenId id : *ids) {
+    if (request->with_pieces)
+      tokens.emplace_back(piece_of(tokenizer, id));
+    else
+      tokens.emplace_back(id);
+    if (request->return_token_strs) strings.emplace_back(to_utf8(token_bytes(tokenizer, id)));
+  }
+  return json::object{
+      {"count", ids->size()},
+      {"max_model_len", limits_of(model).max_context},
+      {"tokens", std::move(tokens)},
+      {"token_strs", request->return_token_strs ? json::value(std::move(strings)) : json::value(nullptr)}};
+}
+
+ApiResult<json::object> detokenize(AppContext& context, const ServedModel& model, const std::string& body) {
+  const ApiResult<json::object> object = parse_json_object(body);
+  if (!object) return std::unexpected(object.error());
+  Fields fields(*object);
+  std::string name;
+  std::vector<int32_t> ids;
+  fields.string("model", name);
+  if (!fields.any("tokens")) fields.fail_with(missing_parameter("tokens"));
+  fields.integers("tokens", {.min = 0, .max = limits_of(model).vocab_size - 1}, SIZE_MAX, ids);
+  if (fields.error()) return std::unexpected(*fields.error());
+  if (auto error = check_model_name(model, name)) return std::unexpected(std::move(*error));
+  context.unread_fields.count(fields.unread(), "detokenize");
+  std::string text;
+  Detokenizer detokenizer(model.engine->tokenizer(), Detokenizer::SpecialText::show);
+  for (const int32_t id : ids) detokenizer.push(id, text);
+  detokenizer.finish(text);
+  return json::object{{"prompt", text}, {"content", text}};
+}
+
+ApiResult<json::object> apply_template(AppContext& context, const ServedModel& model,
+                                       const std::string& body) {
+  ApiResult<ChatRequest> request = parse_chat_request(body, limits_of(model));
+  if (!request) return std::unexpected(std::move(request).error());
+  if (auto error = check_model_name(model, request->generation.model))
+    return std::unexpected(std::move(*error));
+  context.unread_fields.count(request->generation.unread_fields, "apply-template");
+  ApiResult<std::string> text = render_chat_prompt(model, std::move(*request));
+  if (!text) return std::unexpected(std::move(text).error());
+  return json::object{{"prompt", model.shield.restore(*text)}};
+}
+
+}  // namespace
+
+Answer post_tokenize(AppContext& context, HttpRequest request) {
+  return answer_json(context, std::move(request), tokenize);
+}
+
+Answer post_detokenize(AppContext& context, HttpRequest request) {
+  return answer_json(context, std::move(request), detokenize);
+}
+
+Answer post_apply_template(AppContext& context, HttpRequest request) {
+  return answer_json(context, std::move(request), apply_template);
+}
+
+}  // namespace pagoda
