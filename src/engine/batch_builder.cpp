@@ -11,6 +11,8 @@ BatchBuilder::BatchBuilder(const BatchLimits& limits) {
   logits_rows_.reserve(max_rows);
   rows_.reserve(max_rows);
   jobs_.reserve(max_rows + static_cast<size_t>(limits.max_sequences));
+  hidden_rows_.reserve(max_tokens);
+  hidden_jobs_.reserve(static_cast<size_t>(limits.max_sequences));
 }
 
 ForwardBatch BatchBuilder::build(const BatchPlan& plan, const KvCache& kv) {
@@ -20,20 +22,44 @@ ForwardBatch BatchBuilder::build(const BatchPlan& plan, const KvCache& kv) {
   logits_rows_.clear();
   jobs_.clear();
   rows_.clear();
-  for (const PlanItem& item : plan.items) {
-    const auto token_begin = static_cast<int32_t>(token_ids_.size());
-    for (int64_t position = item.first_position; position < item.end_position(); ++position) {
-      token_ids_.push_back(item.sequence->token(position));
-      positions_.push_back(static_cast<int32_t>(position));
-    }
-    slices_.push_back({.token_begin = token_begin,
-                       .num_tokens = item.num_tokens,
-                       .first_position = item.first_position,
-                       .page_table = kv.page_table(item.sequence->kv)});
-    add_rows(item, token_begin);
+  hidden_rows_.clear();
+  hidden_jobs_.clear();
+  // Hidden states come after all logits.
+  for (const bool embeds : {false, true})
+    for (const PlanItem& item : plan.items)
+      if (item.sequence->request.embedding.wanted() == embeds) add_item(item, kv);
+  return {.token_ids = token_ids_,
+          .positions = positions_,
+          .sequences = slices_,
+          .logits_rows = logits_rows_,
+          .hidden_rows = hidden_rows_};
+}
+
+void BatchBuilder::add_item(const PlanItem& item, const KvCache& kv) {
+  const auto token_begin = static_cast<int32_t>(token_ids_.size());
+  for (int64_t position = item.first_position; position < item.end_position(); ++position) {
+    token_ids_.push_back(item.sequence->token(position));
+    positions_.push_back(static_cast<int32_t>(position));
   }
-  return {
-      .token_ids = token_ids_, .positions = positions_, .sequences = slices_, .logits_rows = logits_rows_};
+  slices_.push_back({.token_begin = token_begin,
+                     .num_tokens = item.num_tokens,
+                     .first_position = item.first_position,
+                     .page_table = kv.page_table(item.sequence->kv)});
+  if (item.sequence->request.embedding.wanted())
+    add_hidden(item, token_begin);
+  else
+    add_rows(item, token_begin);
+}
+
+void BatchBuilder::add_hidden(const PlanItem& item, int32_t token_begin) {
+  const PositionRange range =
+      item.sequence->request.embedding.rows_of(item.first_position, item.end_position());
+  hidden_jobs_.push_back({.sequence = item.sequence,
+                          .row_begin = static_cast<int32_t>(hidden_rows_.size()),
+                          .num_rows = static_cast<int32_t>(range.size()),
+                          .end_position = item.end_position()});
+  for (int64_t position = range.begin; position < range.end; ++position)
+    hidden_rows_.push_back(token_begin + static_cast<int32_t>(position - item.first_position));
 }
 
 void BatchBuilder::add_rows(const PlanItem& item, int32_t token_begin) {

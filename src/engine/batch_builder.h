@@ -29,6 +29,14 @@ struct RowJobs {
   int32_t job_end = 0;
 };
 
+// Hidden states of one item: rows [row_begin, row_begin + num_rows) of the hidden states.
+struct HiddenJob {
+  Sequence* sequence = nullptr;
+  int32_t row_begin = 0;
+  int32_t num_rows = 0;
+  int64_t end_position = 0;  // of the item
+};
+
 // Sized at construction for the largest batch that the configuration allows.
 class BatchBuilder {
  public:
@@ -39,8 +47,11 @@ class BatchBuilder {
   // Of the last build: rows in the order of the logits.
   std::span<const RowJob> jobs() const { return jobs_; }
   std::span<const RowJobs> rows() const { return rows_; }
+  std::span<const HiddenJob> hidden_jobs() const { return hidden_jobs_; }
 
  private:
+  void add_item(const PlanItem& item, const KvCache& kv);
+  void add_hidden(const PlanItem& item, int32_t token_begin);
   void add_rows(const PlanItem& item, int32_t token_begin);
 
   std::vector<int32_t> token_ids_;
@@ -49,6 +60,8 @@ class BatchBuilder {
   std::vector<int32_t> logits_rows_;
   std::vector<RowJob> jobs_;
   std::vector<RowJobs> rows_;
+  std::vector<int32_t> hidden_rows_;
+  std::vector<HiddenJob> hidden_jobs_;
 };
 
 }  // namespace pagoda

@@ -30,6 +30,7 @@ struct EngineMemory {
   KvPool kv_pool;
   Workspace workspace;
   AlignedBuffer logits;
+  AlignedBuffer hidden;
 
   static Result<EngineMemory> allocate(const EngineConfig& config, const Model& model) {
     const BatchLimits limits = config.batch_limits();
@@ -38,7 +39,8 @@ struct EngineMemory {
     PAGODA_TRY(Workspace workspace, Workspace::create(model.workspace_bytes(limits)));
     PAGODA_TRY(AlignedBuffer logits,
                AlignedBuffer::allocate(static_cast<size_t>(limits.max_logits_rows) * row_bytes));
-    return EngineMemory{std::move(pool), std::move(workspace), std::move(logits)};
+    PAGODA_TRY(AlignedBuffer hidden, AlignedBuffer::allocate(hidden_bytes(config, model.info())));
+    return EngineMemory{std::move(pool), std::move(workspace), std::move(logits), std::move(hidden)};
   }
 };
 
@@ -72,10 +74,12 @@ class Engine::Impl {
   void plan();
   void place();
   std::span<const SampledToken> forward_and_sample();
+  std::span<float> hidden_states();  // of the last forward pass
   void commit(std::span<const SampledToken> results);
   bool publish();
 
   void commit_item(const PlanItem& item, int64_t end_ns);
+  void commit_hidden(const HiddenJob& job);
   void commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns);
   void commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns);
   void commit_no_token(Sequence& sequence, const SampledToken& result);
@@ -153,6 +157,7 @@ Result<RequestId> Engine::Impl::submit(Request request, std::shared_ptr<RequestS
   auto state = std::make_unique<RequestState>(std::move(request), std::move(sink), std::move(rules),
                                               *parts_.tokenizer, now_ns());
   PAGODA_TRY_STATUS(state->start_constraints());
+  state->prepare_embedding(parts_.model->info().hidden_size);
   return inbox_.push(std::move(state));
 }
 
@@ -256,9 +261,13 @@ void Engine::Impl::place() {
   exhausted_.clear();
 }
 
+std::span<float> Engine::Impl::hidden_states() {
+  return {reinterpret_cast<float*>(memory_.hidden.data()), memory_.hidden.size() / sizeof(float)};
+}
+
 std::span<const SampledToken> Engine::Impl::forward_and_sample() {
   const ForwardBatch batch = builder_.build(plan_, kv_);
-  ForwardContext context{*parts_.pool, *parts_.kernels, memory_.kv_pool, memory_.workspace};
+  ForwardContext context{*parts_.pool, *parts_.kernels, memory_.kv_pool, memory_.workspace, hidden_states()};
   const std::span logits(reinterpret_cast<float*>(memory_.logits.data()),
                          batch.logits_rows.size() * static_cast<size_t>(parts_.model->info().vocab_size));
   memory_.workspace.reset();
@@ -269,6 +278,7 @@ std::span<const SampledToken> Engine::Impl::forward_and_sample() {
 void Engine::Impl::commit(std::span<const SampledToken> results) {
   const int64_t end_ns = now_ns();
   for (const PlanItem& item : plan_.items) commit_item(item, end_ns);
+  for (const HiddenJob& job : builder_.hidden_jobs()) commit_hidden(job);
   const auto jobs = builder_.jobs();
   for (size_t i = 0; i < jobs.size(); ++i) commit_row(jobs[i], results[i], end_ns);
   for (const PlanItem& item : plan_.items) {
@@ -289,6 +299,18 @@ void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
     stats_.record_prompt(request.num_prompt());
     roster_.fork_followers(sequence, end_ns);
   }
+}
+
+void Engine::Impl::commit_hidden(const HiddenJob& job) {
+  RequestState& request = job.sequence->request;
+  const auto width = static_cast<size_t>(parts_.model->info().hidden_size);
+  request.embedding.add(hidden_states().subspan(static_cast<size_t>(job.row_begin) * width,
+                                                static_cast<size_t>(job.num_rows) * width),
+                        job.end_position);
+  if (!request.embedding.complete() || request.embedding.finish()) return;
+  end_request(
+      request, FinishReason::error,
+      {ErrorCode::internal, "the model computed values that are not numbers; its weights may be damaged"});
 }
 
 void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns) {

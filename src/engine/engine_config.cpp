@@ -70,7 +70,7 @@ uint64_t workspace_bytes(const EngineConfig& config, const Model& model) {
   const uint64_t logits = static_cast<uint64_t>(limits.max_logits_rows) * vocab_size * sizeof(float);
   const uint64_t samplers =
       static_cast<uint64_t>(config.num_threads) * Sampler::scratch_bytes(model.info().vocab_size);
-  return model.workspace_bytes(limits) + logits + samplers;
+  return model.workspace_bytes(limits) + logits + samplers + hidden_bytes(config, model.info());
 }
 
 // Pages that all running sequences need at full context, bounded by the memory that is left.
@@ -109,6 +109,11 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
 }
 
 }  // namespace
+
+uint64_t hidden_bytes(const EngineConfig& config, const ModelInfo& info) {
+  return static_cast<uint64_t>(config.max_batch_tokens) * static_cast<uint64_t>(info.hidden_size) *
+         sizeof(float);
+}
 
 BatchLimits EngineConfig::batch_limits() const {
   return {.max_tokens = max_batch_tokens,

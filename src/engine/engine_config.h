@@ -57,6 +57,9 @@ struct MachineInfo {
   CpuInfo cpu;                    // num_cores bounded by the control group's quota, too
   uint64_t available_memory = 0;  // bytes: MemAvailable, bounded by what the control group's limits leave
 };
+// Of the hidden states that a step may be asked for.
+uint64_t hidden_bytes(const EngineConfig& config, const ModelInfo& info);
+
 // To be called before a model is loaded: the budget counts the weights. `root` is where /proc and /sys are
 // found.
 MachineInfo inspect_machine(const std::filesystem::path& root = "/");

@@ -32,6 +32,8 @@ void Publisher::publish_update(Sequence& sequence) {
     request.scores.published = true;
     request.sink->on_prompt_logprobs(request.scores.events);
   }
+  if (request.embedding.wanted() && request.embedding.complete() && request.status)
+    request.sink->on_embedding(request.embedding.vector());
   request.sink->on_update(sequence.output.news(sequence.index));
   sequence.output.clear_news();
   sequence.has_news = false;

@@ -19,6 +19,9 @@ namespace pagoda {
 
 using RequestId = uint64_t;
 
+// How a prompt's hidden states become one vector.
+enum class Pooling { last, mean, cls };  // cls: the first token's
+
 struct Request {
   std::string external_id;      // "chatcmpl-…", for logs
   std::vector<int32_t> prompt;  // at least one token
@@ -46,6 +49,9 @@ struct Request {
   // One that costs too much ends its request with an error.
   std::shared_ptr<const CompiledConstraint> constraint;
   int32_t priority = 0;
+  // Instead of text, the prompt's pooled hidden states after the final norm, as they are (not normalised).
+  // Needs max_tokens 0 and one sequence; every token is looked at, so that none may come from a cache.
+  std::optional<Pooling> embed;
   std::string cache_salt;  // prompts share cached pages only under the same salt
 
   // The best tokens that are kept of each prompt token.
@@ -84,13 +90,15 @@ struct RequestTimings {
 };
 
 // Where a request's news go. Called on the engine thread: implementations copy what they need, hand over and
-// return at once. Calls of one request: [on_prompt_logprobs] on_update* on_done.
+// return at once. Calls of one request: [on_prompt_logprobs | on_embedding] on_update* on_done.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
   virtual void on_update(const SequenceUpdate& update) = 0;
   // Log probabilities of prompt tokens 1 … n-1 (token 0 has none), if asked for; before the first update.
   virtual void on_prompt_logprobs(std::span<const TokenEvent> tokens) = 0;
+  // [hidden_size], if asked for; valid during the call.
+  virtual void on_embedding(std::span<const float>) {}
   // After all sequences have finished; the last call. Errors: cancelled, or what went wrong.
   virtual void on_done(const RequestTimings& timings, const Status& status) = 0;
 };

@@ -55,6 +55,9 @@ Status check_request(const Request& request, const EngineConfig& config, int64_t
   if (request.num_prompt_logprobs < 0 || request.num_prompt_logprobs > kMaxLogprobs)
     return fail(ErrorCode::invalid_argument, "prompt_logprobs must be between 0 and {}, got {}", kMaxLogprobs,
                 request.num_prompt_logprobs);
+  if (request.embed &&
+      (request.max_tokens != 0 || request.num_sequences != 1 || request.want_prompt_logprobs))
+    return fail(ErrorCode::invalid_argument, "an embedding generates nothing: max_tokens must be 0 and n 1");
   PAGODA_TRY_STATUS(check_tokens("stop_token_ids", request.stop_token_ids, vocab_size));
   return validate(request.sampling, vocab_size);
 }

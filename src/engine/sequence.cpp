@@ -65,6 +65,10 @@ Status RequestState::start_constraints() {
   return {};
 }
 
+void RequestState::prepare_embedding(int64_t hidden_size) {
+  if (request.embed) embedding = EmbeddingPool(*request.embed, num_prompt(), hidden_size);
+}
+
 void RequestState::set_id(RequestId request_id, uint64_t default_seed) {
   // Ids of sequences ascend in order of arrival, those of a request by index.
   constexpr int kIndexBits = 16;

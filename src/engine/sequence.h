@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/embedding_pool.h"
 #include "engine/engine_config.h"
 #include "engine/request.h"
 #include "engine/sequence_output.h"
@@ -73,6 +74,8 @@ struct RequestState {
                const Tokenizer& tokenizer, int64_t now_ns);
   // Once, before it is handed over.
   Status start_constraints();
+  // Before the request is submitted, if it asks for one.
+  void prepare_embedding(int64_t hidden_size);
   // Once, in order of arrival.
   void set_id(RequestId request_id, uint64_t default_seed);
 
@@ -86,6 +89,7 @@ struct RequestState {
   const std::shared_ptr<RequestSink> sink;
   RequestId id = 0;
   PromptScores scores;
+  EmbeddingPool embedding;
   std::vector<std::unique_ptr<Sequence>> sequences;
   int32_t num_unfinished = 0;
   int32_t num_preemptions = 0;

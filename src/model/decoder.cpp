@@ -112,14 +112,17 @@ void Decoder::compute_angles(const ForwardBatch& batch, ForwardContext& context,
 
 namespace {
 
-// Moves the rows whose logits are wanted to the front: nothing reads the others any more.
-void keep_rows(Step& step, std::span<const int32_t> rows) {
+// Moves the wanted rows to the front, those of logits first: nothing reads the others any more.
+void keep_rows(Step& step, const ForwardBatch& batch) {
   const auto bytes = static_cast<size_t>(step.hidden_size) * sizeof(float);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (static_cast<size_t>(rows[i]) == i) continue;
-    std::memcpy(residual_row(step, static_cast<int64_t>(i)), residual_row(step, rows[i]), bytes);
+  int64_t num_kept = 0;
+  for (const std::span<const int32_t> rows : {batch.logits_rows, batch.hidden_rows}) {
+    for (const int32_t row : rows) {
+      if (row != num_kept) std::memcpy(residual_row(step, num_kept), residual_row(step, row), bytes);
+      ++num_kept;
+    }
   }
-  step.num_tokens = static_cast<int64_t>(rows.size());
+  step.num_tokens = num_kept;
 }
 
 int64_t longest_context(const ForwardBatch& batch) {
@@ -149,9 +152,19 @@ void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buf
     attention.window = layer.window;
     run_gqa_attention(step, attention, weights->attention, places, angles_of(layer.rope),
                       context.kv.layer(index), buffers.split);
-    if (index + 1 == store_->num_layers()) keep_rows(step, batch.logits_rows);
+    if (index + 1 == store_->num_layers()) keep_rows(step, batch);
     run_ffn(step, spec_.ffn, weights->ffn);
   }
+}
+
+void Decoder::compute_hidden(ForwardContext& context, const Step& step, int64_t first_row) const {
+  const auto num_rows = static_cast<size_t>(step.num_tokens - first_row);
+  context.pool.parallel_for(num_rows, 1, [&](size_t begin, size_t end, int) {
+    for (size_t row = begin; row < end; ++row)
+      normalize(context.kernels, spec_.norm, outer_.final_norm,
+                residual_row(step, first_row + static_cast<int64_t>(row)), step.hidden_size,
+                context.hidden.data() + row * static_cast<size_t>(step.hidden_size));
+  });
 }
 
 void Decoder::compute_logits(ForwardContext& context, const Step& step, std::span<float> logits) const {
@@ -173,6 +186,8 @@ void Decoder::forward(const ForwardBatch& batch, ForwardContext& context, std::s
   const auto num_tokens = static_cast<int64_t>(batch.token_ids.size());
   PAGODA_CHECK(logits.size() >= batch.logits_rows.size() * static_cast<size_t>(spec_.vocab_size),
                "{} logits for {} rows", logits.size(), batch.logits_rows.size());
+  PAGODA_CHECK(context.hidden.size() >= batch.hidden_rows.size() * static_cast<size_t>(spec_.hidden_size),
+               "{} values for {} hidden states", context.hidden.size(), batch.hidden_rows.size());
   if (num_tokens == 0) return;
   Buffers buffers = take_buffers(context.workspace, {num_tokens, static_cast<int64_t>(batch.sequences.size()),
                                                      context.pool.num_threads(), longest_context(batch)});
@@ -182,7 +197,10 @@ void Decoder::forward(const ForwardBatch& batch, ForwardContext& context, std::s
   embed(step, spec_.embedding, outer_.token_embedding, outer_.position_embedding, batch.token_ids,
         batch.positions);
   run_layers(batch, context, buffers, step);
-  if (!batch.logits_rows.empty()) compute_logits(context, step, logits);
+  const auto num_logits_rows = static_cast<int64_t>(batch.logits_rows.size());
+  if (!batch.hidden_rows.empty()) compute_hidden(context, step, num_logits_rows);
+  step.num_tokens = num_logits_rows;
+  if (num_logits_rows > 0) compute_logits(context, step, logits);
 }
 
 }  // namespace pagoda

@@ -31,6 +31,7 @@ class Decoder final : public Model {
   void find_places(const ForwardBatch& batch, TokenPlaces& places) const;
   void compute_angles(const ForwardBatch& batch, ForwardContext& context, const Buffers& buffers) const;
   void run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step);
+  void compute_hidden(ForwardContext& context, const Step& step, int64_t first_row) const;
   void compute_logits(ForwardContext& context, const Step& step, std::span<float> logits) const;
 
   DecoderSpec spec_;

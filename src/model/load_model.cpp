@@ -118,6 +118,7 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   info.architecture = architecture->name;
   info.name = model_name(config);
   info.vocab_size = spec.vocab_size;
+  info.hidden_size = spec.hidden_size;
   info.max_context = spec.max_context;
   info.num_parameters = plan.num_parameters();
   info.kv_shape = kv_shape(spec, options.kv_type, totals.all_float);

@@ -28,6 +28,8 @@ struct ForwardBatch {
   std::span<const int32_t> positions;        // [num_tokens]
   std::span<const SequenceSlice> sequences;  // in order, covering all tokens
   std::span<const int32_t> logits_rows;  // ascending indices of tokens whose logits are wanted; may be empty
+  // Likewise, after all logits_rows: tokens whose hidden states are wanted, after the final norm.
+  std::span<const int32_t> hidden_rows = {};
 };
 
 // Everything a forward pass may touch beside the batch and its own weights.
@@ -36,6 +38,7 @@ struct ForwardContext {
   const Kernels& kernels;
   KvPool& kv;
   Workspace& workspace;
+  std::span<float> hidden = {};  // [hidden_rows.size()][hidden_size], written
 };
 
 // The most that one forward pass will be asked for; sizes the workspace.
@@ -51,6 +54,7 @@ struct ModelInfo {
   std::string architecture;  // "llama", "qwen2", …
   std::string name;          // as the file calls it; may be empty
   int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
   int64_t max_context = 0;  // positions that the model was made for
   int64_t num_parameters = 0;
   KvShape kv_shape;              // with the dtype chosen for the cache
@@ -67,7 +71,8 @@ class Model {
   virtual ~Model() = default;
   virtual const ModelInfo& info() const = 0;
   virtual size_t workspace_bytes(const BatchLimits& limits) const = 0;
-  // Appends K and V of all tokens to their pages and writes logits[i * vocab_size ...] for logits_rows[i].
+  // Appends K and V of all tokens to their pages and writes logits[i * vocab_size ...] for logits_rows[i]
+  // and context.hidden[i * hidden_size ...] for hidden_rows[i].
   // A row's bits depend only on the tokens before it in its own sequence. Allocates nothing.
   virtual void forward(const ForwardBatch& batch, ForwardContext& context,
                        std::span<float> logits) noexcept = 0;

@@ -68,6 +68,34 @@ class ModelRunner {
     return forward(ids, positions, slices, rows);
   }
 
+  // Feeds sequence 0 in chunks; returns the hidden states of all tokens, while a token of sequence 1 wants
+  // logits.
+  std::vector<float> run_hidden(std::span<const int32_t> ids, size_t chunk) {
+    const auto width = static_cast<size_t>(model_.info().hidden_size);
+    std::vector<float> hidden(ids.size() * width);
+    for (size_t begin = 0; begin < ids.size(); begin += chunk) {
+      const auto part = ids.subspan(begin, std::min(chunk, ids.size() - begin));
+      std::vector<int32_t> step_ids = {ids.front()};
+      std::vector<int32_t> positions = {static_cast<int32_t>(lengths_.at(1)++)};
+      step_ids.insert(step_ids.end(), part.begin(), part.end());
+      std::vector<int32_t> rows;
+      for (size_t i = 0; i < part.size(); ++i) {
+        positions.push_back(static_cast<int32_t>(begin + i));
+        rows.push_back(static_cast<int32_t>(i) + 1);
+      }
+      const std::vector<SequenceSlice> slices = {
+          {0, 1, positions[0], page_table(1)},
+          {1, static_cast<int32_t>(part.size()), static_cast<int64_t>(begin), page_table(0)}};
+      const std::vector<int32_t> logits_rows = {0};
+      std::vector<float> logits(static_cast<size_t>(model_.info().vocab_size));
+      workspace_.reset();
+      ForwardContext context = {pool_, kernels_for(options_.isa), kv_, workspace_,
+                                std::span(hidden).subspan(begin * width)};
+      model_.forward({step_ids, positions, slices, logits_rows, rows}, context, logits);
+    }
+    return hidden;
+  }
+
   // Feeds one sequence in chunks; returns the logits of the last token.
   std::vector<float> run_to_last(std::span<const int32_t> ids, size_t chunk) {
     std::vector<float> logits;

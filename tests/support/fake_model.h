@@ -18,6 +18,7 @@ class FakeModel final : public Model {
   struct Options {
     int64_t vocab_size = 64;
     int64_t max_context = 4096;
+    int64_t hidden_size = 8;
     float spread = 8.0f;                                  // logits lie in [0, spread)
     int32_t poison_token = -1;                            // after this token the logits are NaN
     std::function<void(const ForwardBatch&)> on_forward;  // called first in every forward pass
@@ -30,6 +31,7 @@ class FakeModel final : public Model {
     info_.name = "fake-model";
     info_.vocab_size = options_.vocab_size;
     info_.max_context = options_.max_context;
+    info_.hidden_size = options_.hidden_size;
     info_.kv_shape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::f32};
     info_.weight_bytes = 1 << 20;
   }
@@ -43,12 +45,18 @@ class FakeModel final : public Model {
                std::span<float> logits) noexcept override {
     if (options_.on_forward) options_.on_forward(batch);
     size_t next_row = 0;
+    size_t next_hidden = 0;
     for (const SequenceSlice& slice : batch.sequences) {
       for (int32_t i = 0; i < slice.num_tokens; ++i) {
         const int32_t token = slice.token_begin + i;
         const int64_t position = slice.first_position + i;
         PAGODA_CHECK(batch.positions[static_cast<size_t>(token)] == position, "position of token {}", token);
         write(context.kv, slice, position, batch.token_ids[static_cast<size_t>(token)]);
+        if (next_hidden < batch.hidden_rows.size() && batch.hidden_rows[next_hidden] == token) {
+          const auto width = static_cast<size_t>(options_.hidden_size);
+          fill(hash(context.kv, slice, position), batch.token_ids[static_cast<size_t>(token)],
+               context.hidden.subspan(next_hidden++ * width, width));
+        }
         if (next_row == batch.logits_rows.size() || batch.logits_rows[next_row] != token) continue;
         const std::span<float> row = logits.subspan(next_row * static_cast<size_t>(options_.vocab_size),
                                                     static_cast<size_t>(options_.vocab_size));
@@ -58,19 +66,28 @@ class FakeModel final : public Model {
       }
     }
     PAGODA_CHECK(next_row == batch.logits_rows.size(), "{} of {} rows", next_row, batch.logits_rows.size());
+    PAGODA_CHECK(next_hidden == batch.hidden_rows.size(), "{} of {} rows", next_hidden,
+                 batch.hidden_rows.size());
   }
 
-  // The same logits from a plain list of tokens: the oracle.
+  // The same from a plain list of tokens: the oracle.
   std::vector<float> logits_of(std::span<const int32_t> context) const {
+    return values_of(context, options_.vocab_size);
+  }
+  std::vector<float> hidden_of(std::span<const int32_t> context) const {
+    return values_of(context, options_.hidden_size);
+  }
+
+ private:
+  std::vector<float> values_of(std::span<const int32_t> context, int64_t num_values) const {
     uint64_t state = kSeed;
     for (size_t position = 0; position < context.size(); ++position)
       state = absorb(state, static_cast<int64_t>(position), context[position], 3 * context[position] + 1);
-    std::vector<float> logits(static_cast<size_t>(options_.vocab_size));
+    std::vector<float> logits(static_cast<size_t>(num_values));
     fill(state, context.back(), logits);
     return logits;
   }
 
- private:
   static constexpr uint64_t kSeed = 0x9e3779b97f4a7c15;
 
   static uint64_t mix(uint64_t value) {

@@ -51,6 +51,9 @@ class RecordingSink final : public RequestSink {
     has_prompt_logprobs = true;
     for (const TokenEvent& event : tokens) prompt_logprobs.push_back(copy(event));
   }
+  void on_embedding(std::span<const float> vector) override {
+    embedding.assign(vector.begin(), vector.end());
+  }
   void on_done(const RequestTimings& request_timings, const Status& request_status) override {
     EXPECT_FALSE(done) << "a second end";
     for (const Output& output : outputs)
@@ -62,6 +65,7 @@ class RecordingSink final : public RequestSink {
 
   std::vector<Output> outputs;
   std::vector<Token> prompt_logprobs;
+  std::vector<float> embedding;
   bool has_prompt_logprobs = false;
   RequestTimings timings;
   Status status;
