@@ -144,6 +144,19 @@ void add_output_options(CLI::App& app, OutputFormatNames& formats) {
       ->group("Output");
 }
 
+void add_embedding_options(CLI::App& app, Pooling& pooling) {
+  static const std::map<std::string, Pooling> kPoolings = {
+      {"last", Pooling::last}, {"mean", Pooling::mean}, {"cls", Pooling::cls}};
+  app.add_option(
+         "--pooling", pooling,
+         "How /v1/embeddings makes one vector of a text's hidden states: the last token's, their mean, or "
+         "the first token's (cls)")
+      ->transform(CLI::CheckedTransformer(kPoolings))
+      ->type_name("last|mean|cls")
+      ->default_str("last")
+      ->group("Output");
+}
+
 void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key_file) {
   constexpr const char* kGroup = "HTTP";
   app.add_option("--host", server.http.host, "Address to listen on; 0.0.0.0 for all of them")
@@ -308,6 +321,7 @@ class Parser {
     add_http_options(app, arguments->server, arguments->api_key_file);
     add_output_options(app, arguments->server.output_formats);
     add_observation_options(app, *arguments);
+    add_embedding_options(app, arguments->server.pooling);
   }
 
   void add_run() {

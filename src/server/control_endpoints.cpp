@@ -1,8 +1,9 @@
-// /health, /ready, /metrics, /version, /load: short, and never dependent on the engine thread.
+// /health, /ready, /metrics, /version, /openapi.json, /load: short, and never dependent on the engine thread.
 #include <fmt/format.h>
 
 #include "server/endpoint.h"
 #include "server/openai/api_error.h"
+#include "server/openapi_document.h"
 #include "server/version.h"
 
 namespace pagoda {
@@ -34,6 +35,10 @@ Answer get_metrics(AppContext& context, HttpRequest) {
 
 Answer get_version(AppContext&, HttpRequest) {
   return HttpResponse{.body = fmt::format(R"({{"version":"{}"}})", kVersion)};
+}
+
+Answer get_openapi(AppContext&, HttpRequest) {
+  return HttpResponse{.body = std::string(openapi_document())};
 }
 
 // vLLM's: requests that run or wait.

@@ -25,12 +25,14 @@ Answer get_health(AppContext& context, HttpRequest request);  // 200 while the p
 Answer get_ready(AppContext& context, HttpRequest request);   // 503 while loading or draining
 Answer get_metrics(AppContext& context, HttpRequest request);
 Answer get_version(AppContext& context, HttpRequest request);
+Answer get_openapi(AppContext& context, HttpRequest request);  // the API's description
 
 // ---- the OpenAI API ----
 Answer list_models(AppContext& context, HttpRequest request);
 Answer get_model(AppContext& context, HttpRequest request);
 Answer post_chat_completions(AppContext& context, HttpRequest request);
 Answer post_completions(AppContext& context, HttpRequest request);
+Answer post_embeddings(AppContext& context, HttpRequest request);
 
 // ---- beside it: vLLM's and llama.cpp's ----
 Answer get_load(AppContext& context, HttpRequest request);

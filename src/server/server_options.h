@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/request.h"
 #include "server/http/http_server.h"
 #include "server/output/output_parser.h"
 #include "server/tenant.h"
@@ -19,6 +20,7 @@ struct ServerOptions {
   std::vector<ApiKey> api_keys;                     // empty: everybody may; else needed for /v1/…
   TenantLimits key_limits;                          // of keys without limits of their own
   std::chrono::milliseconds drain_timeout{30'000};  // how long running requests may go on after a stop
+  Pooling pooling = Pooling::last;                  // of /v1/embeddings
   int num_workers = 2;                              // threads that parse, render and tokenise
   enum class RequestLog { on, off } request_log = RequestLog::on;
   std::vector<std::string> cors_origins;  // whose pages may call; "*": all. Empty: no CORS headers

@@ -5,14 +5,6 @@
 #include "server/openai/generation.h"
 
 namespace pagoda {
-namespace {
-
-void prepend_bos(const Tokenizer& tokenizer, std::vector<int32_t>& prompt) {
-  const TokenId bos = tokenizer.bos_id();
-  if (bos >= 0 && (prompt.empty() || prompt.front() != bos)) prompt.insert(prompt.begin(), bos);
-}
-
-}  // namespace
 
 ApiResult<Generation> prepare_chat_generation(AppContext& context, std::shared_ptr<const ServedModel> model,
                                               ChatRequest request, std::string_view id_prefix,

@@ -11,66 +11,6 @@ namespace json = boost::json;
 
 namespace {
 
-ApiResult<std::vector<int32_t>> token_list(const json::array& ids, const std::string& param,
-                                           const ModelLimits& limits) {
-  std::vector<int32_t> tokens;
-  tokens.reserve(ids.size());
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const ApiResult<int64_t> id =
-        checked_integer(ids[i], fmt::format("{}[{}]", param, i), {.min = 0, .max = limits.vocab_size - 1});
-    if (!id) return std::unexpected(id.error());
-    tokens.push_back(static_cast<int32_t>(*id));
-  }
-  return tokens;
-}
-
-ApiError empty_prompt(const std::string& param) {
-  return bad_parameter(param, "invalid_value",
-                       fmt::format("Invalid '{}': a prompt needs at least one token.", param));
-}
-
-// A list is one prompt of token ids, or several prompts of either kind.
-void read_prompt_list(Fields& fields, const json::array& list, const ModelLimits& limits,
-                      std::vector<Prompt>& out) {
-  if (list.empty()) return fields.fail_with(empty_prompt("prompt"));
-  if (list[0].is_number()) {
-    ApiResult<std::vector<int32_t>> tokens = token_list(list, "prompt", limits);
-    if (!tokens) return fields.fail_with(tokens.error());
-    out.emplace_back(std::move(*tokens));
-    return;
-  }
-  if (list.size() > kMaxPrompts)
-    return fields.fail_with(
-        bad_parameter("prompt", "array_above_max_length",
-                      fmt::format("Invalid 'prompt': array too long. Expected at most {} prompts, "
-                                  "but got {} instead.",
-                                  kMaxPrompts, list.size())));
-  for (size_t i = 0; i < list.size(); ++i) {
-    const std::string param = fmt::format("prompt[{}]", i);
-    if (list[i].is_string()) {
-      out.emplace_back(std::string(list[i].get_string()));
-    } else if (list[i].is_array()) {
-      ApiResult<std::vector<int32_t>> tokens = token_list(list[i].get_array(), param, limits);
-      if (!tokens) return fields.fail_with(tokens.error());
-      if (tokens->empty()) return fields.fail_with(empty_prompt(param));
-      out.emplace_back(std::move(*tokens));
-    } else {
-      return fields.fail_with(wrong_type(param, "a string or an array of token ids", list[i]));
-    }
-  }
-}
-
-void read_prompt(Fields& fields, const ModelLimits& limits, std::vector<Prompt>& out) {
-  const json::value* prompt = fields.any("prompt");
-  if (!prompt) return fields.fail_with(missing_parameter("prompt"));
-  if (prompt->is_string())
-    out.emplace_back(std::string(prompt->get_string()));
-  else if (prompt->is_array())
-    read_prompt_list(fields, prompt->get_array(), limits, out);
-  else
-    fields.fail_with(wrong_type("prompt", "a string or an array", *prompt));
-}
-
 // More sequences are generated than are returned; their log probabilities decide.
 void read_best_of(Fields& fields, const ModelLimits& limits, CompletionRequest& out) {
   GenerationRequest& generation = out.generation;
@@ -121,7 +61,7 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   read_best_of(fields, limits, request);
   refuse_suffix(fields);
   refuse_unsupported(fields);
-  read_prompt(fields, limits, request.prompts);
+  read_prompts(fields, "prompt", limits, kMaxPrompts, request.prompts);
   if (auto error = finish_reading(fields, generation)) return std::unexpected(std::move(*error));
   if (request.echo && request.wants_logprobs) generation.engine.want_prompt_logprobs = true;
   if (request.num_returned < generation.engine.num_sequences)

@@ -4,16 +4,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
-#include "server/openai/generation_request.h"
+#include "server/openai/prompts.h"
 
 namespace pagoda {
 
 inline constexpr size_t kMaxPrompts = 128;  // of one request
-
-using Prompt = std::variant<std::string, std::vector<int32_t>>;
 
 struct CompletionRequest {
   GenerationRequest generation;

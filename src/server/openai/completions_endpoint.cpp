@@ -7,24 +7,6 @@
 namespace pagoda {
 namespace {
 
-struct EncodedPrompt {
-  std::vector<int32_t> tokens;
-  bool starts_with_bos = false;  // that the client did not write
-};
-
-ApiResult<EncodedPrompt> encode(const Tokenizer& tokenizer, const Prompt& prompt, bool add_special) {
-  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) return EncodedPrompt{*tokens};
-  Result<std::vector<TokenId>> ids = tokenizer.encode(std::get<std::string>(prompt), Specials::parse);
-  if (!ids) return std::unexpected(to_api_error(ids.error(), "prompt"));
-  EncodedPrompt encoded;
-  const TokenId bos = tokenizer.bos_id();
-  encoded.starts_with_bos =
-      add_special && tokenizer.adds_bos() && bos >= 0 && (ids->empty() || ids->front() != bos);
-  if (encoded.starts_with_bos) encoded.tokens.push_back(bos);
-  encoded.tokens.insert(encoded.tokens.end(), ids->begin(), ids->end());
-  return encoded;
-}
-
 std::string text_of(const Tokenizer& tokenizer, const Prompt& prompt) {
   if (const auto* text = std::get_if<std::string>(&prompt)) return *text;
   std::string text;
@@ -60,11 +42,11 @@ ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<co
   if (!constraint) return std::unexpected(std::move(constraint).error());
   generation.engine.constraint = std::move(*constraint);
 
+  const Bos bos_rule = generation.add_special_tokens.value_or(true) ? Bos::as_the_model : Bos::never;
   Generation result;
   std::vector<EchoedPrompt> echo;
   for (const Prompt& prompt : request->prompts) {
-    ApiResult<EncodedPrompt> encoded =
-        encode(tokenizer, prompt, generation.add_special_tokens.value_or(true));
+    ApiResult<EncodedPrompt> encoded = encode_prompt(tokenizer, prompt, bos_rule, "prompt");
     if (!encoded) return std::unexpected(std::move(encoded).error());
     ApiResult<Request> engine_request = make_engine_request(generation, encoded->tokens, limits, "prompt");
     if (!engine_request) return std::unexpected(std::move(engine_request).error());

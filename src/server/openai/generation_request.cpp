@@ -178,6 +178,13 @@ void read_stream_options(Fields& fields, GenerationRequest& out) {
 
 }  // namespace
 
+void read_request_fields(Fields& fields, GenerationRequest& out) {
+  fields.integer("priority", {.min = -kMaxInt32, .max = kMaxInt32}, out.engine.priority);
+  read_cache_salt(fields, out.engine.cache_salt);
+  read_truncation(fields, out);
+  fields.boolean("add_special_tokens", out.add_special_tokens);
+}
+
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out) {
   out.engine.sampling = limits.default_sampling;
   fields.string("model", out.model);
@@ -186,7 +193,6 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   read_sampling(fields, limits, out.engine.sampling);
   fields.integer("n", {.min = 1, .max = limits.max_choices}, out.engine.num_sequences);
   fields.integer("min_tokens", {.min = 0}, out.engine.min_tokens);
-  fields.integer("priority", {.min = -kMaxInt32, .max = kMaxInt32}, out.engine.priority);
   read_stop(fields, out.engine.stop);
   fields.integers("stop_token_ids", {.min = 0, .max = limits.vocab_size - 1}, kMaxStopTokens,
                   out.engine.stop_token_ids);
@@ -197,9 +203,7 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   read_allowed_tokens(fields, limits, out.engine.sampling.allowed_tokens);
   read_bad_words(fields, out.bad_words);
   read_prompt_logprobs(fields, out);
-  read_cache_salt(fields, out.engine.cache_salt);
-  read_truncation(fields, out);
-  fields.boolean("add_special_tokens", out.add_special_tokens);
+  read_request_fields(fields, out);
   fields.boolean("return_token_ids", out.return_token_ids);
   fields.boolean("return_tokens_as_token_ids", out.tokens_as_ids);
   refuse_beam_search(fields);

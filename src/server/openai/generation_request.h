@@ -54,6 +54,9 @@ struct GenerationRequest {
 // Reads the common fields; errors stay in `fields`.
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out);
 
+// Of a request that generates nothing, too: priority, cache_salt, truncate_prompt_tokens, add_special_tokens.
+void read_request_fields(Fields& fields, GenerationRequest& out);
+
 // The end of reading: the first error, or the names of the fields that nobody asked for.
 std::optional<ApiError> finish_reading(const Fields& fields, GenerationRequest& out);
 

@@ -1,0 +1,155 @@
+#include "server/openai/embedding_operation.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pagoda {
+
+class EmbeddingOperation::Sink final : public RequestSink {
+ public:
+  Sink(std::shared_ptr<EmbeddingOperation> operation, size_t index)
+      : operation_(std::move(operation)), index_(index) {}
+
+  void on_update(const SequenceUpdate&) override {}
+  void on_prompt_logprobs(std::span<const TokenEvent>) override {}
+  void on_embedding(std::span<const float> vector) override { vector_.assign(vector.begin(), vector.end()); }
+  void on_done(const RequestTimings&, const Status& status) override {
+    operation_->finish_one(index_, std::move(vector_), status);
+  }
+
+ private:
+  const std::shared_ptr<EmbeddingOperation> operation_;
+  const size_t index_;
+  std::vector<float> vector_;
+};
+
+EmbeddingOperation::EmbeddingOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers,
+                                       Prepare prepare)
+    : model_(std::move(model)), workers_(workers), prepare_(std::move(prepare)) {}
+
+void EmbeddingOperation::post(void (EmbeddingOperation::*task)()) {
+  workers_.post([self = shared_from_this(), task] { (self.get()->*task)(); });
+}
+
+void EmbeddingOperation::start(std::function<void()> wake) {
+  wake_ = std::move(wake);
+  post(&EmbeddingOperation::prepare);
+}
+
+void EmbeddingOperation::prepare() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return;
+  }
+  ApiResult<EmbeddingJob> job = prepare_();
+  prepare_ = nullptr;
+  if (!job) return refuse(std::move(job).error());
+  job_ = std::move(*job);
+  {
+    std::lock_guard lock(mutex_);
+    vectors_.resize(job_.requests.size());
+    submitting_ = true;
+  }
+  submit_more();
+}
+
+// Runs on one worker at a time: `submitting_` says that it does or will.
+void EmbeddingOperation::submit_more() {
+  for (;;) {
+    size_t index = 0;
+    {
+      std::lock_guard lock(mutex_);
+      index = num_submitted_;
+      const bool enough = index == vectors_.size() || index - num_finished_ >= kMaxEmbeddingsInFlight;
+      if (stopped_ || enough) {
+        submitting_ = false;
+        return;
+      }
+      ++num_submitted_;
+    }
+    const auto sink = std::make_shared<Sink>(shared_from_this(), index);
+    const Result<RequestId> id = model_->engine->submit(job_.requests[index], sink);
+    std::unique_lock lock(mutex_);
+    if (id) {
+      ids_.push_back(*id);
+      if (!stopped_) continue;
+      lock.unlock();
+      return model_->engine->cancel(*id);
+    }
+    // With some on their way, the next one's end is soon enough to try again.
+    const bool full = id.error().code == ErrorCode::overloaded;
+    --num_submitted_;
+    if (full && num_submitted_ > num_finished_) {
+      submitting_ = false;
+      return;
+    }
+    lock.unlock();
+    return refuse(full ? overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds()))
+                       : to_api_error(id.error(), "input"));
+  }
+}
+
+void EmbeddingOperation::finish_one(size_t index, std::vector<float> vector, const Status& status) {
+  if (!status) {
+    // On a worker: this is the engine's thread, in the middle of a step.
+    workers_.post([self = shared_from_this(), error = to_api_error(status.error())] { self->refuse(error); });
+    return;
+  }
+  std::lock_guard lock(mutex_);
+  ++num_finished_;
+  if (stopped_) return;
+  vectors_[index] = std::move(vector);
+  if (num_finished_ == vectors_.size()) return post(&EmbeddingOperation::present);
+  if (num_submitted_ < vectors_.size() && !std::exchange(submitting_, true))
+    post(&EmbeddingOperation::submit_more);
+}
+
+void EmbeddingOperation::present() {
+  std::vector<std::vector<float>> vectors;
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    vectors.swap(vectors_);
+  }
+  HttpResponse answer = job_.present(std::move(vectors));
+  {
+    std::lock_guard lock(mutex_);
+    answer_ = std::move(answer);
+  }
+  wake_();
+}
+
+void EmbeddingOperation::refuse(ApiError error) {
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(stopped_, true)) return;
+    answer_ = to_response(error);
+  }
+  cancel_all();
+  wake_();
+}
+
+void EmbeddingOperation::cancel_all() {
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    ids = ids_;
+  }
+  for (const RequestId id : ids) model_->engine->cancel(id);
+}
+
+Operation::Progress EmbeddingOperation::poll() {
+  std::lock_guard lock(mutex_);
+  if (!answer_) return {};
+  return {.answer = std::exchange(answer_, std::nullopt), .finished = true};
+}
+
+void EmbeddingOperation::abandon() {
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(stopped_, true)) return;
+  }
+  cancel_all();
+}
+
+}  // namespace pagoda

@@ -1,0 +1,68 @@
+// Many prompts on their way to vectors. A few at a time are with the engine, so that one request of thousands
+// neither fills the queue nor is refused for its size.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "server/http/handler.h"
+#include "server/openai/api_error.h"
+#include "server/served_model.h"
+#include "server/worker_pool.h"
+
+namespace pagoda {
+
+inline constexpr size_t kMaxEmbeddingsInFlight = 32;
+
+// What the endpoint makes of a request's body, and of the vectors once they are there (in the order of the
+// requests).
+struct EmbeddingJob {
+  std::vector<Request> requests;
+  std::function<HttpResponse(std::vector<std::vector<float>> vectors)> present;
+};
+
+class EmbeddingOperation final : public Operation, public std::enable_shared_from_this<EmbeddingOperation> {
+ public:
+  using Prepare = std::function<ApiResult<EmbeddingJob>()>;
+  // `prepare` and EmbeddingJob::present run on threads of `workers`, which must outlive the operation.
+  EmbeddingOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers, Prepare prepare);
+
+  void start(std::function<void()> wake) override;
+  Progress poll() override;
+  void abandon() override;
+
+ private:
+  class Sink;
+
+  // ---- worker threads ----
+  void prepare();
+  void submit_more();
+  void present();
+
+  void post(void (EmbeddingOperation::*task)());
+  // The engine is done with one prompt. The engine's thread.
+  void finish_one(size_t index, std::vector<float> vector, const Status& status);
+  void refuse(ApiError error);
+  void cancel_all();
+
+  const std::shared_ptr<const ServedModel> model_;
+  WorkerPool& workers_;
+  Prepare prepare_;
+  std::function<void()> wake_;
+  EmbeddingJob job_;  // of one worker at a time
+
+  std::mutex mutex_;  // guards what follows
+  std::vector<std::vector<float>> vectors_;
+  std::vector<RequestId> ids_;
+  size_t num_submitted_ = 0;
+  size_t num_finished_ = 0;
+  bool submitting_ = false;
+  bool stopped_ = false;  // abandoned or refused
+  std::optional<HttpResponse> answer_;
+};
+
+}  // namespace pagoda
