@@ -215,8 +215,10 @@ TEST(ChatRequestTest, WrongMessagesAreNamedByTheirPath) {
        "invalid_value"},
       {R"([{"role": "assistant", "content": null, "tool_calls": 5}])", "messages[0].tool_calls",
        "invalid_type"},
-      {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"arguments": "{"}}]}])",
+      {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}])",
        "messages[0].tool_calls[0].function.arguments", "invalid_value"},
+      {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"arguments": "{}"}}]}])",
+       "messages[0].tool_calls[0].function.name", "missing_required_parameter"},
   };
   for (const BadMember& bad : kBad)
     expect_bad(parse_chat_request(fmt::format(R"({{"messages":{}}})", bad.members), kLimits), bad);

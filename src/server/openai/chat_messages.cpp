@@ -59,6 +59,11 @@ std::optional<ApiError> unpack_arguments(json::value& call, const std::string& p
   if (!outer) return wrong_type(param, "an object", call);
   json::value* function = outer->if_contains("function");
   if (!function || !function->is_object()) return missing_parameter(param + ".function");
+  Fields fields(function->get_object(), param + ".function.");
+  std::string name;
+  fields.string("name", name);
+  if (fields.error()) return fields.error();
+  if (!fields.any("name")) return missing_parameter(param + ".function.name");
   json::value* arguments = function->get_object().if_contains("arguments");
   if (!arguments || !arguments->is_string()) return std::nullopt;
   if (arguments->get_string().empty()) {
