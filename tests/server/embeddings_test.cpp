@@ -144,6 +144,15 @@ TEST_F(EmbeddingsTest, WrongValuesNameTheirParameter) {
             5);
 }
 
+TEST_F(EmbeddingsTest, DeadlinesHold) {
+  gate.close();
+  start();
+  const HttpReply reply = post(kPath, R"({"input":[5,6]})", "timeout: 0.2\r\n");
+  EXPECT_EQ(reply.status, 504) << reply.body;
+  gate.open();
+  EXPECT_TRUE(engine_becomes_idle());
+}
+
 TEST_F(EmbeddingsTest, ABrokenModelGivesAnErrorOnly) {
   poison_token = 9;
   start();

@@ -103,7 +103,7 @@ TEST_F(TokenizeTest, WrongBodiesNameTheirParameter) {
 }
 
 TEST_F(TokenizeTest, KeysGuardThem) {
-  options.api_keys = {"secret"};
+  options.api_keys = {{.key = "secret"}};
   start();
   for (const char* path : {"/tokenize", "/detokenize", "/apply-template"})
     EXPECT_EQ(post(path, "{}").status, 401) << path;

@@ -23,16 +23,24 @@ class EmbeddingOperation::Sink final : public RequestSink {
   std::vector<float> vector_;
 };
 
-EmbeddingOperation::EmbeddingOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers,
-                                       Prepare prepare)
-    : model_(std::move(model)), workers_(workers), prepare_(std::move(prepare)) {}
+EmbeddingOperation::EmbeddingOperation(AppContext& context, std::shared_ptr<const ServedModel> model,
+                                       RequestTerms terms, Prepare prepare)
+    : model_(std::move(model)),
+      context_(context),
+      place_(terms.tenant),
+      deadline_(terms.deadline ? terms.deadline : terms.patience),
+      prepare_(std::move(prepare)) {}
 
 void EmbeddingOperation::post(void (EmbeddingOperation::*task)()) {
-  workers_.post([self = shared_from_this(), task] { (self.get()->*task)(); });
+  context_.workers.post([self = shared_from_this(), task] { (self.get()->*task)(); });
 }
 
 void EmbeddingOperation::start(std::function<void()> wake) {
   wake_ = std::move(wake);
+  if (!place_.enter()) {
+    context_.refusals.count(Refusal::key_concurrency);
+    return refuse(too_many_concurrent(place_.tenant(), model_->engine->retry_after_seconds()));
+  }
   post(&EmbeddingOperation::prepare);
 }
 
@@ -45,12 +53,32 @@ void EmbeddingOperation::prepare() {
   prepare_ = nullptr;
   if (!job) return refuse(std::move(job).error());
   job_ = std::move(*job);
+  int64_t num_prompt_tokens = 0;
+  for (const Request& request : job_.requests) num_prompt_tokens += std::ssize(request.prompt);
+  num_prompt_tokens_ = num_prompt_tokens;
+  if (std::optional<ApiError> error = check_terms(num_prompt_tokens)) return refuse(std::move(*error));
   {
     std::lock_guard lock(mutex_);
     vectors_.resize(job_.requests.size());
     submitting_ = true;
   }
   submit_more();
+}
+
+std::optional<ApiError> EmbeddingOperation::check_terms(int64_t num_prompt_tokens) {
+  const auto now = std::chrono::steady_clock::now();
+  if (deadline_) {
+    const double wait = model_->engine->queue_wait_seconds();
+    if (now + std::chrono::duration<double>(wait) > *deadline_) {
+      context_.refusals.count(Refusal::deadline);
+      return deadline_unreachable(wait);
+    }
+  }
+  const int64_t now_ns = std::chrono::nanoseconds(now.time_since_epoch()).count();
+  const int64_t wait_ns = place_.tenant().take_prompt(num_prompt_tokens, now_ns);
+  if (wait_ns <= 0) return std::nullopt;
+  context_.refusals.count(Refusal::key_tokens);
+  return token_rate_exceeded(place_.tenant(), wait_ns);
 }
 
 // Runs on one worker at a time: `submitting_` says that it does or will.
@@ -92,7 +120,8 @@ void EmbeddingOperation::submit_more() {
 void EmbeddingOperation::finish_one(size_t index, std::vector<float> vector, const Status& status) {
   if (!status) {
     // On a worker: this is the engine's thread, in the middle of a step.
-    workers_.post([self = shared_from_this(), error = to_api_error(status.error())] { self->refuse(error); });
+    context_.workers.post(
+        [self = shared_from_this(), error = to_api_error(status.error())] { self->refuse(error); });
     return;
   }
   std::lock_guard lock(mutex_);
@@ -139,17 +168,28 @@ void EmbeddingOperation::cancel_all() {
 }
 
 Operation::Progress EmbeddingOperation::poll() {
+  if (deadline_ && std::chrono::steady_clock::now() >= *deadline_) {
+    context_.refusals.count(Refusal::deadline);
+    abandon();
+    return {.answer = to_response(deadline_exceeded()), .finished = true};
+  }
   std::lock_guard lock(mutex_);
   if (!answer_) return {};
+  place_.leave();
   return {.answer = std::exchange(answer_, std::nullopt), .finished = true};
 }
 
 void EmbeddingOperation::abandon() {
   {
     std::lock_guard lock(mutex_);
+    place_.leave();
     if (std::exchange(stopped_, true)) return;
   }
   cancel_all();
+}
+
+OperationReport EmbeddingOperation::report() const {
+  return {.model = model_->names.front(), .num_prompt_tokens = num_prompt_tokens_};
 }
 
 }  // namespace pagoda

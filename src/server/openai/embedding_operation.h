@@ -2,6 +2,7 @@
 // neither fills the queue nor is refused for its size.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,10 +10,11 @@
 #include <optional>
 #include <vector>
 
+#include "server/admission.h"
+#include "server/app_context.h"
 #include "server/http/handler.h"
 #include "server/openai/api_error.h"
 #include "server/served_model.h"
-#include "server/worker_pool.h"
 
 namespace pagoda {
 
@@ -28,18 +30,24 @@ struct EmbeddingJob {
 class EmbeddingOperation final : public Operation, public std::enable_shared_from_this<EmbeddingOperation> {
  public:
   using Prepare = std::function<ApiResult<EmbeddingJob>()>;
-  // `prepare` and EmbeddingJob::present run on threads of `workers`, which must outlive the operation.
-  EmbeddingOperation(std::shared_ptr<const ServedModel> model, WorkerPool& workers, Prepare prepare);
+  // `prepare` and EmbeddingJob::present run on threads of the context's workers; the context must outlive the
+  // operation.
+  EmbeddingOperation(AppContext& context, std::shared_ptr<const ServedModel> model, RequestTerms terms,
+                     Prepare prepare);
 
   void start(std::function<void()> wake) override;
   Progress poll() override;
+  std::optional<Deadline> wake_at() const override { return deadline_; }
   void abandon() override;
+  OperationReport report() const override;
 
  private:
   class Sink;
 
   // ---- worker threads ----
   void prepare();
+  // Whether the caller's limits and the deadline let it run; takes the prompts' tokens if so.
+  std::optional<ApiError> check_terms(int64_t num_prompt_tokens);
   void submit_more();
   void present();
 
@@ -50,10 +58,13 @@ class EmbeddingOperation final : public Operation, public std::enable_shared_fro
   void cancel_all();
 
   const std::shared_ptr<const ServedModel> model_;
-  WorkerPool& workers_;
+  AppContext& context_;
+  TenantPlace place_;
+  const std::optional<Deadline> deadline_;
   Prepare prepare_;
   std::function<void()> wake_;
   EmbeddingJob job_;  // of one worker at a time
+  std::atomic<int64_t> num_prompt_tokens_{0};
 
   std::mutex mutex_;  // guards what follows
   std::vector<std::vector<float>> vectors_;

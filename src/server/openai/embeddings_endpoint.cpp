@@ -157,12 +157,14 @@ ApiResult<EmbeddingJob> prepare(AppContext& context, const std::shared_ptr<const
 }  // namespace
 
 Answer post_embeddings(AppContext& context, HttpRequest request) {
+  ApiResult<RequestTerms> terms = read_terms(request);
+  if (!terms) return to_response(terms.error());
   std::shared_ptr<const ServedModel> model = context.model.get();
   EmbeddingOperation::Prepare bound = [&context, model, body = std::move(request.body)] {
     return prepare(context, model, body);
   };
   std::shared_ptr<Operation> operation =
-      std::make_shared<EmbeddingOperation>(std::move(model), context.workers, std::move(bound));
+      std::make_shared<EmbeddingOperation>(context, std::move(model), std::move(*terms), std::move(bound));
   return operation;
 }
 
