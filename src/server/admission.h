@@ -29,6 +29,9 @@ class RefusalCounts {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
+// An error in OpenAI's shape -> the same in another API's.
+using ReshapeError = HttpResponse (*)(HttpResponse);
+
 struct RequestTerms {
   std::shared_ptr<Tenant> tenant;
   // From the headers `timeout` or `x-request-timeout` (seconds): the answer must have ended by then.
@@ -36,6 +39,7 @@ struct RequestTerms {
   // From the hints of OpenAI's SDKs: how long they wait for the head of an answer. Binds answers that come as
   // a whole; the gaps of a stream are bounded by the client alone.
   std::optional<Deadline> patience;
+  ReshapeError reshape_error = nullptr;  // nullptr: errors stay in OpenAI's shape
 };
 
 // 400 if a deadline is not a positive number of seconds; hints that are not are ignored.

@@ -33,6 +33,11 @@ Answer get_model(AppContext& context, HttpRequest request);
 Answer post_chat_completions(AppContext& context, HttpRequest request);
 Answer post_completions(AppContext& context, HttpRequest request);
 Answer post_embeddings(AppContext& context, HttpRequest request);
+Answer post_responses(AppContext& context, HttpRequest request);
+
+// ---- Anthropic's API ----
+Answer post_messages(AppContext& context, HttpRequest request);
+Answer post_count_tokens(AppContext& context, HttpRequest request);
 
 // ---- beside it: vLLM's and llama.cpp's ----
 Answer get_load(AppContext& context, HttpRequest request);

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "base/log_event.h"
+#include "server/anthropic/anthropic_error.h"
 #include "server/cors.h"
 #include "server/openai/api_error.h"
 #include "server/tracing/request_spans.h"
@@ -126,6 +127,12 @@ void log_request(const RequestRecord& record, int status) {
 }  // namespace
 
 std::optional<HttpResponse> Router::admit(HttpRequest& head) {
+  std::optional<HttpResponse> refusal = refuse(head);
+  const bool anthropic = head.path == "/v1/messages" || head.path.starts_with("/v1/messages/");
+  return refusal && anthropic ? to_anthropic_error(std::move(*refusal)) : std::move(refusal);
+}
+
+std::optional<HttpResponse> Router::refuse(HttpRequest& head) {
   const std::string_view given_id = head.header("x-request-id");
   head.id = is_request_id(given_id) ? std::string(given_id) : "req-" + context_.ids.next();
   strip_root(context_.options.root_path, head.path);

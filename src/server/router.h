@@ -15,6 +15,8 @@ class Router final : public Handler {
   void record(const RequestRecord& record) override;
 
  private:
+  std::optional<HttpResponse> refuse(HttpRequest& head);
+
   AppContext& context_;
 };
 

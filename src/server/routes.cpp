@@ -22,6 +22,9 @@ std::span<const Route> all_routes() {
       {"POST", "/tokenize", Access::key, Needs::model, post_tokenize},
       {"POST", "/detokenize", Access::key, Needs::model, post_detokenize},
       {"POST", "/apply-template", Access::key, Needs::model, post_apply_template},
+      {"POST", "/v1/responses", Access::key, Needs::model, post_responses},
+      {"POST", "/v1/messages", Access::key, Needs::model, post_messages},
+      {"POST", "/v1/messages/count_tokens", Access::key, Needs::model, post_count_tokens},
   };
   return kRoutes;
 }

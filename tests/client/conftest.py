@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -41,6 +42,10 @@ class ServerProcess:
     def client(self, **options):
         options = {"api_key": "none", "max_retries": 0, "timeout": 120} | options
         return openai.OpenAI(base_url=self.url + "/v1", **options)
+
+    def anthropic_client(self, **options):
+        options = {"api_key": "none", "max_retries": 0, "timeout": 120} | options
+        return anthropic.Anthropic(base_url=self.url, **options)
 
     def async_client(self, **options):
         options = {"api_key": "none", "max_retries": 0, "timeout": 300} | options

@@ -204,6 +204,78 @@ TEST_F(ToolTest, LogprobsStayComplete) {
   EXPECT_GT(num_tokens, 20u);
 }
 
+// The fake model's own text is noise; under the constraint it must be calls by the schemas.
+TEST_F(ToolTest, DemandedCallsAreEnforced) {
+  start();
+  const std::string schema =
+      R"({"type":"object","properties":{"unit":{"enum":["C","F"]}},"required":["unit"],)"
+      R"("additionalProperties":false})";
+  const std::string tools = fmt::format(
+      R"("tools":[{{"function":{{"name":"get_weather","parameters":{0}}}}},{{"function":{{"name":"now"}}}}])",
+      schema);
+  const auto body = [&](std::string_view choice, std::string_view more) {
+    return fmt::format(
+        R"({{"messages":[{{"role":"user","content":"hi"}}],"seed":3,"separate_reasoning":false,{},"tool_choice":{}{}}})",
+        tools, choice, more);
+  };
+  const auto expect_calls = [&](const json::value& choice, size_t min, size_t max, bool only_weather) {
+    EXPECT_EQ(choice.at("finish_reason"), "tool_calls");
+    const json::array& calls = choice.at("message").at("tool_calls").as_array();
+    EXPECT_GE(calls.size(), min);
+    EXPECT_LE(calls.size(), max);
+    for (const json::value& call : calls) {
+      const json::object& function = call.at("function").as_object();
+      const json::value arguments = parse(std::string(function.at("arguments").as_string()));
+      if (function.at("name") == "get_weather")
+        EXPECT_TRUE(arguments.at("unit") == "C" || arguments.at("unit") == "F");
+      else
+        EXPECT_EQ(arguments, json::object{});
+      EXPECT_TRUE(!only_weather || function.at("name") == "get_weather");
+    }
+  };
+  const std::string named = R"({"type":"function","function":{"name":"get_weather"}})";
+  for (const std::string& choice : {std::string(R"("required")"), named}) {
+    const HttpReply reply = post(kChat, body(choice, ""));
+    ASSERT_EQ(reply.status, 200) << reply.body;
+    expect_calls(parse(reply.body).at("choices").at(0), 1, choice == named ? 1 : 16, choice == named);
+  }
+  const HttpReply one = post(kChat, body(R"("required")", R"(,"parallel_tool_calls":false)"));
+  expect_calls(parse(one.body).at("choices").at(0), 1, 1, false);
+
+  std::string arguments;
+  std::string name;
+  for (const SseEvent& event : sse_events(post(kChat, body(named, R"(,"stream":true)")))) {
+    const json::value* delta = event.data == "[DONE]" ? nullptr : &event.data.at("choices").at(0).at("delta");
+    if (!delta || !delta->as_object().contains("tool_calls")) continue;
+    const json::object& function = delta->at("tool_calls").at(0).at("function").as_object();
+    if (const auto* text = function.if_contains("name")) name += text->as_string();
+    arguments += function.at("arguments").as_string();
+  }
+  EXPECT_EQ(name, "get_weather");
+  EXPECT_TRUE(parse(arguments).as_object().contains("unit"));
+}
+
+// What is said fits the constraint here: thinking first, and then the call.
+TEST_F(ToolTest, ThinkingStaysFreeBeforeADemandedCallOrFormat) {
+  start();
+  const std::string tools = R"("tools":[{"function":{"name":"f"}}],"tool_choice":"required")";
+  const json::value called = choice(
+      "<think>\nHm, {.\n</think>\n\n<tool_call>\n{\"name\":\"f\",\"arguments\":{}}\n</tool_call>", tools);
+  EXPECT_EQ(called.at("message").at("reasoning_content"), "Hm, {.");
+  EXPECT_EQ(called.at("message").at("tool_calls").at(0).at("function").at("name"), "f");
+  EXPECT_EQ(called.at("finish_reason"), "tool_calls");
+  const json::value formatted = choice("<think>Hm.</think>{}", R"("response_format":{"type":"json_object"})");
+  EXPECT_EQ(formatted.at("message").at("reasoning_content"), "Hm.");
+  EXPECT_EQ(formatted.at("message").at("content"), "{}");
+}
+
+TEST_F(ToolTest, ASchemaThatCannotBeEnforcedIsNamed) {
+  start();
+  expect_bad(
+      R"("tools":[{"function":{"name":"f","parameters":{"type":"nonsense"}}}],"tool_choice":"required")",
+      "tools", "invalid_value");
+}
+
 TEST_F(ToolTest, BadToolsAreNamed) {
   start();
   expect_bad(R"("tools":[])", "tools", "empty_array");

@@ -13,7 +13,7 @@ ApiResult<Generation> prepare_chat(AppContext& context, std::shared_ptr<const Se
   if (!request) return std::unexpected(std::move(request).error());
   const bool streams = request->generation.stream;
   return prepare_chat_generation(
-      context, std::move(model), std::move(*request), "chatcmpl", "messages", [streams](AnswerInfo info) {
+      context, std::move(model), std::move(*request), "chatcmpl-", "messages", [streams](AnswerInfo info) {
         return streams ? make_chat_stream(std::move(info)) : make_chat_answer(std::move(info));
       });
 }

@@ -3,6 +3,7 @@
 #include "server/openai/chat_output.h"
 #include "server/openai/chat_prompt.h"
 #include "server/openai/generation.h"
+#include "server/openai/tool_constraint.h"
 
 namespace pagoda {
 
@@ -10,22 +11,20 @@ ApiResult<Generation> prepare_chat_generation(AppContext& context, std::shared_p
                                               ChatRequest request, std::string_view id_prefix,
                                               std::string_view prompt_param, const MakePresenter& make) {
   const ModelLimits limits = limits_of(*model);
-  if (request.tools.choice == ToolUse::Choice::required || request.tools.choice == ToolUse::Choice::named)
-    return std::unexpected(unsupported_parameter(
-        "tool_choice", "'tool_choice' can be 'none' or 'auto'; forcing a tool is not supported yet."));
   ApiResult<AnswerInfo> info = make_answer_info(context, model, request.generation, id_prefix);
   if (!info) return std::unexpected(std::move(info).error());
   GenerationRequest generation = std::move(request.generation);
   if (auto error = encode_bad_words(model->engine->tokenizer(), generation))
     return std::unexpected(std::move(*error));
-  auto constraint = compile_structured_output(model->constraints, generation.structured_output);
-  if (!constraint) return std::unexpected(std::move(constraint).error());
-  generation.engine.constraint = std::move(*constraint);
   OutputPlan plan = plan_output(*model, request, generation.engine);
+  const ToolUse tools = request.tools;
   ApiResult<std::vector<int32_t>> prompt = build_chat_prompt(*model, std::move(request));
   if (!prompt) return std::unexpected(std::move(prompt).error());
   if (generation.add_special_tokens.value_or(false)) prepend_bos(model->engine->tokenizer(), *prompt);
   note_prompt(model->engine->tokenizer(), *prompt, plan);
+  auto constraint = constrain_output(*model, tools, generation.structured_output, plan);
+  if (!constraint) return std::unexpected(std::move(constraint).error());
+  generation.engine.constraint = std::move(*constraint);
   info->output = std::make_shared<const OutputPlan>(std::move(plan));
   generation.engine.external_id = info->id;
   ApiResult<Request> engine_request =

@@ -63,6 +63,11 @@ void refuse_other_modalities(Fields& fields) {
 
 }  // namespace
 
+void read_reasoning_switches(Fields& fields, ChatRequest& out) {
+  fields.boolean("include_reasoning", out.include_reasoning);
+  fields.boolean("separate_reasoning", out.separate_reasoning);
+}
+
 ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimits& limits) {
   ApiResult<json::object> object = parse_json_object(body);
   if (!object) return std::unexpected(std::move(object).error());
@@ -72,8 +77,7 @@ ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimi
   read_max_tokens(fields, request.generation);
   read_logprobs(fields, request.generation.engine.sampling);
   read_chat_tools(fields, request.tools);
-  fields.boolean("include_reasoning", request.include_reasoning);
-  fields.boolean("separate_reasoning", request.separate_reasoning);
+  read_reasoning_switches(fields, request);
   read_template_options(fields, request);
   refuse_unsupported(fields);
   refuse_other_modalities(fields);

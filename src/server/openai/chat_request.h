@@ -23,6 +23,8 @@ struct ChatRequest {
   bool separate_reasoning = true;  // find it; else it is part of the content, with its markers
 };
 
+// include_reasoning and separate_reasoning, of all chat APIs.
+void read_reasoning_switches(Fields& fields, ChatRequest& out);
 ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimits& limits);
 
 }  // namespace pagoda

@@ -31,7 +31,7 @@ ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<co
   ApiResult<CompletionRequest> request = parse_completion_request(body, limits);
   if (!request) return std::unexpected(std::move(request).error());
   GenerationRequest& generation = request->generation;
-  ApiResult<AnswerInfo> info = make_answer_info(context, model, generation, "cmpl");
+  ApiResult<AnswerInfo> info = make_answer_info(context, model, generation, "cmpl-");
   if (!info) return std::unexpected(std::move(info).error());
   generation.engine.external_id = info->id;
   info->wants_logprobs = request->wants_logprobs;

@@ -32,7 +32,7 @@ ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<cons
                                        const GenerationRequest& request, std::string_view id_prefix) {
   if (auto error = check_model_name(*model, request.model)) return std::unexpected(std::move(*error));
   const std::string name = request.model.empty() ? model->names.front() : request.model;
-  std::string id = fmt::format("{}-{}", id_prefix, context.ids.next());
+  std::string id = fmt::format("{}{}", id_prefix, context.ids.next());
   context.unread_fields.count(request.unread_fields, id);
   return AnswerInfo{.id = std::move(id),
                     .created = static_cast<int64_t>(std::time(nullptr)),
@@ -56,9 +56,11 @@ void add_prompt(AnswerInfo& info, const Request& request) {
 
 Answer start_generation(AppContext& context, HttpRequest request,
                         ApiResult<Generation> (*prepare)(AppContext&, std::shared_ptr<const ServedModel>,
-                                                         const std::string& body)) {
+                                                         const std::string& body),
+                        ReshapeError reshape) {
   ApiResult<RequestTerms> terms = read_terms(request);
-  if (!terms) return to_response(terms.error());
+  if (!terms) return reshape ? reshape(to_response(terms.error())) : to_response(terms.error());
+  terms->reshape_error = reshape;
   std::shared_ptr<const ServedModel> model = context.model.get();
   const auto body = std::make_shared<const std::string>(std::move(request.body));
   GenerationOperation::Prepare bound = [&context, model, body, prepare] {

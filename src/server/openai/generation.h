@@ -21,9 +21,10 @@ ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<cons
                                        const GenerationRequest& request, std::string_view id_prefix);
 // What the answer repeats of one more prompt.
 void add_prompt(AnswerInfo& info, const Request& request);
-// An operation that runs `prepare` with the body on a worker.
+// An operation that runs `prepare` with the body on a worker. `reshape` may be a nullptr.
 Answer start_generation(AppContext& context, HttpRequest request,
                         ApiResult<Generation> (*prepare)(AppContext&, std::shared_ptr<const ServedModel>,
-                                                         const std::string& body));
+                                                         const std::string& body),
+                        ReshapeError reshape = nullptr);
 
 }  // namespace pagoda

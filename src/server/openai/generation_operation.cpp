@@ -259,7 +259,9 @@ bool GenerationOperation::too_late() const {
 
 Operation::Progress GenerationOperation::answer(const ApiError& error) {
   place_.leave();
-  return {.answer = to_response(error), .finished = true};
+  HttpResponse response = to_response(error);
+  if (terms_.reshape_error) response = terms_.reshape_error(std::move(response));
+  return {.answer = std::move(response), .finished = true};
 }
 
 Operation::Progress GenerationOperation::poll() {

@@ -48,23 +48,6 @@ void read_named_choice(Fields& fields, const json::object& choice, ToolUse& out)
   choose_function(fields, "tool_choice.function.name", std::move(name), out);
 }
 
-void read_tool_choice(Fields& fields, ToolUse& out) {
-  const json::value* choice = fields.any("tool_choice");
-  if (!choice) return;
-  if (const json::object* named = choice->if_object()) return read_named_choice(fields, *named, out);
-  if (!choice->is_string())
-    return fields.fail_with(wrong_type("tool_choice", "a string or an object", *choice));
-  if (*choice == "none")
-    out.choice = ToolUse::Choice::none;
-  else if (*choice == "required")
-    out.choice = ToolUse::Choice::required;
-  else if (*choice != "auto")
-    fields.fail_with(bad_parameter(
-        "tool_choice", "invalid_value",
-        fmt::format("Invalid 'tool_choice': '{}' is not one of none, auto, required or a named function.",
-                    std::string_view(choice->get_string()))));
-}
-
 }  // namespace
 
 void add_function(Fields& fields, const std::string& param, const json::object& function,
@@ -106,6 +89,21 @@ void choose_function(Fields& fields, const std::string& param, std::string name,
   out.named = std::move(name);
 }
 
+void read_choice_word(Fields& fields, const json::value* choice, ToolUse& out) {
+  if (!choice) return;
+  if (!choice->is_string())
+    return fields.fail_with(wrong_type("tool_choice", "a string or an object", *choice));
+  if (*choice == "none")
+    out.choice = ToolUse::Choice::none;
+  else if (*choice == "required")
+    out.choice = ToolUse::Choice::required;
+  else if (*choice != "auto")
+    fields.fail_with(bad_parameter(
+        "tool_choice", "invalid_value",
+        fmt::format("Invalid 'tool_choice': '{}' is not one of none, auto, required or a named function.",
+                    std::string_view(choice->get_string()))));
+}
+
 void check_tool_use(Fields& fields, const ToolUse& use) {
   const bool demanded = use.choice == ToolUse::Choice::required || use.choice == ToolUse::Choice::named;
   if (demanded && use.tools.empty())
@@ -127,7 +125,11 @@ void read_chat_tools(Fields& fields, ToolUse& out) {
       read_tool(fields, fmt::format("tools[{}]", i), (*tools)[i], out);
   }
   fields.boolean("parallel_tool_calls", out.parallel);
-  read_tool_choice(fields, out);
+  const json::value* choice = fields.any("tool_choice");
+  if (choice && choice->is_object())
+    read_named_choice(fields, choice->get_object(), out);
+  else
+    read_choice_word(fields, choice, out);
   check_tool_use(fields, out);
 }
 

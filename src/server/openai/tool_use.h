@@ -34,6 +34,8 @@ void add_function(Fields& fields, const std::string& param, const boost::json::o
                   std::string_view parameters, ToolUse& out);
 // 400 unless `name` is among the tools.
 void choose_function(Fields& fields, const std::string& param, std::string name, ToolUse& out);
+// tool_choice as one of the words none, auto and required; `choice` may be a nullptr.
+void read_choice_word(Fields& fields, const boost::json::value* choice, ToolUse& out);
 // 400 if the request demands a call and offers no tools. To be called when both are known.
 void check_tool_use(Fields& fields, const ToolUse& use);
 

@@ -1,6 +1,10 @@
 // Hermes 2 and 3, Qwen 2.5 and 3: <tool_call>{"name": …, "arguments": {…}}</tool_call>, once per call. Small
 // models forget the tags now and then, so a bare call is taken as well.
+#include <fmt/format.h>
+
+#include "server/output/json_call_grammar.h"
 #include "server/output/json_call_parser.h"
+#include "text/constraint.h"
 
 namespace pagoda {
 namespace {
@@ -17,8 +21,18 @@ std::unique_ptr<ToolCallParser> make(ToolCallParserOptions options) {
       JsonCallSyntax{.open = kMarkers[0], .close = kMarkers[1], .bare = JsonCallSyntax::Bare::yes}, options);
 }
 
+std::string grammar(std::span<const CallableFunction> functions, NumCalls num_calls,
+                    const MarkerSymbol& symbol) {
+  const std::string line_end = lark_literal("\n");
+  return calls_rule("tagged", line_end, num_calls) +
+         fmt::format("tagged: {} {} call {} {}\n", symbol(kMarkers[0]), line_end, line_end,
+                     symbol(kMarkers[1])) +
+         json_call_rule(functions, "arguments");
+}
+
 }  // namespace
 
-const ToolCallFormat kHermesCalls{.name = "hermes", .markers = kMarkers, .is_of = is_of, .make = make};
+const ToolCallFormat kHermesCalls{
+    .name = "hermes", .markers = kMarkers, .is_of = is_of, .make = make, .grammar = grammar};
 
 }  // namespace pagoda

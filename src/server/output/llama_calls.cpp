@@ -1,6 +1,8 @@
 // Llama 3.1 and later: {"name": …, "parameters": {…}} as the whole answer, sometimes after <|python_tag|>;
 // further calls after ";".
+#include "server/output/json_call_grammar.h"
 #include "server/output/json_call_parser.h"
+#include "text/constraint.h"
 
 namespace pagoda {
 namespace {
@@ -18,8 +20,13 @@ std::unique_ptr<ToolCallParser> make(ToolCallParserOptions options) {
       JsonCallSyntax{.open = kMarkers[0], .close = {}, .bare = JsonCallSyntax::Bare::yes}, options);
 }
 
+std::string grammar(std::span<const CallableFunction> functions, NumCalls num_calls, const MarkerSymbol&) {
+  return calls_rule("call", lark_literal("; "), num_calls) + json_call_rule(functions, "parameters");
+}
+
 }  // namespace
 
-const ToolCallFormat kLlamaCalls{.name = "llama3_json", .markers = kMarkers, .is_of = is_of, .make = make};
+const ToolCallFormat kLlamaCalls{
+    .name = "llama3_json", .markers = kMarkers, .is_of = is_of, .make = make, .grammar = grammar};
 
 }  // namespace pagoda

@@ -3,6 +3,7 @@
 // content, so that nothing is lost, and work and memory are linear in the text, whatever it is.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,16 @@ class ToolCallParser {
   virtual void finish(OutputDeltas& out) = 0;
 };
 
+// A function that a model can be made to call.
+struct CallableFunction {
+  std::string name;
+  std::string schema;  // of its arguments, JSON text
+};
+enum class NumCalls { one, several };
+
+// A marker -> how a Lark grammar refers to it: a literal, or a special token.
+using MarkerSymbol = std::function<std::string(std::string_view marker)>;
+
 // A way in which models write tool calls.
 struct ToolCallFormat {
   std::string_view name;                      // for --tool-call-parser
@@ -35,6 +46,10 @@ struct ToolCallFormat {
   // Whether a chat template (its source) speaks of this format.
   bool (*is_of)(std::string_view chat_template);
   std::unique_ptr<ToolCallParser> (*make)(ToolCallParserOptions options);
+  // A Lark grammar's rule `calls`: nothing but calls to these functions, at least one. nullptr: not in this
+  // format.
+  std::string (*grammar)(std::span<const CallableFunction> functions, NumCalls num_calls,
+                         const MarkerSymbol& symbol) = nullptr;
 };
 
 extern const ToolCallFormat kHermesCalls;    // <tool_call>{"name": …, "arguments": {…}}</tool_call>
