@@ -180,7 +180,7 @@ TEST_F(MessagesTest, ErrorsHaveAnthropicsShape) {
 }
 
 TEST_F(MessagesTest, KeysAreCheckedAndTheErrorHasAnthropicsShape) {
-  options.api_keys = {"secret"};
+  options.api_keys = {{.key = "secret"}};
   start();
   expect_anthropic_error(post(kMessages, body_of("x", "")), 401, "authentication_error");
   EXPECT_EQ(

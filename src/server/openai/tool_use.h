@@ -12,7 +12,7 @@
 
 namespace pagoda {
 
-inline constexpr size_t kMaxTools = 512;
+inline constexpr size_t kMaxTools = 128;
 inline constexpr size_t kMaxToolNameBytes = 128;
 
 struct ToolUse {
