@@ -102,17 +102,34 @@ TEST(HermesCallsTest, SlipsOfSmallModelsAreForgiven) {
               {call("a"), arguments("{}"), call("b"), arguments("{}")});
   expect_both(kHermesCalls, R"({"name": "add", "arguments": {"a": 1}})",
               {call("add"), arguments(R"({"a": 1})")});
+  expect_both(kHermesCalls, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {\"a\": 1}\n}\n```\nDone.",
+              {call("add"), arguments(R"({"a": 1})"), content("Done.")});
 }
 
 TEST(HermesCallsTest, WhatIsNoCallIsContent) {
-  for (const char* text :
-       {"", "plain", "  spaces stay  ", "a < b", "<tool_cal", "<tool_call>", "<tool_call> what?</tool_call>",
-        "<tool_call>[1]</tool_call>", R"(<tool_call>{"arguments": {}}</tool_call>)",
-        R"(<tool_call>{"name": "", "arguments": {}}</tool_call>)", R"(<tool_call>{"name": 1}</tool_call>)",
-        R"(<tool_call>{"name": "a", "arguments": [1]}</tool_call>)",
-        R"(<tool_call>{"name": "a", "arguments": "x"}</tool_call>)",
-        R"(<tool_call>{"name": "a", "name": "b"}</tool_call>)", R"(<tool_call>{"name": "a")",
-        R"({"name": "Ada", "arguments": {}})", R"({"city": "Rome"})", "</tool_call>", "\n"}) {
+  for (const char* text : {"",
+                           "plain",
+                           "  spaces stay  ",
+                           "a < b",
+                           "<tool_cal",
+                           "<tool_call>",
+                           "<tool_call> what?</tool_call>",
+                           "<tool_call>[1]</tool_call>",
+                           R"(<tool_call>{"arguments": {}}</tool_call>)",
+                           R"(<tool_call>{"name": "", "arguments": {}}</tool_call>)",
+                           R"(<tool_call>{"name": 1}</tool_call>)",
+                           R"(<tool_call>{"name": "a", "arguments": [1]}</tool_call>)",
+                           R"(<tool_call>{"name": "a", "arguments": "x"}</tool_call>)",
+                           R"(<tool_call>{"name": "a", "name": "b"}</tool_call>)",
+                           R"(<tool_call>{"name": "a")",
+                           "```json\n{\"a\": 1}\n```",
+                           "```py\n1\n```",
+                           "``",
+                           "`x` {",
+                           R"({"name": "Ada", "arguments": {}})",
+                           R"({"city": "Rome"})",
+                           "</tool_call>",
+                           "\n"}) {
     const OutputDeltas expected = *text ? OutputDeltas{content(text)} : OutputDeltas{};
     expect_both(kHermesCalls, text, expected);
   }

@@ -7,6 +7,8 @@ namespace pagoda {
 namespace {
 
 constexpr size_t kMaxNameBytes = 256;
+constexpr std::string_view kFence = "```json";
+constexpr size_t kClosingFence = 3;
 
 bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -62,12 +64,20 @@ void JsonCallParser::push_text(char c, OutputDeltas& out) {
     give_up(out);
     return push_text(c, out);
   }
-  if (is_space(c)) {
+  const bool may_be_bare = at_start_ && syntax_.bare == JsonCallSyntax::Bare::yes;
+  if (may_be_bare && fence_len_ < kFence.size() && c == kFence[fence_len_]) {
+    ++fence_len_;
+    held_ += c;
+    return;
+  }
+  const bool in_fence_mark = fence_len_ > 0 && fence_len_ < kFence.size();
+  if (is_space(c) && !in_fence_mark) {
     if (!after_call_) held_ += c;
     return;
   }
-  if (at_start_ && c == '{' && syntax_.bare == JsonCallSyntax::Bare::yes) {
+  if (may_be_bare && c == '{' && !in_fence_mark) {
     bare_ = true;
+    if (fence_len_ > 0) fence_ticks_ = kClosingFence;
     begin_call(JsonCall(options_), out);
     return push_call(c, out);
   }
@@ -163,6 +173,10 @@ void JsonCallParser::push_between(char c, OutputDeltas& out) {
     return push_byte(c, out);
   }
   if (is_space(c)) return;
+  if (c == '`' && fence_ticks_ > 0) {
+    --fence_ticks_;
+    return;
+  }
   if (c == '{') {
     begin_call(JsonCall(options_), out);
     return push_call(c, out);
@@ -188,6 +202,7 @@ void JsonCallParser::give_up(OutputDeltas& out) {
   call_.reset();
   state_ = State::text;
   at_start_ = after_call_ = false;
+  fence_len_ = fence_ticks_ = 0;
 }
 
 void JsonCallParser::finish(OutputDeltas& out) {

@@ -13,7 +13,8 @@ namespace pagoda {
 struct JsonCallSyntax {
   std::string_view open;   // comes before a call, or a list of them
   std::string_view close;  // may come after it; empty: none
-  // Whether a call to an offered function may stand at the start of the text without `open`.
+  // Whether a call to an offered function may stand at the start of the text without `open`, bare or in a
+  // Markdown fence.
   enum class Bare { no, yes } bare = Bare::no;
   // Whether `open` may be followed by a list of calls, or by a name and `name_end` and the arguments alone.
   enum class ListOrName { no, yes } list_or_name = ListOrName::no;
@@ -61,6 +62,8 @@ class JsonCallParser final : public ToolCallParser {
   bool bare_ = false;        // the call at hand has no marker
   bool after_call_ = false;  // no text since the last call
   bool in_list_ = false;
+  size_t fence_len_ = 0;    // bytes of an opening fence at the start
+  size_t fence_ticks_ = 0;  // of the closing one, still to come
 };
 
 }  // namespace pagoda
