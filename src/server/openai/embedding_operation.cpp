@@ -88,7 +88,8 @@ void EmbeddingOperation::submit_more() {
     {
       std::lock_guard lock(mutex_);
       index = num_submitted_;
-      const bool enough = index == vectors_.size() || index - num_finished_ >= kMaxEmbeddingsInFlight;
+      // Not vectors_: present() may have taken them by now.
+      const bool enough = index == job_.requests.size() || index - num_finished_ >= kMaxEmbeddingsInFlight;
       if (stopped_ || enough) {
         submitting_ = false;
         return;
@@ -128,8 +129,8 @@ void EmbeddingOperation::finish_one(size_t index, std::vector<float> vector, con
   ++num_finished_;
   if (stopped_) return;
   vectors_[index] = std::move(vector);
-  if (num_finished_ == vectors_.size()) return post(&EmbeddingOperation::present);
-  if (num_submitted_ < vectors_.size() && !std::exchange(submitting_, true))
+  if (num_finished_ == job_.requests.size()) return post(&EmbeddingOperation::present);
+  if (num_submitted_ < job_.requests.size() && !std::exchange(submitting_, true))
     post(&EmbeddingOperation::submit_more);
 }
 
