@@ -30,7 +30,11 @@ std::string lark_literal(std::string_view text) {
 }
 
 std::string lark_json(std::string_view schema_json) {
-  return fmt::format("%json {}", schema_json);
+  std::string json = fmt::format("%json {}", schema_json);
+  // "::=" is how GBNF is told from Lark; in JSON it can only stand in a string.
+  for (size_t at = json.find("::="); at != std::string::npos; at = json.find("::=", at))
+    json.replace(at, 1, "\\u003a");
+  return json;
 }
 
 struct Constraint::Handle {

@@ -197,6 +197,12 @@ TEST_F(ConstraintTest, LarkWithJsonBetweenLiterals) {
   EXPECT_FALSE(accepts(Kind::grammar, grammar, "<call>\n{\"name\": \"f\"}"));
 }
 
+TEST_F(ConstraintTest, ASchemaInLarkMayHoldTheSignOfGbnf) {
+  const std::string grammar = "start: " + lark_json(R"({"const":"a ::= b"})");
+  EXPECT_TRUE(accepts(Kind::grammar, grammar, R"("a ::= b")"));
+  EXPECT_FALSE(accepts(Kind::grammar, grammar, R"("a")"));
+}
+
 TEST_F(ConstraintTest, Gbnf) {
   const std::string arithmetic = R"gbnf(
     # sums of products

@@ -70,7 +70,10 @@ ApiResult<std::shared_ptr<const CompiledConstraint>> constrain_output(
   const bool forced = tools.choice == ToolUse::Choice::required || tools.choice == ToolUse::Choice::named;
   if (forced) return compile_structured_output(model.constraints, forced_calls(model, tools, plan));
   if (!format || !plan.reasoning) return compile_structured_output(model.constraints, format);
-  if (format->source.kind != ConstraintSource::Kind::json_schema) {
+  // What is no JSON by itself must not become part of a grammar.
+  json::error_code malformed;
+  json::parse(format->source.text, malformed);
+  if (format->source.kind != ConstraintSource::Kind::json_schema || malformed) {
     plan.reasoning = nullptr;  // the whole output is held to the format
     return compile_structured_output(model.constraints, format);
   }
