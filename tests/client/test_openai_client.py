@@ -134,7 +134,7 @@ def test_errors_have_their_types(client):
     assert long.value.code == "context_length_exceeded"
     assert "maximum context length is 2048 tokens" in long.value.message and "5001 tokens" in long.value.message
     with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model="fake", input="x")
+        client.moderations.create(input="x")
 
 
 def test_keys():
