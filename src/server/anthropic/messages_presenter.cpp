@@ -23,7 +23,7 @@ struct Ending {
 };
 
 Ending ending_of(const SequenceNews& news, bool has_calls) {
-  if (*news.finish == FinishReason::length) return {.reason = "max_tokens"};
+  if (news.finish == FinishReason::length) return {.reason = "max_tokens"};
   if (!news.stop_match.empty())
     return {.reason = "stop_sequence", .stop_sequence = json::value(news.stop_match)};
   return {.reason = has_calls ? "tool_use" : "end_turn"};

@@ -78,7 +78,7 @@ class Conversation {
       if (!text.empty()) add_text("user", std::exchange(text, {}));
       add_result(block);
     });
-    if (!text.empty()) add_text("user", std::move(text));
+    if (!text.empty()) add_text("user", text);
   }
 
   void add_assistant(Fields& fields, const std::string& param, const json::array& blocks) {
@@ -95,21 +95,21 @@ class Conversation {
       else if (type != "redacted_thinking")
         block.fail_with(unknown_block(path, type));
     });
-    json::object message{{"role", "assistant"}, {"content", std::move(text)}};
-    if (!thinking.empty()) message["reasoning_content"] = std::move(thinking);
+    json::object message{{"role", "assistant"}, {"content", text}};
+    if (!thinking.empty()) message["reasoning_content"] = thinking;
     if (!calls.empty()) message["tool_calls"] = std::move(calls);
     out_.push_back(std::move(message));
   }
 
   // Consecutive texts of the user are one turn.
-  void add_text(std::string_view role, std::string text) {
+  void add_text(std::string_view role, const std::string& text) {
     if (role == "user" && !out_.empty() && out_.back().at("role") == "user") {
       std::string all(out_.back().at("content").as_string());
       join(all, text);
-      out_.back().as_object()["content"] = std::move(all);
+      out_.back().as_object()["content"] = all;
       return;
     }
-    out_.push_back(json::object{{"role", role}, {"content", std::move(text)}});
+    out_.push_back(json::object{{"role", role}, {"content", text}});
   }
 
  private:

@@ -88,8 +88,8 @@ std::string tool_call_id_prefix(std::string_view answer_id, int32_t choice) {
 }
 
 json::object to_chat_message(ParsedMessage message) {
-  json::object result{{"role", "assistant"}, {"content", std::move(message.content)}, {"refusal", nullptr}};
-  if (!message.reasoning.empty()) result["reasoning_content"] = std::move(message.reasoning);
+  json::object result{{"role", "assistant"}, {"content", message.content}, {"refusal", nullptr}};
+  if (!message.reasoning.empty()) result["reasoning_content"] = message.reasoning;
   if (message.calls.empty()) return result;
   json::array calls;
   for (ToolCall& call : message.calls)

@@ -240,8 +240,7 @@ OperationReport GenerationOperation::report() const {
 
 void GenerationOperation::present(Event& event, std::string& out) {
   if (const auto* news = std::get_if<SequenceNews>(&event.what)) {
-    const bool broken = news->finish == FinishReason::error || news->finish == FinishReason::cancelled;
-    if (!broken) presenter_->update(event.prompt, *news, out);
+    presenter_->update(event.prompt, *news, out);
   } else if (const auto* tokens = std::get_if<std::vector<ScoredToken>>(&event.what)) {
     presenter_->prompt_logprobs(event.prompt, *tokens, out);
   } else {
@@ -269,7 +268,7 @@ Operation::Progress GenerationOperation::poll() {
   bool late = too_late();
   {
     std::lock_guard lock(mutex_);
-    if (phase_ == Phase::refused) return answer(*refusal_);
+    if (phase_ == Phase::refused && refusal_) return answer(*refusal_);
     if (phase_ == Phase::preparing && !late) return {};
     late &= phase_ == Phase::preparing;
     events.swap(events_);
@@ -281,6 +280,11 @@ Operation::Progress GenerationOperation::poll() {
     abandon();
     return answer(deadline_exceeded());
   }
+  // What a broken sequence has to say comes with the end of its request.
+  std::erase_if(events, [](const Event& event) {
+    const auto* news = std::get_if<SequenceNews>(&event.what);
+    return news && (news->finish == FinishReason::error || news->finish == FinishReason::cancelled);
+  });
   if (!begun_) deadline_ = deadline_of(*presenter_);
   // The first bytes come with the first token: clients take them for it, and until then a stream can fail
   // with an honest status.

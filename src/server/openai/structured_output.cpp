@@ -101,8 +101,9 @@ void read_whitespace(Fields& options, std::string_view pattern_name, Collector& 
   std::string pattern;
   options.boolean("disable_any_whitespace", none);
   options.string(pattern_name, pattern);
-  if (!collector.output()) return;
-  ConstraintSource& source = collector.output()->source;
+  auto& output = collector.output();
+  if (!output) return;
+  ConstraintSource& source = output->source;
   if (none) source.whitespace = ConstraintSource::Whitespace::none;
   source.whitespace_pattern = std::move(pattern);
 }

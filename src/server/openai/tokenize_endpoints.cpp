@@ -61,7 +61,7 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string
   request.specials = parse_special ? Specials::parse : Specials::as_text;
   fields.boolean("return_token_strs", request.return_token_strs);
   fields.boolean("with_pieces", request.with_pieces);
-  if (fields.error()) return std::unexpected(*fields.error());
+  if (const auto& error = fields.error()) return std::unexpected(*error);
   if (request.text) context.unread_fields.count(fields.unread(), "tokenize");
   return request;
 }
@@ -120,7 +120,7 @@ ApiResult<json::object> detokenize(AppContext& context, const ServedModel& model
   fields.string("model", name);
   if (!fields.any("tokens")) fields.fail_with(missing_parameter("tokens"));
   fields.integers("tokens", {.min = 0, .max = limits_of(model).vocab_size - 1}, SIZE_MAX, ids);
-  if (fields.error()) return std::unexpected(*fields.error());
+  if (const auto& error = fields.error()) return std::unexpected(*error);
   if (auto error = check_model_name(model, name)) return std::unexpected(std::move(*error));
   context.unread_fields.count(fields.unread(), "detokenize");
   std::string text;

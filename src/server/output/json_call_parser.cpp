@@ -44,7 +44,8 @@ void JsonCallParser::push_byte(char c, OutputDeltas& out) {
     case State::name:
       return push_name(c, out);
     case State::call:
-      return push_call(c, out);
+      if (call_) push_call(*call_, c, out);
+      return;
     case State::between:
       return push_between(c, out);
   }
@@ -78,8 +79,7 @@ void JsonCallParser::push_text(char c, OutputDeltas& out) {
   if (may_be_bare && c == '{' && !in_fence_mark) {
     bare_ = true;
     if (fence_len_ > 0) fence_ticks_ = kClosingFence;
-    begin_call(JsonCall(options_), out);
-    return push_call(c, out);
+    return push_call(begin_call(JsonCall(options_), out), c, out);
   }
   held_ += c;
   give_up(out);
@@ -88,8 +88,7 @@ void JsonCallParser::push_text(char c, OutputDeltas& out) {
 void JsonCallParser::push_body(char c, OutputDeltas& out) {
   const bool list_or_name = !in_list_ && !bare_ && syntax_.list_or_name == JsonCallSyntax::ListOrName::yes;
   if (c == '{') {
-    begin_call(JsonCall(options_), out);
-    return push_call(c, out);
+    return push_call(begin_call(JsonCall(options_), out), c, out);
   }
   if (is_space(c) || (list_or_name && c == '[')) {
     in_list_ = in_list_ || c == '[';
@@ -108,8 +107,7 @@ void JsonCallParser::push_body(char c, OutputDeltas& out) {
 
 void JsonCallParser::push_name(char c, OutputDeltas& out) {
   if (c == '{' && name_end_.matched().empty()) {
-    begin_call(JsonCall(options_, name_), out);
-    return push_call(c, out);
+    return push_call(begin_call(JsonCall(options_, name_), out), c, out);
   }
   if (!name_ended_ && is_name(c) && name_end_.matched().empty() && name_.size() < kMaxNameBytes) {
     name_ += c;
@@ -127,22 +125,23 @@ void JsonCallParser::push_name(char c, OutputDeltas& out) {
   push_byte(c, out);
 }
 
-void JsonCallParser::begin_call(JsonCall call, OutputDeltas& out) {
-  call_ = std::move(call);
+JsonCall& JsonCallParser::begin_call(JsonCall call, OutputDeltas& out) {
+  JsonCall& begun = call_.emplace(std::move(call));
   state_ = State::call;
-  call_->flush(out);
+  begun.flush(out);
+  return begun;
 }
 
-void JsonCallParser::push_call(char c, OutputDeltas& out) {
-  const JsonScanner::Status status = call_->push(c);
+void JsonCallParser::push_call(JsonCall& call, char c, OutputDeltas& out) {
+  const JsonScanner::Status status = call.push(c);
   const bool no_call =
-      bare_ && (!call_->looks_like_call() || (!call_->name().empty() && !is_offered(call_->name())));
+      bare_ && (!call.looks_like_call() || (!call.name().empty() && !is_offered(call.name())));
   if (status == JsonScanner::Status::bad || no_call) {
     give_up(out);
     return push_text(c, out);
   }
-  call_->flush(out);
-  if (call_->told())
+  call.flush(out);
+  if (call.told())
     held_.clear();
   else
     held_ += c;
@@ -178,8 +177,7 @@ void JsonCallParser::push_between(char c, OutputDeltas& out) {
     return;
   }
   if (c == '{') {
-    begin_call(JsonCall(options_), out);
-    return push_call(c, out);
+    return push_call(begin_call(JsonCall(options_), out), c, out);
   }
   if (in_list_ && c == ']') {
     state_ = State::text;
@@ -207,7 +205,7 @@ void JsonCallParser::give_up(OutputDeltas& out) {
 
 void JsonCallParser::finish(OutputDeltas& out) {
   const bool only_separator = state_ == State::body && (held_.starts_with(',') || held_.starts_with(';'));
-  const bool told = state_ == State::call && call_->told();
+  const bool told = call_ && call_->told();
   if (state_ != State::between && !only_separator && !told) give_up(out);
 }
 

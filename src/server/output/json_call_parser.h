@@ -40,9 +40,9 @@ class JsonCallParser final : public ToolCallParser {
   void push_text(char c, OutputDeltas& out);
   void push_body(char c, OutputDeltas& out);
   void push_name(char c, OutputDeltas& out);
-  void push_call(char c, OutputDeltas& out);
+  void push_call(JsonCall& call, char c, OutputDeltas& out);
   void push_between(char c, OutputDeltas& out);
-  void begin_call(JsonCall call, OutputDeltas& out);
+  JsonCall& begin_call(JsonCall call, OutputDeltas& out);
   void end_call();
   // What was held back is content after all, and so is what follows.
   void give_up(OutputDeltas& out);

@@ -171,8 +171,9 @@ class Reader {
   bool code_point(std::string& text, size_t digits) {
     uint32_t code = 0;
     if (rest_.size() < digits) return false;
-    const auto [end, ec] = std::from_chars(rest_.data(), rest_.data() + digits, code, 16);
-    if (ec != std::errc() || end != rest_.data() + digits) return false;
+    const std::string_view number = rest_.substr(0, digits);
+    const auto [end, ec] = std::from_chars(number.begin(), number.end(), code, 16);
+    if (ec != std::errc() || end != number.end()) return false;
     if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
     rest_.remove_prefix(digits);
     append_utf8(text, code);
