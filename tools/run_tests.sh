@@ -7,7 +7,7 @@ preset=${1:-release}
 jobs=${2:-2}
 cd "$(dirname "$0")/.."
 build=build/$preset
-fuzz_seconds=${FUZZ_SMOKE_SECONDS:-30}
+fuzz_seconds=${FUZZ_SMOKE_SECONDS:-20}
 
 step() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
 
@@ -37,7 +37,8 @@ PAGODA_BUILD=$PWD/$build "$venv/bin/python" -m pytest -q tests/client
 step "speed of the kernels in 10 s: recorded in $build/bench-kernels.txt, not judged"
 "$build/bin/pagoda" bench kernels --seconds 10 | tee "$build/bench-kernels.txt"
 
-step "lint"
+step "lint, what changed last first, for ${TIDY_SECONDS:=240} s"
+export TIDY_SECONDS
 tools/tidy.sh "$build"
 
 step "fuzz, $fuzz_seconds s each"
