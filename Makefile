@@ -29,9 +29,12 @@ build: setup configure ## build $(BUILD)/bin/pagoda
 test: setup-test ## all tests: unit, golden, client, fuzz smoke, format and lint
 	@tools/run_tests.sh $(PRESET) $(JOBS)
 
-test-clients: build ## clients and load generators of others against the served model (installs gigabytes), and schemathesis
-	@python3 -m venv build/clients && build/clients/bin/pip -q install -r tests/clients/requirements-heavy.txt
-	@model="$$(python3 tools/fetch_model.py smollm2-135m)" && PAGODA_BUILD=$(BUILD) build/clients/bin/python tests/clients/run_clients.py --model "$$model" $(ARGS)
+test-clients: build ## clients and load generators of others against the served model (installs gigabytes), then schemathesis
+	@for set in requirements-heavy requirements; do python3 -m venv build/clients-$$set && \
+	  build/clients-$$set/bin/pip -q install -r tests/clients/$$set.txt || exit 1; done
+	@model="$$(python3 tools/fetch_model.py smollm2-135m)" && export PAGODA_BUILD="$$PWD/$(BUILD)" && \
+	  build/clients-requirements-heavy/bin/python tests/clients/run_clients.py --model "$$model" && \
+	  build/clients-requirements/bin/python tests/clients/schemathesis_run.py --model "$$model"
 
 bench: build ## kernels by themselves; load, prefill, decode, batch and KV-cache measurements of $(MODEL)
 	@$(PAGODA) bench kernels
