@@ -50,9 +50,10 @@ std::string numbered(int count, std::string_view separator, const std::function<
 
 class ConstraintBoundsTest : public ::testing::Test {
  protected:
-  // Twice what holds on a quiet machine: caches are shared with whatever else runs.
-  static constexpr double kMaxCompileMs = 200;
-  static constexpr double kMaxTokenMs = 50;
+  // Against what runs away, not a measurement: twenty times what a quiet machine takes, since others are
+  // slower and sanitizers are, too.
+  static constexpr double kMaxCompileMs = 2000;
+  static constexpr double kMaxTokenMs = 500;
   static constexpr int kNumTokens = 300;
 
   // Whether it compiles. If so, tokens are taken at random until the end, or an error, or kNumTokens.
