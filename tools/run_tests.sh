@@ -37,7 +37,7 @@ PAGODA_BUILD=$PWD/$build "$venv/bin/python" -m pytest -q tests/client
 step "speed of the kernels in 10 s: recorded in $build/bench-kernels.txt, not judged"
 "$build/bin/pagoda" bench kernels --seconds 10 | tee "$build/bench-kernels.txt"
 
-step "lint, what changed last first, for ${TIDY_SECONDS:=240} s"
+step "lint, what changed last first, for ${TIDY_SECONDS:=120} s"
 export TIDY_SECONDS
 tools/tidy.sh "$build"
 
