@@ -142,6 +142,19 @@ TEST_F(HttpTest, ChunkedBodiesAreRead) {
   EXPECT_EQ(client.receive().status, 200);
 }
 
+TEST_F(HttpTest, ChunkedBodiesMayComeByteByByte) {
+  start();
+  HttpClient client(port());
+  client.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (const char ch : std::string_view("1d\r\n{\"prompt\":\"a\",\"max_tokens\":1}\r\n0\r\n\r\n"))
+    client.send(std::string(1, ch));
+  EXPECT_EQ(client.receive().status, 200);
+  client.send("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+  client.send("\r");
+  client.send("\n");
+  EXPECT_EQ(client.receive().status, 404);
+}
+
 TEST_F(HttpTest, ContinueIsSentOnlyWhenTheBodyIsWanted) {
   start();
   const std::string body = R"({"prompt":"a","max_tokens":1})";

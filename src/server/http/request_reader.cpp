@@ -9,12 +9,21 @@ namespace pagoda::http {
 namespace beast = boost::beast;
 using boost::system::error_code;
 
+namespace {
+
+// What the shortest last chunk takes, "0\r\n\r\n". Every chunked message has at least as much to come until it is
+// done, and Beast asserts as much when it is handed the last chunk a second time.
+constexpr size_t kShortestLastChunk = 5;
+
+}  // namespace
+
 RequestReader::RequestReader(uint32_t header_limit, uint64_t body_limit) {
   parser_.header_limit(header_limit);
   parser_.body_limit(body_limit);
 }
 
 size_t RequestReader::put(boost::asio::const_buffer bytes, Until until, error_code& ec) {
+  if (parser_.is_header_done() && parser_.chunked() && bytes.size() < kShortestLastChunk) return 0;
   parser_.eager(until == Until::end);
   const size_t used = parser_.put(bytes, ec);
   if (ec == beast::http::error::need_more) ec = {};
