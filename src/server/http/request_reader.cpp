@@ -11,8 +11,8 @@ using boost::system::error_code;
 
 namespace {
 
-// What the shortest last chunk takes, "0\r\n\r\n". Every chunked message has at least as much to come until it is
-// done, and Beast asserts as much when it is handed the last chunk a second time.
+// What the shortest last chunk takes, "0\r\n\r\n". Every chunked message has at least as much to come until
+// it is done, and Beast asserts as much when it is handed the last chunk a second time.
 constexpr size_t kShortestLastChunk = 5;
 
 }  // namespace
