@@ -9,7 +9,7 @@
 
 namespace pagoda {
 
-// Owns a zero-filled mapping aligned to 2 MiB (64 bytes for small ones). Pages are committed on first touch.
+// Owns a zero-filled mapping aligned to 2 MiB (4 KiB for small ones). Pages are committed on first touch.
 // Movable.
 class AlignedBuffer {
  public:
