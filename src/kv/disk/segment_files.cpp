@@ -80,28 +80,24 @@ Result<std::unique_ptr<FileLock>> lock_page_folder(FileSystem& files, const std:
   return files.lock(fmt::format("{}/{}", folder, kLockFileName));
 }
 
-// Whether the file holds pages of this size; with as many slots as the layout wants if it can be resized.
-bool SegmentFiles::adopt(std::unique_ptr<File> file, int32_t num_slots, Segment& segment) const {
-  const auto superblock = read_superblock(*file);
-  if (!superblock) {
-    PAGODA_WARN("kv disk: {}", superblock.error().message);
-    return true;  // as none: a disk that cannot be read is no reason to delete
-  }
-  if (*superblock != Superblock{layout_.slot_bytes, layout_.payload_bytes}) return false;
-  const auto size = file->size();
-  if (!size) return true;
+// None if the file holds no pages of this size. With as many slots as the layout wants if it can be resized.
+Result<SegmentFiles::Segment> SegmentFiles::adopt(std::unique_ptr<File> file, int32_t num_slots) const {
+  // A disk that cannot be read is an error, and so no reason to delete what is on it.
+  PAGODA_TRY(const auto superblock, read_superblock(*file));
+  PAGODA_TRY(uint64_t size, file->size());
+  if (superblock != Superblock{layout_.slot_bytes, layout_.payload_bytes}) return Segment();
   const uint64_t wanted = layout_.file_bytes(num_slots);
-  uint64_t actual = *size;
-  if (actual != wanted && is_writable_) {
+  if (size != wanted && is_writable_) {
     if (const Status status = file->resize(wanted))
-      actual = wanted;
+      size = wanted;
     else
       PAGODA_WARN("kv disk: {}; going on with less", status.error().message);
   }
-  const uint64_t slots = actual < kHeaderBytes ? 0 : (actual - kHeaderBytes) / layout_.slot_bytes;
+  const uint64_t slots = size < kHeaderBytes ? 0 : (size - kHeaderBytes) / layout_.slot_bytes;
+  Segment segment;
   segment.num_slots = static_cast<int32_t>(std::min(slots, static_cast<uint64_t>(num_slots)));
   segment.file = std::move(file);
-  return true;
+  return segment;
 }
 
 Result<SegmentFiles::Segment> SegmentFiles::create_segment(FileSystem& files, const std::string& path,
@@ -128,10 +124,9 @@ Result<SegmentFiles::Segment> SegmentFiles::open_segment(FileSystem& files, cons
     if (!file) return std::unexpected(file.error());
     is_writable_ = false;
   }
-  Segment segment;
-  if (adopt(std::move(*file), num_slots, segment)) return segment;
-  if (!is_writable_) return Segment();
-  PAGODA_INFO("kv disk: {}: holds pages of another model and is made anew", path);
+  PAGODA_TRY(Segment segment, adopt(std::move(*file), num_slots));
+  if (segment.file != nullptr || !is_writable_) return segment;
+  PAGODA_INFO("kv disk: {}: holds no pages of this model and is made anew", path);
   PAGODA_TRY_STATUS(files.remove(path));
   return create_segment(files, path, num_slots);
 }

@@ -63,7 +63,7 @@ class SegmentFiles {
   explicit SegmentFiles(const SegmentLayout& layout) : layout_(layout) {}
   Result<Segment> open_segment(FileSystem& files, const std::string& path, int32_t num_slots);
   Result<Segment> create_segment(FileSystem& files, const std::string& path, int32_t num_slots) const;
-  bool adopt(std::unique_ptr<File> file, int32_t num_slots, Segment& segment) const;
+  Result<Segment> adopt(std::unique_ptr<File> file, int32_t num_slots) const;
 
   SegmentLayout layout_;
   std::vector<Segment> segments_;
