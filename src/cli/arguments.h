@@ -122,6 +122,24 @@ struct BenchConstraintArguments {
   bool json = false;
 };
 
+struct BenchKvDiskArguments {
+  std::string folder;
+  uint64_t bytes = 0;  // of pages written and read in one measurement
+  uint64_t page_bytes = 0;
+  int queue_depth = 0;
+  int repeat = 0;
+  bool json = false;
+};
+
+// What to do with a folder of stored KV pages.
+enum class CacheAction { inspect, verify, clear };
+
+struct CacheArguments {
+  CacheAction action = CacheAction::inspect;
+  std::string folder;
+  bool json = false;
+};
+
 struct EvalLogitsArguments {
   ModelArguments model;
   std::vector<int32_t> ids;
@@ -168,6 +186,8 @@ Status execute(const BenchArguments& arguments);
 Status execute(const BenchKernelsArguments& arguments);
 Status execute(const BenchLoadArguments& arguments);
 Status execute(const BenchConstraintArguments& arguments);
+Status execute(const BenchKvDiskArguments& arguments);
+Status execute(const CacheArguments& arguments);
 Status execute(const EvalLogitsArguments& arguments);
 Status execute(const EvalGenerateArguments& arguments);
 Status execute(const EvalTokenizeArguments& arguments);
@@ -176,7 +196,7 @@ Status execute(const EvalPerplexityArguments& arguments);
 
 using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
                              BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments,
-                             EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
-                             EvalTemplateArguments, EvalPerplexityArguments>;
+                             BenchKvDiskArguments, CacheArguments, EvalLogitsArguments, EvalGenerateArguments,
+                             EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

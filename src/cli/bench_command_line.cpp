@@ -180,6 +180,39 @@ void add_constraint(CLI::App& parent, CommandMaker& make) {
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
 
+void add_kv_disk(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchKvDiskArguments>();
+  arguments->bytes = uint64_t{1} << 30;
+  arguments->page_bytes = uint64_t{448} << 10;
+  arguments->queue_depth = 16;
+  arguments->repeat = 3;
+  CLI::App& app =
+      add_command(parent, make, "kv-disk",
+                  "KV pages to a disk and back, beside plain unbuffered writes and reads", arguments,
+                  "  pagoda bench kv-disk /var/cache\n"
+                  "  pagoda bench kv-disk . --page-size 2MiB --size 4GiB --json");
+  app.add_option("DIR", arguments->folder, "A folder on the disk; what is written there is removed")
+      ->required();
+  app.add_option_function<std::string>("--size", into(arguments->bytes, parse_byte_size, "--size"),
+                                       "Bytes of all pages together")
+      ->type_name("SIZE")
+      ->default_str("1GiB");
+  app.add_option_function<std::string>("--page-size",
+                                       into(arguments->page_bytes, parse_byte_size, "--page-size"),
+                                       "Bytes of a page: 16 tokens of all layers")
+      ->type_name("SIZE")
+      ->default_str("448KiB");
+  app.add_option("--queue-depth", arguments->queue_depth, "Transfers under way at once")
+      ->type_name("N")
+      ->check(CLI::Range(2, 256))
+      ->capture_default_str();
+  app.add_option("--repeat", arguments->repeat, "Runs of each measurement")
+      ->type_name("R")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_json(app, arguments->json, "Print one JSON object a line for each measurement");
+}
+
 }  // namespace
 
 void add_bench_commands(CLI::App& app, CommandMaker& make) {
@@ -187,6 +220,7 @@ void add_bench_commands(CLI::App& app, CommandMaker& make) {
   bench.require_subcommand(1);
   add_kernels(bench, make);
   add_load(bench, make);
+  add_kv_disk(bench, make);
   add_constraint(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,
                  "  pagoda bench prefill --model smollm2-135m --tokens 128,512 --threads 2");

@@ -272,6 +272,7 @@ class Parser {
     add_run();
     add_chat();
     add_inspect();
+    add_cache_commands(app_, make_);
     add_bench_commands(app_, make_);
     add_eval();
   }

@@ -50,5 +50,7 @@ void add_chunk(CLI::App& app, int32_t& chunk);
 
 // bench_command_line.cpp: `bench` with its subcommands.
 void add_bench_commands(CLI::App& app, CommandMaker& make);
+// cache_command_line.cpp: `cache` with its subcommands.
+void add_cache_commands(CLI::App& app, CommandMaker& make);
 
 }  // namespace pagoda
