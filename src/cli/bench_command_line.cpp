@@ -202,6 +202,11 @@ void add_kv_disk(CLI::App& parent, CommandMaker& make) {
                                        "Bytes of a page: 16 tokens of all layers")
       ->type_name("SIZE")
       ->default_str("448KiB");
+  app.parse_complete_callback([raw = arguments.get()] {
+    constexpr uint64_t kMost = uint64_t{1} << 30;
+    if (raw->page_bytes == 0 || raw->page_bytes > kMost)
+      throw CLI::ValidationError("--page-size", "must be more than 0 and at most 1GiB");
+  });
   app.add_option("--queue-depth", arguments->queue_depth, "Transfers under way at once")
       ->type_name("N")
       ->check(CLI::Range(2, 256))

@@ -57,23 +57,13 @@ class UringIoQueue final : public IoQueue {
 
   size_t wait(std::span<IoResult> results) override {
     bool woken = false;
-    while (!woken && ended_.empty()) {
-      const int count = io_uring_submit_and_wait(&ring_, 1);
+    do {
+      // What has been submitted starts now, also when there are results enough.
+      const int count = io_uring_submit_and_wait(&ring_, ended_.empty() ? 1 : 0);
       PAGODA_CHECK(count >= 0 || count == -EINTR || count == -EAGAIN || count == -EBUSY, "{}",
                    std::strerror(-count));
-      io_uring_cqe* completion = nullptr;
-      while (io_uring_peek_cqe(&ring_, &completion) == 0) {
-        const uint64_t entry = completion->user_data;
-        const int result = completion->res;
-        io_uring_cqe_seen(&ring_, completion);
-        if (entry == kWakeUp) {
-          woken = true;
-          await_wake_up();
-        } else {
-          handle(entry, result);
-        }
-      }
-    }
+      woken = reap();
+    } while (!woken && ended_.empty());
     size_t count = 0;
     for (; count < results.size() && !ended_.empty(); ++count) {
       results[count] = std::move(ended_.front());
@@ -104,6 +94,24 @@ class UringIoQueue final : public IoQueue {
       all = all && io_uring_opcode_supported(probe, operation) != 0;
     io_uring_free_probe(probe);
     return all;
+  }
+
+  // Takes what has ended; whether one of it was a wake-up.
+  bool reap() {
+    bool woken = false;
+    io_uring_cqe* completion = nullptr;
+    while (io_uring_peek_cqe(&ring_, &completion) == 0) {
+      const uint64_t entry = completion->user_data;
+      const int result = completion->res;
+      io_uring_cqe_seen(&ring_, completion);
+      if (entry == kWakeUp) {
+        woken = true;
+        await_wake_up();
+      } else {
+        handle(entry, result);
+      }
+    }
+    return woken;
   }
 
   io_uring_sqe* next_submission() {

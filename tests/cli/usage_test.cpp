@@ -18,6 +18,10 @@ const std::vector<Words> kCommands = {{"serve"},
                                       {"bench", "decode"},
                                       {"bench", "batch"},
                                       {"bench", "kv-cache"},
+                                      {"bench", "kv-disk"},
+                                      {"cache", "inspect"},
+                                      {"cache", "verify"},
+                                      {"cache", "clear"},
                                       {"eval", "logits"},
                                       {"eval", "generate"},
                                       {"eval", "tokenize"},
@@ -31,14 +35,15 @@ TEST(Usage, EveryCommandExplainsItselfWithExamples) {
     const ProgramResult result = run_program(words);
     EXPECT_EQ(result.exit_code, 0) << name;
     EXPECT_NE(result.out.find("Examples:"), std::string::npos) << name;
-    if (name != "kernels") {
+    if (words.front() != "cache" && name != "kernels" && name != "kv-disk") {
       EXPECT_NE(result.out.find("--model"), std::string::npos) << name;
     }
     EXPECT_EQ(result.err, "") << name;
   }
   const ProgramResult top = run_program({"--help"});
   EXPECT_EQ(top.exit_code, 0);
-  for (const char* name : {"serve", "run", "chat", "inspect", "bench", "eval", "PAGODA_ISA", "Exit codes"})
+  for (const char* name :
+       {"serve", "run", "chat", "inspect", "cache", "bench", "eval", "PAGODA_ISA", "Exit codes"})
     EXPECT_NE(top.out.find(name), std::string::npos) << name;
 }
 

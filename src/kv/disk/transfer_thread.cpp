@@ -76,7 +76,8 @@ DiskStoreStats TransferThread::stats() const {
 
 void TransferThread::run() {
   pthread_setname_np(pthread_self(), "pagoda-kv-disk");
-  std::array<IoResult, 64> results;
+  // One result at a time: between two copies the disk gets its next orders.
+  std::array<IoResult, 1> results;
   while (take_orders()) {
     for (; !reads_.empty(); reads_.pop_front()) start_read(reads_.front());
     // One copy at a time, so that what was read meanwhile is not kept waiting.
