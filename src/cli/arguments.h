@@ -51,6 +51,7 @@ struct ServeArguments {
   EngineOptions engine;  // beside those of `model`
   ServerOptions server;
   std::string api_key_file;
+  std::string chat_template_file;  // in place of the model's
   LogFormat log_format = LogFormat::text;
 };
 

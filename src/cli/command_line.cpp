@@ -124,6 +124,12 @@ void add_seconds(CLI::App& app, const char* name, std::chrono::milliseconds& tar
       ->group("HTTP");
 }
 
+void add_chat_template_option(CLI::App& app, std::string& file) {
+  app.add_option("--chat-template", file, "File with a Jinja chat template in place of the model's own")
+      ->type_name("FILE")
+      ->group("Engine");
+}
+
 // Parsers of what the model writes.
 void add_output_options(CLI::App& app, OutputFormatNames& formats) {
   std::vector<std::string> tool_calls = {"auto", "none"};
@@ -319,6 +325,7 @@ class Parser {
                     "  pagoda serve --model model.gguf --memory 8GiB --max-sequences 32 --max-context 8192");
     add_model_options(app, arguments->model, "info");
     add_batch_options(app, arguments->engine);
+    add_chat_template_option(app, arguments->chat_template_file);
     add_http_options(app, arguments->server, arguments->api_key_file);
     add_output_options(app, arguments->server.output_formats);
     add_observation_options(app, *arguments);

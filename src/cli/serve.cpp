@@ -1,6 +1,9 @@
 #include "server/serve.h"
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
 
 #include "cli/model_path.h"
 #include "cli/session.h"
@@ -43,6 +46,16 @@ void print_welcome(const ServedModel& model, const std::string& url, bool with_k
   print_now("");
 }
 
+Result<ChatTemplate> read_chat_template(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string source{std::istreambuf_iterator<char>(file), {}};
+  if (!file || source.empty()) return fail(ErrorCode::io, "{}: cannot be read, or is empty", path);
+  Result<ChatTemplate> compiled = ChatTemplate::compile(source);
+  if (compiled) return compiled;
+  return fail(compiled.error().code, "{}: the chat template does not compile: {}", path,
+              compiled.error().message);
+}
+
 }  // namespace
 
 Status execute(const ServeArguments& arguments) {
@@ -54,11 +67,16 @@ Status execute(const ServeArguments& arguments) {
   }
   // Looked up here, so that a wrong name is told before the port opens.
   PAGODA_TRY(const std::string path, find_model(arguments.model.model, model_cache_folder()));
+  std::optional<ChatTemplate> chat_template;
+  if (!arguments.chat_template_file.empty()) {
+    PAGODA_TRY(chat_template, read_chat_template(arguments.chat_template_file));
+  }
   if (options.model_names.empty()) options.model_names = {default_model_name(path)};
   const EngineOptions engine = engine_options(arguments.model, arguments.engine);
   const auto load = [&]() -> Result<ServedModel> {
     PAGODA_TRY(LoadedEngine loaded, load_with_progress(path, engine));
     for (const std::string& line : loaded.banner) print_line(line);
+    if (chat_template) loaded.chat_template = std::move(chat_template);
     PAGODA_TRY(const OutputFormat output_format,
                choose_output_format(options.output_formats, loaded.chat_template));
     loaded.engine->start();

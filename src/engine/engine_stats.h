@@ -51,6 +51,7 @@ struct EngineStats {
   HistogramData request_max_generation_tokens;  // of its longest sequence
   HistogramData request_max_tokens;
   HistogramData request_n;
+  HistogramData request_preemptions;
   HistogramData iteration_tokens;
 };
 

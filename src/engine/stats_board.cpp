@@ -17,6 +17,7 @@ constexpr double kRequestSeconds[] = {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,
                                       30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
 constexpr double kIterationTokens[] = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 constexpr double kSequencesPerRequest[] = {1, 2, 5, 10, 20};
+constexpr double kPreemptionsPerRequest[] = {1, 2, 3, 4, 5, 10, 20};
 
 constexpr double kRecent = 1.0 / 16;  // weight of the newest completion in the moving average
 
@@ -73,6 +74,7 @@ StatsBoard::StatsBoard(const EngineConfig& config, int64_t now_ns) : last_comple
                                 &stats_.request_max_generation_tokens, &stats_.request_max_tokens})
     *tokens = histogram(token_count_bounds(config.max_context));
   stats_.request_n = histogram(kSequencesPerRequest);
+  stats_.request_preemptions = histogram(kPreemptionsPerRequest);
   stats_.iteration_tokens = histogram(kIterationTokens);
 }
 
@@ -178,6 +180,7 @@ void StatsBoard::record_request_end(const RequestState& request, int64_t now_ns)
   stats_.request_max_generation_tokens.observe(static_cast<double>(longest));
   stats_.request_max_tokens.observe(static_cast<double>(request.request.max_tokens));
   stats_.request_n.observe(static_cast<double>(request.request.num_sequences));
+  stats_.request_preemptions.observe(static_cast<double>(timings.num_preemptions));
 }
 
 }  // namespace pagoda

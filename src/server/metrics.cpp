@@ -158,6 +158,8 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
                  stats.request_max_generation_tokens);
   list.histogram("vllm:request_params_max_tokens", "The max_tokens parameter.", stats.request_max_tokens);
   list.histogram("vllm:request_params_n", "The n parameter.", stats.request_n);
+  list.histogram("vllm:request_num_preemptions", "How often a request was preempted.",
+                 stats.request_preemptions);
   list.histogram("vllm:iteration_tokens_total", "Tokens computed in one step.", stats.iteration_tokens);
 }
 

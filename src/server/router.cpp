@@ -83,6 +83,13 @@ void strip_root(std::string_view root, std::string& path) {
     path.erase(0, root.size());
 }
 
+// As llama.cpp's clients have them: "/chat/completions" is "/v1/chat/completions".
+void add_version(std::string& path) {
+  if (!allowed_methods(path).empty()) return;
+  std::string versioned = "/v1" + path;
+  if (!allowed_methods(versioned).empty()) path = std::move(versioned);
+}
+
 // Bounds the label values of the metrics: clients choose methods and paths freely.
 std::string_view method_label(std::string_view method) {
   static constexpr std::array kMethods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
@@ -136,6 +143,7 @@ std::optional<HttpResponse> Router::refuse(HttpRequest& head) {
   const std::string_view given_id = head.header("x-request-id");
   head.id = is_request_id(given_id) ? std::string(given_id) : "req-" + context_.ids.next();
   strip_root(context_.options.root_path, head.path);
+  add_version(head.path);
   const bool may_call = add_cors_headers(context_.options.cors_origins, head);
   if (may_call && head.method == "OPTIONS" && !head.header("access-control-request-method").empty())
     return HttpResponse{.status = 204, .content_type = ""};

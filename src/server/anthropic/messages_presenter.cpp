@@ -67,7 +67,7 @@ class MessagesAnswer final : public Presenter {
   bool streams() const override { return false; }
   void begin(std::string&) override {}
   void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
   void fail(const ApiError&, std::string&) override {}
 
   void update(size_t, const SequenceNews& news, std::string&) override {
@@ -112,7 +112,7 @@ class MessagesStream final : public Presenter {
 
   bool streams() const override { return true; }
   void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
 
   void begin(std::string& out) override {
     const Usage known{.prompt_tokens = info_.num_prompt_tokens};

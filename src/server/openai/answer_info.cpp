@@ -1,5 +1,7 @@
 #include "server/openai/answer_info.h"
 
+#include <algorithm>
+
 #include <boost/json.hpp>
 
 namespace pagoda {
@@ -19,12 +21,13 @@ json::object head(const AnswerInfo& info, std::string_view object) {
 
 }  // namespace
 
-void Usage::add(const RequestTimings& timings) {
+void Usage::add(const RequestTimings& timings, int32_t num_sequences) {
   prompt_tokens += timings.num_prompt_tokens;
   cached_tokens += timings.num_cached_tokens;
   completion_tokens += timings.num_generated_tokens;
   prefill_ns += timings.prefill_ns;
   decode_ns += timings.decode_ns;
+  decode_tokens += std::max<int64_t>(0, timings.num_generated_tokens - num_sequences);
 }
 
 json::object Usage::to_json() const {
@@ -46,8 +49,8 @@ json::object Usage::timings_json() const {
           {"prompt_per_second", 1e3 * ratio(tokens(computed_tokens), ms(prefill_ns))},
           {"predicted_n", completion_tokens},
           {"predicted_ms", ms(decode_ns)},
-          {"predicted_per_token_ms", ratio(ms(decode_ns), tokens(completion_tokens))},
-          {"predicted_per_second", 1e3 * ratio(tokens(completion_tokens), ms(decode_ns))}};
+          {"predicted_per_token_ms", ratio(ms(decode_ns), tokens(decode_tokens))},
+          {"predicted_per_second", 1e3 * ratio(tokens(decode_tokens), ms(decode_ns))}};
 }
 
 std::string_view finish_name(FinishReason reason) {

@@ -46,8 +46,10 @@ struct Usage {
   int64_t completion_tokens = 0;
   int64_t prefill_ns = 0;  // of all prompts, one after the other
   int64_t decode_ns = 0;
+  int64_t reasoning_tokens = 0;  // of completion_tokens, where they are counted
+  int64_t decode_tokens = 0;     // of completion_tokens: all but the first ones, which come with the prefill
 
-  void add(const RequestTimings& timings);
+  void add(const RequestTimings& timings, int32_t num_sequences);
   boost::json::object to_json() const;
   // As llama.cpp has it: {cache_n, prompt_n, prompt_ms, …, predicted_n, predicted_ms, …}.
   boost::json::object timings_json() const;

@@ -57,6 +57,10 @@ ApiResult<std::string> join_parts(const json::array& parts, const std::string& p
 std::optional<ApiError> unpack_arguments(json::value& call, const std::string& param) {
   json::object* outer = call.if_object();
   if (!outer) return wrong_type(param, "an object", call);
+  Fields members(*outer, param + ".");
+  std::string text;
+  for (const char* name : {"id", "type"}) members.string(name, text);
+  if (members.error()) return members.error();
   json::value* function = outer->if_contains("function");
   if (!function || !function->is_object()) return missing_parameter(param + ".function");
   Fields fields(function->get_object(), param + ".function.");

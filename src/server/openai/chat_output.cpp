@@ -49,10 +49,11 @@ void note_prompt(const Tokenizer& tokenizer, std::span<const int32_t> prompt, Ou
   if (tail.ends_with(plan.reasoning->open)) plan.reasoning_start = ReasoningParser::Start::opened;
 }
 
-void MessageCollector::push(std::string_view text) {
+std::optional<OutputDelta::Kind> MessageCollector::push(std::string_view text) {
   OutputDeltas deltas;
   parser_.push(text, deltas);
   add(deltas);
+  return deltas.empty() ? std::nullopt : std::optional(deltas.back().kind);
 }
 
 void MessageCollector::add(const OutputDeltas& deltas) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +39,8 @@ class MessageCollector {
  public:
   explicit MessageCollector(const OutputPlan& plan)
       : parser_(plan, ToolCallParserOptions::Tell::when_complete) {}
-  void push(std::string_view text);
+  // The section that the last of the text belongs to; none if all of it is held back.
+  std::optional<OutputDelta::Kind> push(std::string_view text);
   // `id_prefix`: ids are this and a number.
   ParsedMessage finish(std::string_view id_prefix);
 

@@ -25,7 +25,7 @@ class ChatAnswer final : public Presenter {
     extra_["prompt_logprobs"] =
         prompt_logprobs_json(info_.tokenizer(), tokens, info_.num_prompt_logprobs.value_or(0));
   }
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
   void fail(const ApiError&, std::string&) override {}
 
   void update(size_t, const SequenceNews& news, std::string&) override {
@@ -53,10 +53,11 @@ class ChatAnswer final : public Presenter {
                             {"logprobs", std::move(logprobs)},
                             {"finish_reason", choice.finish},
                             {"stop_reason", std::move(choice.stop_reason)}};
-      if (info_.wants_token_ids) entry["token_ids"] = to_json(choice.token_ids);
+      entry["token_ids"] = info_.wants_token_ids ? json::value(to_json(choice.token_ids)) : nullptr;
       choices.push_back(std::move(entry));
     }
-    if (info_.wants_token_ids) extra_["prompt_token_ids"] = to_json(info_.prompts.front());
+    extra_["prompt_token_ids"] =
+        info_.wants_token_ids ? json::value(to_json(info_.prompts.front())) : nullptr;
     out += full_answer(info_, "chat.completion", std::move(choices), usage_, extra_);
   }
 
@@ -71,7 +72,7 @@ class ChatAnswer final : public Presenter {
   };
   AnswerInfo info_;
   std::vector<Choice> choices_;
-  json::object extra_;
+  json::object extra_{{"prompt_logprobs", nullptr}};
   Usage usage_;
 };
 
@@ -85,7 +86,7 @@ class ChatStream final : public Presenter {
 
   bool streams() const override { return true; }
   void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
   void end(std::string& out) override { writer_.end(out, usage_); }
   void fail(const ApiError& error, std::string& out) override { ChunkWriter::error(out, error); }
 

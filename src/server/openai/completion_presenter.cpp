@@ -22,7 +22,7 @@ class CompletionPresenter : public Presenter {
         echo_(std::move(echo)),
         offsets_(num_prompts * static_cast<size_t>(info_.num_choices)) {}
 
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
 
  protected:
   size_t num_choices() const { return offsets_.size(); }
@@ -134,6 +134,7 @@ class CompletionAnswer final : public CompletionPresenter {
                           {"logprobs", std::move(logprobs)},
                           {"finish_reason", choice.finish},
                           {"stop_reason", std::move(choice.stop_reason)}};
+    for (const char* name : {"prompt_logprobs", "prompt_token_ids", "token_ids"}) entry[name] = nullptr;
     if (info_.num_prompt_logprobs) entry["prompt_logprobs"] = prompt_logprobs_[prompt];
     if (info_.wants_token_ids) {
       entry["prompt_token_ids"] = pagoda::to_json(info_.prompts[prompt]);

@@ -73,7 +73,7 @@ void read_logit_bias(Fields& fields, const ModelLimits& limits, SamplingParams& 
       return fields.fail_with(
           bad_parameter("logit_bias", "invalid_value",
                         fmt::format("Invalid 'logit_bias': '{}' is not a token id of this model "
-                                    "(0 to {}).",
+                                    "(0 to {}): out of vocabulary.",
                                     std::string_view(key), limits.vocab_size - 1)));
     float bias = 0;
     values.decimal(key, {.min = -100, .max = 100}, bias);
@@ -153,6 +153,12 @@ void read_truncation(Fields& fields, GenerationRequest& out) {
     fields.fail_with(bad_parameter("truncate_prompt_tokens", "invalid_value",
                                    "Invalid 'truncate_prompt_tokens': expected a positive number, or -1 for "
                                    "what the context holds."));
+  std::string side = "left";
+  fields.string("truncation_side", side);
+  if (side != "left" && side != "right")
+    fields.fail_with(bad_parameter("truncation_side", "invalid_value",
+                                   "Invalid 'truncation_side': expected 'left' or 'right'."));
+  if (side == "right") out.keep = GenerationRequest::Keep::beginning;
 }
 
 // What would change the answer and cannot be honoured must not be dropped silently.
@@ -235,14 +241,17 @@ std::optional<ApiError> encode_bad_words(const Tokenizer& tokenizer, GenerationR
 
 namespace {
 
-// The end of a prompt says more of what comes next than its beginning.
 void truncate(const GenerationRequest& generation, const ModelLimits& limits, std::vector<int32_t>& prompt) {
   if (!generation.truncate_prompt) return;
   const int64_t reserved = std::clamp<int64_t>(generation.max_tokens.value_or(1), 0, limits.max_context - 1);
   const int64_t kept =
       *generation.truncate_prompt < 0 ? limits.max_context - reserved : *generation.truncate_prompt;
   const auto excess = static_cast<int64_t>(prompt.size()) - kept;
-  if (excess > 0) prompt.erase(prompt.begin(), prompt.begin() + excess);
+  if (excess <= 0) return;
+  if (generation.keep == GenerationRequest::Keep::beginning)
+    prompt.resize(static_cast<size_t>(kept));
+  else
+    prompt.erase(prompt.begin(), prompt.begin() + excess);
 }
 
 }  // namespace

@@ -41,10 +41,11 @@ struct GenerationRequest {
   std::string max_tokens_param = "max_tokens";                       // the name the client used
   bool stream = false;
   bool include_usage = false;
-  bool continuous_usage = false;               // usage in every chunk, if it is included at all
-  std::optional<int64_t> num_prompt_logprobs;  // of the answer; the engine may look at more
-  std::optional<int64_t> truncate_prompt;      // its last so many tokens; -1: what fits
-  std::optional<bool> add_special_tokens;      // BOS before the prompt
+  bool continuous_usage = false;                        // usage in every chunk, if it is included at all
+  std::optional<int64_t> num_prompt_logprobs;           // of the answer; the engine may look at more
+  std::optional<int64_t> truncate_prompt;               // so many of its tokens; -1: what fits
+  enum class Keep { end, beginning } keep = Keep::end;  // when it is truncated
+  std::optional<bool> add_special_tokens;               // BOS before the prompt
   std::vector<std::string> bad_words;
   bool return_token_ids = false;
   bool tokens_as_ids = false;              // "token_id:5" in log probabilities

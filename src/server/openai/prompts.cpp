@@ -14,7 +14,11 @@ ApiResult<std::vector<int32_t>> token_list(const json::array& ids, const std::st
   for (size_t i = 0; i < ids.size(); ++i) {
     const ApiResult<int64_t> id =
         checked_integer(ids[i], fmt::format("{}[{}]", param, i), {.min = 0, .max = limits.vocab_size - 1});
-    if (!id) return std::unexpected(id.error());
+    if (!id) {
+      ApiError error = id.error();
+      if (ids[i].is_int64() || ids[i].is_uint64()) error.message += " The token id is out of vocabulary.";
+      return std::unexpected(std::move(error));
+    }
     tokens.push_back(static_cast<int32_t>(*id));
   }
   return tokens;

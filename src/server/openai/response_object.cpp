@@ -25,7 +25,7 @@ json::value usage_json(const Usage& usage) {
   return json::object{{"input_tokens", usage.prompt_tokens},
                       {"input_tokens_details", json::object{{"cached_tokens", usage.cached_tokens}}},
                       {"output_tokens", usage.completion_tokens},
-                      {"output_tokens_details", json::object{{"reasoning_tokens", 0}}},
+                      {"output_tokens_details", json::object{{"reasoning_tokens", usage.reasoning_tokens}}},
                       {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
 }
 
@@ -46,7 +46,6 @@ json::object response_json(const AnswerInfo& info, const json::object& echo, Res
                         {"max_tool_calls", nullptr},
                         {"service_tier", "default"},
                         {"store", false},
-                        {"top_logprobs", 0},
                         {"usage", nullptr}};
   if (status == ResponseStatus::incomplete)
     response["incomplete_details"] = json::object{{"reason", "max_output_tokens"}};
@@ -56,16 +55,18 @@ json::object response_json(const AnswerInfo& info, const json::object& echo, Res
   return response;
 }
 
-json::object text_part(OutputDelta::Kind kind, std::string_view text) {
+json::object text_part(OutputDelta::Kind kind, std::string_view text, json::array logprobs) {
   if (kind == OutputDelta::Kind::reasoning) return {{"type", "reasoning_text"}, {"text", text}};
-  return {
-      {"type", "output_text"}, {"text", text}, {"annotations", json::array{}}, {"logprobs", json::array{}}};
+  return {{"type", "output_text"},
+          {"text", text},
+          {"annotations", json::array{}},
+          {"logprobs", std::move(logprobs)}};
 }
 
 json::object text_item(OutputDelta::Kind kind, std::string_view id, std::string_view status,
-                       const std::string* text) {
+                       const std::string* text, json::array logprobs) {
   json::array content;
-  if (text) content.push_back(text_part(kind, *text));
+  if (text) content.push_back(text_part(kind, *text, std::move(logprobs)));
   json::object item{{"id", id}, {"status", status}, {"content", std::move(content)}};
   if (kind == OutputDelta::Kind::reasoning) {
     item["type"] = "reasoning";

@@ -19,11 +19,12 @@ boost::json::object response_json(const AnswerInfo& info, const boost::json::obj
                                   ResponseStatus status, boost::json::array output, const Usage& usage);
 
 // {"type": "output_text", …} or {"type": "reasoning_text", …}
-boost::json::object text_part(OutputDelta::Kind kind, std::string_view text);
+boost::json::object text_part(OutputDelta::Kind kind, std::string_view text,
+                              boost::json::array logprobs = {});
 // An item of text: a message or a reasoning section. Without parts if `text` is a nullptr (it has just
 // begun).
 boost::json::object text_item(OutputDelta::Kind kind, std::string_view id, std::string_view status,
-                              const std::string* text);
+                              const std::string* text, boost::json::array logprobs = {});
 boost::json::object call_item(std::string_view id, std::string_view status, const ToolCall& call);
 
 // "msg_…", "rs_…", "fc_…": ids of items, by their place in the output.

@@ -6,6 +6,8 @@
 #include <boost/json.hpp>
 
 #include "server/openai/response_object.h"
+#include "server/openai/section_tokens.h"
+#include "server/openai/token_text.h"
 
 namespace pagoda {
 namespace json = boost::json;
@@ -26,11 +28,11 @@ class ResponseAnswer final : public Presenter {
   bool streams() const override { return false; }
   void begin(std::string&) override {}
   void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
   void fail(const ApiError&, std::string&) override {}
 
   void update(size_t, const SequenceNews& news, std::string&) override {
-    text_.push(news.text);
+    tokens_.add(news, text_.push(news.text));
     if (news.finish) status_ = status_of(*news.finish);
   }
 
@@ -38,13 +40,16 @@ class ResponseAnswer final : public Presenter {
     const ParsedMessage message = text_.finish(tool_call_id_prefix(info_.id, 0));
     const bool cut = status_ == ResponseStatus::incomplete;
     json::array output;
-    const auto add_text = [&](Kind kind, const std::string& text, bool last) {
+    const auto add_text = [&](Kind kind, const std::string& text, bool last, json::array logprobs) {
       if (!text.empty())
         output.push_back(text_item(kind, item_id(info_, kind, output.size()),
-                                   cut && last ? "incomplete" : "completed", &text));
+                                   cut && last ? "incomplete" : "completed", &text, std::move(logprobs)));
     };
-    add_text(Kind::reasoning, message.reasoning, message.content.empty() && message.calls.empty());
-    add_text(Kind::content, message.content, message.calls.empty());
+    const bool only_reasoning = message.content.empty() && message.calls.empty();
+    add_text(Kind::reasoning, message.reasoning, only_reasoning, {});
+    add_text(Kind::content, message.content, message.calls.empty(),
+             chat_logprobs(info_.tokenizer(), tokens_.take_content()));
+    usage_.reasoning_tokens = tokens_.num_reasoning();
     for (const ToolCall& call : message.calls)
       output.push_back(call_item(item_id(info_, Kind::call, output.size()), "completed", call));
     out += json::serialize(response_json(info_, echo_, status_, std::move(output), usage_));
@@ -54,6 +59,7 @@ class ResponseAnswer final : public Presenter {
   AnswerInfo info_;
   json::object echo_;
   MessageCollector text_;
+  SectionTokens tokens_;
   ResponseStatus status_ = ResponseStatus::completed;
   Usage usage_;
 };
@@ -67,7 +73,7 @@ class ResponseStream final : public Presenter {
 
   bool streams() const override { return true; }
   void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
-  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings); }
+  void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
 
   void begin(std::string& out) override {
     const json::object response = response_json(info_, echo_, ResponseStatus::in_progress, {}, {});
@@ -78,6 +84,7 @@ class ResponseStream final : public Presenter {
   void update(size_t, const SequenceNews& news, std::string& out) override {
     OutputDeltas deltas;
     parser_.push(news.text, deltas);
+    tokens_.add(news, deltas.empty() ? std::nullopt : std::optional(deltas.back().kind));
     if (news.finish) parser_.finish(deltas);
     for (const OutputDelta& delta : deltas) add(delta, out);
     if (!news.finish) return;
@@ -86,6 +93,7 @@ class ResponseStream final : public Presenter {
   }
 
   void end(std::string& out) override {
+    usage_.reasoning_tokens = tokens_.num_reasoning();
     const char* type = status_ == ResponseStatus::incomplete ? "response.incomplete" : "response.completed";
     event(out, type, {{"response", response_json(info_, echo_, status_, std::move(output_), usage_)}});
   }
@@ -123,7 +131,10 @@ class ResponseStream final : public Presenter {
       item_event(out, "response.reasoning_text.delta", {{"delta", delta.text}});
     } else {
       text_ += delta.text;
-      item_event(out, "response.output_text.delta", {{"delta", delta.text}, {"logprobs", json::array{}}});
+      json::array logprobs = chat_logprobs(info_.tokenizer(), tokens_.take_content());
+      logprobs_.insert(logprobs_.end(), logprobs.begin(), logprobs.end());
+      item_event(out, "response.output_text.delta",
+                 {{"delta", delta.text}, {"logprobs", std::move(logprobs)}});
     }
   }
 
@@ -132,6 +143,7 @@ class ResponseStream final : public Presenter {
     open_ = delta.kind;
     id_ = item_id(info_, delta.kind, output_.size());
     text_.clear();
+    logprobs_.clear();
     if (delta.kind == Kind::call) {
       call_ = {.id = fmt::format("{}{}", tool_call_id_prefix(info_.id, 0), num_calls_++), .name = delta.text};
       event(out, "response.output_item.added",
@@ -154,9 +166,9 @@ class ResponseStream final : public Presenter {
       if (open_ == Kind::reasoning)
         item_event(out, "response.reasoning_text.done", {{"text", text_}});
       else
-        item_event(out, "response.output_text.done", {{"text", text_}, {"logprobs", json::array{}}});
-      item_event(out, "response.content_part.done", {{"part", text_part(*open_, text_)}});
-      item = text_item(*open_, id_, status, &text_);
+        item_event(out, "response.output_text.done", {{"text", text_}, {"logprobs", logprobs_}});
+      item_event(out, "response.content_part.done", {{"part", text_part(*open_, text_, logprobs_)}});
+      item = text_item(*open_, id_, status, &text_, std::move(logprobs_));
     }
     event(out, "response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
     output_.push_back(std::move(item));
@@ -166,10 +178,12 @@ class ResponseStream final : public Presenter {
   AnswerInfo info_;
   json::object echo_;
   OutputParser parser_;
+  SectionTokens tokens_;
   json::array output_;        // finished items
   std::optional<Kind> open_;  // of the item at hand
   std::string id_;
   std::string text_;
+  json::array logprobs_;  // of the text
   ToolCall call_;
   int32_t num_calls_ = 0;
   int64_t sequence_ = 0;

@@ -105,6 +105,21 @@ void check_text(Fields& fields) {
   if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
+// Of what can be included, this server has the log probabilities.
+void read_include(Fields& fields, SamplingParams& out, json::object& echo) {
+  int64_t top = 0;
+  fields.integer("top_logprobs", {.min = 0, .max = kMaxLogprobs}, top);
+  echo["top_logprobs"] = top;
+  const json::array* include = fields.array("include");
+  if (!include) return;
+  for (size_t i = 0; i < include->size(); ++i) {
+    const json::value& what = (*include)[i];
+    if (!what.is_string())
+      return fields.fail_with(wrong_type(fmt::format("include[{}]", i), "a string", what));
+    if (what.get_string() == "message.output_text.logprobs") out.num_logprobs = static_cast<int32_t>(top);
+  }
+}
+
 // What needs something that is kept between requests.
 void refuse_state(Fields& fields) {
   for (const char* name : {"previous_response_id", "conversation"})
@@ -180,6 +195,7 @@ ApiResult<ResponsesRequest> parse_responses_request(std::string_view body, const
   read_reasoning(fields, chat, request.echo);
   read_reasoning_switches(fields, chat);
   check_text(fields);
+  read_include(fields, chat.generation.engine.sampling, request.echo);
   read_truncation(fields, request.echo);
   refuse_state(fields);
   std::string instructions;

@@ -134,8 +134,11 @@ void read_structured_outputs(Collector& collector) {
                                       "'choice', 'grammar' or 'json_object'."));
 }
 
-void read_guided(Collector& collector) {
+// Older and llama.cpp's names of the same.
+void read_other_names(Collector& collector) {
   Fields& fields = collector.fields();
+  if (const auto* schema = fields.any("json_schema")) collector.add_schema(*schema, "json_schema");
+  if (const auto* grammar = fields.any("grammar")) collector.add_text(Kind::grammar, *grammar, "grammar");
   if (const auto* schema = fields.any("guided_json")) collector.add_schema_or_text(*schema, "guided_json");
   if (const auto* regex = fields.any("guided_regex")) collector.add_text(Kind::regex, *regex, "guided_regex");
   if (const auto* choices = fields.any("guided_choice")) collector.add_choice(*choices, "guided_choice");
@@ -151,7 +154,7 @@ std::optional<StructuredOutput> read_structured_output(Fields& fields) {
   Collector collector(fields);
   read_response_format(collector);
   read_structured_outputs(collector);
-  read_guided(collector);
+  read_other_names(collector);
   return std::move(collector.output());
 }
 

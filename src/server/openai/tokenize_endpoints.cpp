@@ -8,6 +8,7 @@
 #include "server/openai/generation.h"
 #include "server/openai/json_body.h"
 #include "server/openai/token_text.h"
+#include "server/openai/tool_use.h"
 #include "server/worker_operation.h"
 
 namespace pagoda {
@@ -61,6 +62,10 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string
   request.specials = parse_special ? Specials::parse : Specials::as_text;
   fields.boolean("return_token_strs", request.return_token_strs);
   fields.boolean("with_pieces", request.with_pieces);
+  if (request.text) {
+    ToolUse unused;
+    read_chat_tools(fields, unused);
+  }
   if (const auto& error = fields.error()) return std::unexpected(*error);
   if (request.text) context.unread_fields.count(fields.unread(), "tokenize");
   return request;

@@ -8,6 +8,35 @@
 namespace pagoda {
 namespace json = boost::json;
 
+namespace {
+
+// References count from the root, which is no longer the schema's own once it is a member of another.
+void move_references(json::value& schema, std::string_view to, int depth) {
+  constexpr int kMaxDepth = 64;  // deeper schemas are refused later
+  if (depth > kMaxDepth) return;
+  if (json::array* items = schema.if_array()) {
+    for (json::value& item : *items) move_references(item, to, depth + 1);
+  } else if (json::object* members = schema.if_object()) {
+    for (auto& member : *members) {
+      json::string* reference = member.key() == "$ref" ? member.value().if_string() : nullptr;
+      if (reference && reference->starts_with('#'))
+        *reference = fmt::format("#{}{}", to, std::string_view(*reference).substr(1));
+      else
+        move_references(member.value(), to, depth + 1);
+    }
+  }
+}
+
+std::string moved_schema(const std::string& text, std::string_view arguments) {
+  json::error_code error;
+  json::value schema = json::parse(text, error);
+  if (error) return text;
+  move_references(schema, fmt::format("/properties/{}", arguments), 0);
+  return json::serialize(schema);
+}
+
+}  // namespace
+
 std::string json_call_rule(std::span<const CallableFunction> functions, std::string_view arguments) {
   std::string call = "call: ";
   std::string rules;
@@ -16,8 +45,8 @@ std::string json_call_rule(std::span<const CallableFunction> functions, std::str
     const std::string schema = fmt::format(
         R"({{"type":"object","properties":{{"name":{{"const":{}}},{}:{}}},"required":["name",{}],)"
         R"("additionalProperties":false}})",
-        json::serialize(functions[i].name), json::serialize(arguments), functions[i].schema,
-        json::serialize(arguments));
+        json::serialize(functions[i].name), json::serialize(arguments),
+        moved_schema(functions[i].schema, arguments), json::serialize(arguments));
     call += fmt::format("{}call_{}", i > 0 ? " | " : "", i);
     rules += fmt::format("call_{}: {}\n", i, lark_json(schema));
   }

