@@ -41,9 +41,9 @@ void plan_batch(std::span<Sequence* const> ranked, const PlanLimits& limits, Bat
     rows_left -= logits_range(plan.items.back()).size();
   };
   for (Sequence* sequence : ranked)
-    if (sequence->num_remaining() == 1) add(*sequence, 1);
+    if (sequence->num_remaining() == 1 && !sequence->restoring) add(*sequence, 1);
   for (Sequence* sequence : ranked) {
-    if (sequence->num_remaining() <= 1) continue;
+    if (sequence->num_remaining() <= 1 || sequence->restoring) continue;
     add(*sequence, static_cast<int32_t>(std::min<int64_t>(sequence->num_remaining(), limits.prefill_chunk)));
   }
 }

@@ -23,11 +23,13 @@ namespace pagoda {
 
 namespace {
 constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a clock do not overflow
+// Between two looks at transfers while there is nothing else to do: about what a page takes.
+constexpr std::chrono::microseconds kTransferPause{200};
 }  // namespace
 
 // Memory of the engine that needs a Result to take.
 struct EngineMemory {
-  KvPool kv_pool;
+  std::unique_ptr<KvPool> kv_pool;
   Workspace workspace;
   AlignedBuffer logits;
   AlignedBuffer hidden;
@@ -40,7 +42,7 @@ struct EngineMemory {
     PAGODA_TRY(AlignedBuffer logits,
                AlignedBuffer::allocate(static_cast<size_t>(limits.max_logits_rows) * row_bytes));
     PAGODA_TRY(AlignedBuffer hidden, AlignedBuffer::allocate(hidden_bytes(config, model.info())));
-    return EngineMemory{std::move(pool), std::move(workspace), std::move(logits), std::move(hidden)};
+    return EngineMemory{std::make_unique<KvPool>(std::move(pool)), std::move(workspace), std::move(logits), std::move(hidden)};
   }
 };
 
@@ -115,7 +117,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
       stats_(config_, parts_.clock->now_ns()),
       policy_(std::move(policy)),
       memory_(std::move(memory)),
-      kv_(memory_.kv_pool, config_.max_sequences, config_.max_context),
+      kv_(*memory_.kv_pool, 2 * config_.max_sequences, config_.max_context, config_.prefix_cache),
       roster_(kv_, *policy_, config_.max_sequences, config_.max_sequences + config_.max_queued_requests),
       builder_(config_.batch_limits()),
       sampling_(*parts_.kernels, parts_.model->info().vocab_size,
@@ -188,6 +190,10 @@ void Engine::Impl::start() {
 void Engine::Impl::run() {
   while (!inbox_.stopped()) {
     if (step()) continue;
+    if (kv_.prefix_cache().is_writing()) {
+      inbox_.wait_for(kTransferPause);
+      continue;
+    }
     if (!inbox_.wait()) return;
     parts_.pool->wake();
   }
@@ -216,10 +222,15 @@ bool Engine::Impl::step() {
   plan();
   place();
   if (!plan_.items.empty()) commit(forward_and_sample());
-  return publish();
+  if (publish()) return true;
+  if (!kv_.prefix_cache().is_reading()) return false;
+  // All that could run waits for the disk.
+  std::this_thread::sleep_for(kTransferPause);
+  return true;
 }
 
 void Engine::Impl::admit() {
+  kv_.pump();
   inbox_.take(mail_);
   for (auto& request : mail_.arrivals) roster_.add(std::move(request), step_start_ns_);
   const auto cancel = [&](RequestState& request) {
@@ -267,7 +278,7 @@ std::span<float> Engine::Impl::hidden_states() {
 
 std::span<const SampledToken> Engine::Impl::forward_and_sample() {
   const ForwardBatch batch = builder_.build(plan_, kv_);
-  ForwardContext context{*parts_.pool, *parts_.kernels, memory_.kv_pool, memory_.workspace, hidden_states()};
+  ForwardContext context{*parts_.pool, *parts_.kernels, *memory_.kv_pool, memory_.workspace, hidden_states()};
   const std::span logits(reinterpret_cast<float*>(memory_.logits.data()),
                          batch.logits_rows.size() * static_cast<size_t>(parts_.model->info().vocab_size));
   memory_.workspace.reset();
@@ -292,11 +303,12 @@ void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
   Sequence& sequence = *item.sequence;
   RequestState& request = sequence.request;
   kv_.commit(sequence.kv, item.end_position());
+  kv_.publish(sequence.kv, SequenceKeys(sequence));
   sequence.num_computed = item.end_position();
   policy_->on_progress(sequence.scheduled(), item.num_tokens, end_ns - step_start_ns_);
   if (!request.prompt_done && sequence.num_computed >= request.num_prompt()) {
     request.prompt_done = true;
-    stats_.record_prompt(request.num_prompt());
+    stats_.record_prompt(request);
     roster_.fork_followers(sequence, end_ns);
   }
 }
@@ -404,7 +416,8 @@ void Engine::Impl::record_step() {
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
                       .num_parked = std::ranges::count_if(
                           roster_.waiting(), [](const Sequence* s) { return s->request.parked; }),
-                      .kv_pages_used = kv_.num_pages() - kv_.num_free_pages(),
+                      .kv_pages_used = kv_.num_pages() - kv_.num_available_pages(),
+                      .prefix_cache = kv_.prefix_cache().stats(),
                       .num_tokens = num_tokens,
                       .num_preemptions = num_preemptions_});
   num_preemptions_ = 0;

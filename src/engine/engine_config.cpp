@@ -108,6 +108,12 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
   return {};
 }
 
+// Multiply-adds of attention per position looked at, by those of everything else for a token.
+double attention_share(const ModelInfo& info) {
+  const double per_position = 2.0 * info.kv_shape.num_layers * static_cast<double>(info.hidden_size);
+  return per_position / static_cast<double>(std::max<int64_t>(info.num_parameters, 1));
+}
+
 }  // namespace
 
 uint64_t hidden_bytes(const EngineConfig& config, const ModelInfo& info) {
@@ -139,6 +145,9 @@ Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, c
   config.max_context = or_default(options.max_context, info.max_context);
   config.policy = options.policy.empty() ? "fcfs" : options.policy;
   config.seed = options.seed;
+  config.prefix_cache.enabled = options.prefix_cache;
+  config.prefix_cache.eviction = options.eviction;
+  config.prefix_cache.attention_share = attention_share(info);
   PAGODA_TRY_STATUS(resolve_batch(options, config));
   if (const auto policy = make_scheduler_policy(config.policy); !policy)
     return std::unexpected(policy.error());

@@ -8,6 +8,7 @@
 
 #include "base/cpu_info.h"
 #include "base/result.h"
+#include "kv/prefix_cache.h"
 #include "model/load_model.h"
 #include "model/model.h"
 
@@ -27,6 +28,8 @@ struct EngineOptions {
   FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
   std::string policy;                       // default "fcfs"
+  bool prefix_cache = true;                 // keep pages for sequences that begin alike
+  Eviction eviction = Eviction::cost;       // of kept pages
   uint64_t max_kv_bytes = 0;                // a further bound on the KV pool; default: what the memory allows
   uint64_t seed = 0;  // requests without a seed get one derived from this and their number
 };
@@ -46,6 +49,7 @@ struct EngineConfig {
   uint64_t weight_bytes = 0;
   uint64_t workspace_bytes = 0;  // forward scratch, logits rows and sampling scratch
   uint64_t seed = 0;
+  PrefixCacheOptions prefix_cache;  // the store is the engine's
 
   int64_t kv_capacity_tokens() const { return int64_t{num_pages} * kPageTokens; }
   // A batch has fewer rows of logits than tokens: they are wide.

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kv/prefix_cache.h"
+
 namespace pagoda {
 
 // A histogram with fixed upper bounds, cumulative only when exported.
@@ -21,13 +23,15 @@ struct EngineStats {
   int64_t num_waiting = 0;
   int64_t num_parked = 0;  // among those waiting: their clients do not read
   int64_t kv_pages_total = 0;
-  int64_t kv_pages_used = 0;
+  int64_t kv_pages_used = 0;  // by sequences; what is only kept for later does not count
   double kv_usage = 0;  // 0 … 1
+  PrefixCacheStats prefix_cache;
   // counters
   uint64_t num_steps = 0;
   uint64_t num_preemptions = 0;
   uint64_t prompt_tokens = 0;
-  uint64_t prompt_tokens_cached = 0;
+  uint64_t prompt_tokens_cached = 0;   // of those: found in the cache
+  uint64_t prompt_tokens_swapped = 0;  // of those: read from the store
   uint64_t generation_tokens = 0;
   uint64_t finished_stop = 0;  // sequences by reason
   uint64_t finished_length = 0;

@@ -123,6 +123,11 @@ void Inbox::on_dequeued(int64_t num_prompt_tokens) {
   num_queued_tokens_ -= num_prompt_tokens;
 }
 
+void Inbox::wait_for(std::chrono::nanoseconds time) {
+  std::unique_lock lock(mutex_);
+  mail_came_.wait_for(lock, time, [&] { return stopped_ || has_mail(); });
+}
+
 bool Inbox::wait() {
   std::unique_lock lock(mutex_);
   mail_came_.wait(lock, [&] { return stopped_ || has_mail(); });

@@ -61,6 +61,8 @@ class Inbox {
   void on_dequeued(int64_t num_prompt_tokens);
   // Sleeps until there is mail or stop(); returns false after stop().
   bool wait();
+  // Sleeps until there is mail or stop(), or the time is over.
+  void wait_for(std::chrono::nanoseconds time);
   bool stopped() const;
 
  private:

@@ -12,6 +12,7 @@ bool place_item(const PlanItem& item, Roster& roster, KvCache& kv, std::vector<S
   while (sequence.state == SequenceState::running) {
     if (kv.reserve(sequence.kv, item.end_position())) return true;
     Sequence& victim = *roster.running().back();
+    if (&victim == &sequence && roster.running().size() == 1 && kv.num_closing() > 0) return false;
     if (&victim == &sequence && roster.running().size() == 1) {
       exhausted.push_back(&sequence);
       return false;

@@ -31,10 +31,10 @@ class Roster {
   std::span<Sequence* const> waiting() const { return waiting_; }
 
   // Ranks all sequences and lets waiting ones run, in order, while there are places and the pages that those
-  // running will need for what they know so far stay free. The first may always run if nothing else does;
-  // parked ones are passed over.
+  // running will need for what they know so far stay available. The first may always run if nothing else does.
+  // Passed over are parked ones, and those whose first tokens a running one is just computing.
   void admit(int64_t now_ns);
-  // A running sequence gives up its pages and waits; what it knows will be computed again.
+  // A running sequence gives up its pages and waits; what of them is gone by then will be computed again.
   void preempt(Sequence& sequence);
   // Until resumed, no sequence of the request runs.
   void park(RequestState& request);
@@ -47,6 +47,10 @@ class Roster {
   void rank(std::vector<Sequence*>& sequences, int64_t now_ns);
   int32_t places(const Sequence& sequence) const;
   int64_t pages_to_come(const Sequence& sequence) const;
+  int64_t pages_to_start(const Sequence& sequence, const PrefixHit& hit) const;
+  bool should_wait_for_prefix(const Sequence& sequence, const PrefixHit& hit) const;
+  // Sees whether a sequence that is being restored can go on, and from where.
+  void resume(Sequence& sequence);
   void start(Sequence& sequence, int64_t now_ns);
   void stop(Sequence& sequence);
   void send_back(Sequence& sequence);

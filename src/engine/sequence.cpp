@@ -20,6 +20,18 @@ int32_t Sequence::token(int64_t position) const {
   return i < prompt.size() ? prompt[i] : output.tokens()[i - prompt.size()];
 }
 
+int64_t Sequence::max_cached() const {
+  if (request.embedding.wanted()) return 0;
+  return std::min(num_known() - 1, request.scores.complete() ? num_known() : request.scores.num_scored);
+}
+
+PageTokens SequenceKeys::page(int64_t index) const {
+  PageTokens tokens;
+  for (int64_t i = 0; i < kPageTokens; ++i)
+    tokens[static_cast<size_t>(i)] = text_key(sequence_.token(index * kPageTokens + i));
+  return tokens;
+}
+
 ScheduledSequence Sequence::scheduled() const {
   return {.id = id,
           .arrival_ns = request.arrival_ns,
@@ -47,6 +59,7 @@ void PromptScores::set(int64_t row, const SampledToken& scored, int32_t num_top)
 RequestState::RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules,
                            const Tokenizer& tokenizer, int64_t now_ns)
     : request(std::move(wish)),
+      prefix{.salt = request.cache_salt},
       rules(std::move(end_rules)),
       sink(std::move(listener)),
       scores(request),

@@ -33,6 +33,9 @@ struct Sequence {
   Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer);
 
   int64_t num_known() const;
+  // Tokens from the first one on that need not be computed if they are in the cache: not the last, whose logits
+  // are wanted, nor any that somebody wants to look at.
+  int64_t max_cached() const;
   int64_t num_remaining() const { return num_known() - num_computed; }
   int32_t token(int64_t position) const;
   ScheduledSequence scheduled() const;
@@ -43,7 +46,8 @@ struct Sequence {
   uint64_t seed = 0;
   SequenceState state = SequenceState::follower;
   int64_t num_computed = 0;
-  KvHandle kv = -1;  // while running
+  KvHandle kv = -1;       // while running
+  bool restoring = false;  // what it has computed before, or another has, is being read: it cannot run yet
   double rank = 0;   // the policy's, of this step
   bool has_news = false;
   int64_t first_token_ns = -1;
@@ -69,6 +73,17 @@ struct PromptScores {
   void set(int64_t row, const SampledToken& scored, int32_t num_top);
 };
 
+// The tokens of a sequence, known ones of its prompt and output, for the prefix cache.
+class SequenceKeys final : public KeySource {
+ public:
+  explicit SequenceKeys(const Sequence& sequence) : sequence_(sequence) {}
+  int64_t num_tokens() const override { return sequence_.num_known(); }
+  PageTokens page(int64_t index) const override;
+
+ private:
+  const Sequence& sequence_;
+};
+
 struct RequestState {
   RequestState(Request wish, std::shared_ptr<RequestSink> listener, EndRules end_rules,
                const Tokenizer& tokenizer, int64_t now_ns);
@@ -85,6 +100,7 @@ struct RequestState {
   int32_t num_followers() const;
 
   const Request request;
+  const PrefixNamespace prefix;  // that its pages are shared in
   const EndRules rules;
   const std::shared_ptr<RequestSink> sink;
   RequestId id = 0;
@@ -98,6 +114,9 @@ struct RequestState {
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
   bool prompt_done = false;  // computed at least once
+  // Of the prompt, as found when it was first scheduled.
+  int64_t num_cached_tokens = 0;
+  int64_t num_swapped_tokens = 0;  // of those: read from the store
   bool queued = true;        // not started yet: the inbox counts its prompt
   bool parked = false;       // may not run: its client does not read
   Status status;             // what on_done will say

@@ -51,6 +51,8 @@ void HistogramData::observe(double value) {
 
 RequestTimings timings_of(const RequestState& request) {
   RequestTimings timings{.num_prompt_tokens = request.num_prompt(),
+                         .num_cached_tokens = request.num_cached_tokens,
+                         .num_swapped_tokens = request.num_swapped_tokens,
                          .num_preemptions = request.num_preemptions};
   if (request.first_scheduled_ns >= 0) timings.queued_ns = request.first_scheduled_ns - request.arrival_ns;
   if (request.first_token_ns >= 0) {
@@ -115,6 +117,7 @@ void StatsBoard::record_step(const StepRecord& step) {
   stats_.num_waiting = step.num_waiting;
   stats_.num_parked = step.num_parked;
   stats_.kv_pages_used = step.kv_pages_used;
+  stats_.prefix_cache = step.prefix_cache;
   stats_.kv_usage = static_cast<double>(step.kv_pages_used) / static_cast<double>(stats_.kv_pages_total);
   stats_.num_preemptions += static_cast<uint64_t>(step.num_preemptions);
   if (step.num_tokens == 0) return;
@@ -122,9 +125,11 @@ void StatsBoard::record_step(const StepRecord& step) {
   stats_.iteration_tokens.observe(static_cast<double>(step.num_tokens));
 }
 
-void StatsBoard::record_prompt(int64_t num_tokens) {
+void StatsBoard::record_prompt(const RequestState& request) {
   std::lock_guard lock(mutex_);
-  stats_.prompt_tokens += static_cast<uint64_t>(num_tokens);
+  stats_.prompt_tokens += static_cast<uint64_t>(request.num_prompt());
+  stats_.prompt_tokens_cached += static_cast<uint64_t>(request.num_cached_tokens);
+  stats_.prompt_tokens_swapped += static_cast<uint64_t>(request.num_swapped_tokens);
 }
 
 void StatsBoard::record_token(const Sequence& sequence, int64_t now_ns) {

@@ -18,6 +18,7 @@ struct StepRecord {
   int64_t num_waiting = 0;
   int64_t num_parked = 0;
   int64_t kv_pages_used = 0;
+  PrefixCacheStats prefix_cache;
   int64_t num_tokens = 0;  // computed, prompts and generation; 0: nothing was computed
   int64_t num_preemptions = 0;
 };
@@ -37,7 +38,8 @@ class StatsBoard {
   // ---- the engine thread; none allocates ----
   void record_corruption();
   void record_step(const StepRecord& step);
-  void record_prompt(int64_t num_tokens);
+  // Its prompt is in the cache.
+  void record_prompt(const RequestState& request);
   // A token of the sequence, whose times are as of the token before.
   void record_token(const Sequence& sequence, int64_t now_ns);
   void record_sequence_end(const Sequence& sequence);

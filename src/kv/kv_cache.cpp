@@ -1,18 +1,35 @@
 #include "kv/kv_cache.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 
 #include "base/check.h"
 
 namespace pagoda {
 
-KvCache::KvCache(KvPool& pool, int32_t max_tables, int64_t max_context)
+namespace {
+
+// In debug builds whoever reads a page that nobody holds reads NaN.
+std::function<void(PageId)> poison(KvPool& pool) {
+#ifdef NDEBUG
+  static_cast<void>(pool);
+  return {};
+#else
+  return [&pool](PageId page) { pool.poison_page(page); };
+#endif
+}
+
+}  // namespace
+
+KvCache::KvCache(KvPool& pool, int32_t max_tables, int64_t max_context, const PrefixCacheOptions& prefix)
     : pool_(&pool),
       max_context_(max_context),
-      allocator_(pool.num_pages()),
+      allocator_(pool.num_pages(), poison(pool)),
+      prefix_(allocator_, max_tables, prefix),
       tables_(static_cast<size_t>(max_tables)) {
   free_tables_.reserve(tables_.size());
+  closing_.reserve(tables_.size());
   for (KvHandle handle = max_tables - 1; handle >= 0; --handle) free_tables_.push_back(handle);
   for (Table& table : tables_) table.pages.reserve(static_cast<size_t>(pages_for(max_context)));
 }
@@ -28,22 +45,80 @@ const KvCache::Table& KvCache::table(KvHandle handle) const {
   return tables_[static_cast<size_t>(handle)];
 }
 
-KvHandle KvCache::create() {
+KvHandle KvCache::create(const PrefixNamespace& prefix) {
   PAGODA_CHECK(!free_tables_.empty(), "all {} block tables are in use", tables_.size());
   const KvHandle handle = free_tables_.back();
   free_tables_.pop_back();
   tables_[static_cast<size_t>(handle)].in_use = true;
+  tables_[static_cast<size_t>(handle)].cursor = prefix_.open(prefix);
   return handle;
 }
 
+void KvCache::give_up(PageId page) {
+  allocator_.release(page);
+  prefix_.on_released(page);
+}
+
+bool KvCache::is_being_read(const Table& table) const {
+  return std::ranges::any_of(table.pages, [&](PageId page) { return prefix_.is_being_read(page); });
+}
+
 void KvCache::release(KvHandle handle) {
+  if (prefix_.is_reading() && is_being_read(table(handle)))
+    closing_.push_back(handle);
+  else
+    free_table(handle);
+}
+
+void KvCache::free_table(KvHandle handle) {
   Table& released = table(handle);
   // Last page first: the free list is a stack, so the next sequence gets them in ascending order again.
-  for (auto page = released.pages.rbegin(); page != released.pages.rend(); ++page) allocator_.release(*page);
+  for (auto page = released.pages.rbegin(); page != released.pages.rend(); ++page) give_up(*page);
+  prefix_.close(released.cursor);
   released.pages.clear();
   released.length = 0;
   released.in_use = false;
   free_tables_.push_back(handle);
+}
+
+PrefixHit KvCache::peek(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens) const {
+  return prefix_.peek(prefix, keys, max_tokens);
+}
+
+PrefixHit KvCache::attach(KvHandle handle, const KeySource& keys, int64_t max_tokens) {
+  Table& target = table(handle);
+  PAGODA_CHECK(target.pages.empty() && max_tokens <= max_context_, "{} pages, {} tokens", target.pages.size(),
+               max_tokens);
+  const PrefixHit hit = prefix_.attach(target.cursor, keys, max_tokens, target.pages);
+  target.length = hit.num_tokens();
+  return hit;
+}
+
+void KvCache::publish(KvHandle handle, const KeySource& keys) {
+  Table& source = table(handle);
+  while ((source.cursor.num_pages + 1) * kPageTokens <= source.length) {
+    const int64_t index = source.cursor.num_pages;
+    if (!prefix_.insert(source.cursor, keys.page(index), source.pages[static_cast<size_t>(index)])) return;
+  }
+}
+
+bool KvCache::settle(KvHandle handle) {
+  Table& target = table(handle);
+  const PrefixCache::Readiness readiness = prefix_.ready(target.cursor, target.pages);
+  if (readiness == PrefixCache::Readiness::lost) {
+    truncate(handle, target.cursor.num_ready * kPageTokens);
+    return true;
+  }
+  return readiness == PrefixCache::Readiness::ready;
+}
+
+void KvCache::pump() {
+  prefix_.pump();
+  std::erase_if(closing_, [&](KvHandle handle) {
+    if (is_being_read(table(handle))) return false;
+    free_table(handle);
+    return true;
+  });
 }
 
 bool KvCache::last_page_needs_copy(const Table& table) const {
@@ -66,14 +141,15 @@ PageId KvCache::take_page() {
 
 bool KvCache::reserve(KvHandle handle, int64_t new_length) {
   PAGODA_CHECK(new_length <= max_context_, "{} tokens in a table for {}", new_length, max_context_);
-  if (pages_needed(handle, new_length) > num_free_pages()) return false;
+  const int64_t needed = pages_needed(handle, new_length);
+  if (needed > num_available_pages() || !prefix_.make_room(static_cast<int32_t>(needed))) return false;
   Table& target = table(handle);
   if (new_length <= target.length) return true;
   if (last_page_needs_copy(target)) {
     PageId& shared = target.pages[static_cast<size_t>(target.length / kPageTokens)];
     const PageId copy = take_page();
     pool_->copy_page(shared, copy);
-    allocator_.release(shared);
+    give_up(shared);
     shared = copy;
   }
   while (static_cast<int64_t>(target.pages.size()) < pages_for(new_length))
@@ -96,17 +172,22 @@ void KvCache::commit(KvHandle handle, int64_t new_length) {
 void KvCache::truncate(KvHandle handle, int64_t new_length) {
   Table& target = table(handle);
   PAGODA_CHECK(new_length >= 0 && new_length <= target.length, "{} -> {} tokens", target.length, new_length);
+  prefix_.cut(target.cursor, new_length / kPageTokens);
   while (static_cast<int64_t>(target.pages.size()) > pages_for(new_length)) {
-    allocator_.release(target.pages.back());
+    give_up(target.pages.back());
     target.pages.pop_back();
   }
   target.length = new_length;
 }
 
 KvHandle KvCache::fork(KvHandle handle) {
-  const KvHandle child = create();
+  PAGODA_CHECK(!free_tables_.empty(), "all {} block tables are in use", tables_.size());
+  const KvHandle child = free_tables_.back();
+  free_tables_.pop_back();
   const Table& parent = table(handle);
-  Table& forked = table(child);
+  Table& forked = tables_[static_cast<size_t>(child)];
+  forked.in_use = true;
+  forked.cursor = prefix_.fork(parent.cursor);
   const auto shared = std::span(parent.pages).first(static_cast<size_t>(pages_for(parent.length)));
   for (const PageId page : shared) allocator_.retain(page);
   forked.pages.assign(shared.begin(), shared.end());
@@ -137,6 +218,8 @@ int64_t KvCache::live_tokens() const {
 
 void KvCache::check_invariants() const {
   std::vector<int32_t> holders(static_cast<size_t>(num_pages()), 0);
+  for (PageId page = 0; page < num_pages(); ++page)
+    holders[static_cast<size_t>(page)] = prefix_.tree().owner(page) == kNoNode ? 0 : 1;
   size_t num_in_use = 0;
   for (size_t handle = 0; handle < tables_.size(); ++handle) {
     const Table& held = tables_[handle];
@@ -146,6 +229,9 @@ void KvCache::check_invariants() const {
     PAGODA_CHECK(pages_for(held.length) <= static_cast<int64_t>(held.pages.size()),
                  "table {}: {} tokens in {} pages", handle, held.length, held.pages.size());
     for (const PageId page : held.pages) ++holders[static_cast<size_t>(page)];
+    for (int64_t index = 0; held.in_use && index < held.cursor.num_pages; ++index)
+      PAGODA_CHECK(prefix_.tree().owner(held.pages[static_cast<size_t>(index)]) != kNoNode,
+                   "table {}: page {} of its prefix is not the cache's", handle, index);
   }
   PAGODA_CHECK(num_in_use + free_tables_.size() == tables_.size(), "{} in use, {} free of {}", num_in_use,
                free_tables_.size(), tables_.size());
@@ -158,6 +244,7 @@ void KvCache::check_invariants() const {
   }
   PAGODA_CHECK(num_free == num_free_pages(), "{} pages without holder, {} in the free list", num_free,
                num_free_pages());
+  prefix_.check_invariants();
 }
 
 }  // namespace pagoda

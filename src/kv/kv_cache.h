@@ -1,8 +1,10 @@
 // PagedAttention's block tables (Kwon et al., SOSP 2023, section 4): which pages hold a sequence's K and V.
-// Pages are taken on demand, shared by forks, copied on the first write to a shared one, and freed at once.
+// Pages are taken on demand, shared by forks, copied on the first write to a shared one. A page that is full
+// can be published: then it is the prefix cache's (prefix_cache.h), which keeps it while there is room, and
+// other sequences that begin with the same tokens share it.
 //
-// Invariant: each page is either free or held by ref_count(page) block tables; a page with more than one
-// holder is never written. check_invariants() verifies it.
+// Invariant: each page is either free or held, by ref_count(page) holders: block tables and, for published
+// ones, the prefix cache. One with more than one holder is never written. check_invariants() verifies it.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +13,7 @@
 
 #include "kv/kv_pool.h"
 #include "kv/page_allocator.h"
+#include "kv/prefix_cache.h"
 
 namespace pagoda {
 
@@ -27,15 +30,31 @@ using KvHandle = int32_t;
 class KvCache {
  public:
   // max_tables block tables of at most max_context tokens each, over `pool`, which must outlive the cache.
-  KvCache(KvPool& pool, int32_t max_tables, int64_t max_context);
+  KvCache(KvPool& pool, int32_t max_tables, int64_t max_context, const PrefixCacheOptions& prefix = {});
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
 
-  // An empty table; the caller may hold at most max_tables.
-  KvHandle create();
-  // Frees the table and its share of the pages.
+  // An empty table of a sequence that lives in `prefix`; the caller may hold at most max_tables, those that
+  // release() is not done with included.
+  KvHandle create(const PrefixNamespace& prefix = {});
+  // Frees the table and its share of the pages: at once, or when what is being read for it has come.
   void release(KvHandle handle);
 
+  // What of a sequence's first max_tokens tokens is known; changes nothing.
+  PrefixHit peek(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens) const;
+  // Puts what is known into an empty table: its length grows by what was found. What the store has is being
+  // read then, see settle().
+  PrefixHit attach(KvHandle handle, const KeySource& keys, int64_t max_tokens);
+  // Full pages below the length become the prefix cache's. The page table may change: a page that the cache
+  // has already takes the place of its double.
+  void publish(KvHandle handle, const KeySource& keys);
+  // Whether all that was attached is there. Cuts the table where something could not be read back.
+  bool settle(KvHandle handle);
+  // Goes on with reading and storing; never waits. To be called once a step.
+  void pump();
+
   // Makes positions [length, new_length) writable: takes pages and, if the last page is shared, copies it.
-  // All or nothing: false when too few pages are free, and then nothing has changed. Does not move the
+  // All or nothing: false when too few pages are available, and then nothing has changed. Does not move the
   // length.
   bool reserve(KvHandle handle, int64_t new_length);
   // Pages that reserve would take (the copy of a shared last page included).
@@ -52,8 +71,14 @@ class KvCache {
   // Pages of positions 0..15, 16..31, …; valid until the next change of this table.
   std::span<const PageId> page_table(KvHandle handle) const;
 
+  // That can be had: free ones, and those which the prefix cache would give up.
+  int32_t num_available_pages() const { return allocator_.num_free() + prefix_.num_evictable(); }
   int32_t num_free_pages() const { return allocator_.num_free(); }
   int32_t num_pages() const { return allocator_.num_pages(); }
+  // Tables that were released and wait for what is being read.
+  int32_t num_closing() const { return static_cast<int32_t>(closing_.size()); }
+  int32_t max_tables() const { return static_cast<int32_t>(tables_.size()); }
+  const PrefixCache& prefix_cache() const { return prefix_; }
   // Tokens held, shared ones counted once. For tests and reports: takes time and memory in proportion to the
   // pool.
   int64_t live_tokens() const;
@@ -65,6 +90,7 @@ class KvCache {
   struct Table {
     std::vector<PageId> pages;  // capacity for max_context from the start
     int64_t length = 0;
+    PrefixCursor cursor;
     bool in_use = false;
   };
   Table& table(KvHandle handle);
@@ -73,12 +99,17 @@ class KvCache {
   bool last_page_needs_copy(const Table& table) const;
   // A page of the caller's own; some page must be free.
   PageId take_page();
+  void give_up(PageId page);
+  bool is_being_read(const Table& table) const;
+  void free_table(KvHandle handle);
 
   KvPool* pool_;
   int64_t max_context_;
   PageAllocator allocator_;
+  PrefixCache prefix_;
   std::vector<Table> tables_;
   std::vector<KvHandle> free_tables_;
+  std::vector<KvHandle> closing_;
 };
 
 }  // namespace pagoda

@@ -21,10 +21,26 @@ Result<KvPool> KvPool::create(const KvShape& shape, int32_t num_pages) {
   return KvPool(shape, num_pages, std::move(*buffer));
 }
 
-KvLayerView KvPool::layer(int index) {
+KvLayerView KvPool::view(int index) const {
   PAGODA_CHECK(index >= 0 && index < shape_.num_layers, "layer {} of {}", index, shape_.num_layers);
   const size_t layer_bytes = shape_.layer_bytes(static_cast<size_t>(num_pages_));
-  return {&shape_, buffer_.data() + static_cast<size_t>(index) * layer_bytes};
+  return {&shape_, const_cast<std::byte*>(buffer_.data()) + static_cast<size_t>(index) * layer_bytes};
+}
+
+KvLayerView KvPool::layer(int index) {
+  return view(index);
+}
+
+template <typename Act>
+void KvPool::for_each_plane(PageId page, const Act& act) const {
+  PAGODA_CHECK(page >= 0 && page < num_pages_, "page {} of {}", page, num_pages_);
+  for (int index = 0; index < shape_.num_layers; ++index) {
+    const KvLayerView layer = view(index);
+    for (int head = 0; head < shape_.num_kv_heads; ++head) {
+      act(layer.k_plane(page, head), shape_.k_plane_bytes());
+      act(layer.v_plane(page, head), shape_.v_plane_bytes());
+    }
+  }
 }
 
 void KvPool::copy_page(PageId from, PageId to) {
@@ -37,6 +53,29 @@ void KvPool::copy_page(PageId from, PageId to) {
       std::memcpy(view.v_plane(to, head), view.v_plane(from, head), shape_.v_plane_bytes());
     }
   }
+}
+
+void KvPool::copy_out(PageId page, std::span<std::byte> to) const {
+  PAGODA_CHECK(to.size() == shape_.page_bytes(), "{} bytes for a page of {}", to.size(), shape_.page_bytes());
+  std::byte* next = to.data();
+  for_each_plane(page, [&](const std::byte* plane, size_t num_bytes) {
+    std::memcpy(next, plane, num_bytes);
+    next += num_bytes;
+  });
+}
+
+void KvPool::copy_in(PageId page, std::span<const std::byte> from) {
+  PAGODA_CHECK(from.size() == shape_.page_bytes(), "{} bytes for a page of {}", from.size(),
+               shape_.page_bytes());
+  const std::byte* next = from.data();
+  for_each_plane(page, [&](std::byte* plane, size_t num_bytes) {
+    std::memcpy(plane, next, num_bytes);
+    next += num_bytes;
+  });
+}
+
+void KvPool::poison_page(PageId page) {
+  for_each_plane(page, [](std::byte* plane, size_t num_bytes) { std::memset(plane, 0xff, num_bytes); });
 }
 
 }  // namespace pagoda

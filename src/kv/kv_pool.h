@@ -1,7 +1,9 @@
 // The bytes of all KV pages, laid out as kernels/kv_page.h draws them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include "base/aligned_buffer.h"
@@ -21,8 +23,18 @@ class KvPool {
   KvLayerView layer(int index);
   // Copies all layers of a page (copy on write).
   void copy_page(PageId from, PageId to);
+  // All bytes of a page, shape().page_bytes() of them: [layer][kv head]{K plane, V plane}.
+  void copy_out(PageId page, std::span<std::byte> to) const;
+  void copy_in(PageId page, std::span<const std::byte> from);
+  // Fills a page with bytes that are NaN in every type (debug builds, pages that nobody holds).
+  void poison_page(PageId page);
 
  private:
+  KvLayerView view(int index) const;
+  // Calls act(plane, bytes) for each plane of a page in the order of copy_out().
+  template <typename Act>
+  void for_each_plane(PageId page, const Act& act) const;
+
   KvPool(const KvShape& shape, int32_t num_pages, AlignedBuffer buffer)
       : shape_(shape), num_pages_(num_pages), buffer_(std::move(buffer)) {}
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace pagoda {
 // construction.
 class PageAllocator {
  public:
-  explicit PageAllocator(int32_t num_pages);
+  // on_free, if given, hears of each page that loses its last holder.
+  explicit PageAllocator(int32_t num_pages, std::function<void(PageId)> on_free = {});
 
   // A free page with one holder, or nothing when none is left. Lowest-numbered first at start, so that a
   // fresh sequence lies in adjacent pages; later the one freed last.
@@ -29,6 +31,7 @@ class PageAllocator {
  private:
   std::vector<int32_t> ref_counts_;
   std::vector<PageId> free_;
+  std::function<void(PageId)> on_free_;
 };
 
 }  // namespace pagoda

@@ -94,6 +94,10 @@ void add_gauges(FamilyList& list, const EngineStats& stats, const EngineConfig& 
               {{"capacity", static_cast<double>(stats.num_waiting - stats.num_parked)},
                {"parked", static_cast<double>(stats.num_parked)}});
   list.gauge("vllm:kv_cache_usage_perc", "KV cache usage; 1 means 100 percent.", stats.kv_usage);
+  list.gauges("pagoda:prefix_cache_pages", "Pages that no request uses and the prefix cache keeps, by where.",
+              "tier",
+              {{"memory", static_cast<double>(stats.prefix_cache.num_cached)},
+               {"disk", static_cast<double>(stats.prefix_cache.num_swapped)}});
   MetricFamily& info = list.add("vllm:cache_config_info", "Size of the KV cache.", MetricType::Gauge);
   ClientMetric metric = list.labelled();
   metric.label.push_back({"block_size", fmt::format("{}", kPageTokens)});
@@ -126,13 +130,25 @@ void add_counters(FamilyList& list, const EngineStats& stats) {
   list.counter("vllm:prompt_tokens_total", "Prefill tokens processed.", stats.prompt_tokens);
   list.counters("vllm:prompt_tokens_by_source_total", "Prompt tokens by where they came from.", "source",
                 {{"local_compute", stats.prompt_tokens - stats.prompt_tokens_cached},
-                 {"local_cache_hit", stats.prompt_tokens_cached}});
+                 {"local_cache_hit", stats.prompt_tokens_cached - stats.prompt_tokens_swapped},
+                 {"external_kv_transfer", stats.prompt_tokens_swapped}});
   list.counter("vllm:prompt_tokens_cached_total", "Prompt tokens found in the cache.",
                stats.prompt_tokens_cached);
   list.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the cache.",
                stats.prompt_tokens);
   list.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.",
                stats.prompt_tokens_cached);
+  list.counter("vllm:external_prefix_cache_queries_total",
+               "Prompt tokens not found in memory and looked up on disk.",
+               stats.prompt_tokens - (stats.prompt_tokens_cached - stats.prompt_tokens_swapped));
+  list.counter("vllm:external_prefix_cache_hits_total", "Prompt tokens found on disk.",
+               stats.prompt_tokens_swapped);
+  list.counters("pagoda:prefix_cache_pages_total", "Pages of the prefix cache by what happened to them.", "event",
+                {{"evicted", stats.prefix_cache.evicted_pages},
+                 {"dropped", stats.prefix_cache.dropped_pages},
+                 {"stored", stats.prefix_cache.stored_pages},
+                 {"loaded", stats.prefix_cache.loaded_pages},
+                 {"lost", stats.prefix_cache.lost_pages}});
   list.counter("vllm:generation_tokens_total", "Tokens generated.", stats.generation_tokens);
   list.counter("vllm:corrupted_requests_total", "Requests whose logits were not numbers.",
                stats.corrupted_requests);

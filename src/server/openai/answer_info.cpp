@@ -24,6 +24,7 @@ json::object head(const AnswerInfo& info, std::string_view object) {
 void Usage::add(const RequestTimings& timings, int32_t num_sequences) {
   prompt_tokens += timings.num_prompt_tokens;
   cached_tokens += timings.num_cached_tokens;
+  swapped_tokens += timings.num_swapped_tokens;
   completion_tokens += timings.num_generated_tokens;
   prefill_ns += timings.prefill_ns;
   decode_ns += timings.decode_ns;
@@ -43,6 +44,8 @@ json::object Usage::timings_json() const {
   const auto ratio = [](double a, double b) { return b > 0 ? a / b : 0.0; };
   const auto tokens = [](int64_t count) { return static_cast<double>(count); };
   return {{"cache_n", cached_tokens},
+          {"cache_memory_n", cached_tokens - swapped_tokens},
+          {"cache_disk_n", swapped_tokens},
           {"prompt_n", computed_tokens},
           {"prompt_ms", ms(prefill_ns)},
           {"prompt_per_token_ms", ratio(ms(prefill_ns), tokens(computed_tokens))},

@@ -43,6 +43,7 @@ struct AnswerInfo {
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;
+  int64_t swapped_tokens = 0;  // of those, read from disk
   int64_t completion_tokens = 0;
   int64_t prefill_ns = 0;  // of all prompts, one after the other
   int64_t decode_ns = 0;

@@ -1,0 +1,223 @@
+#include "kv/prefix_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace pagoda {
+
+namespace {
+
+int32_t num_slots(const PrefixCacheOptions& options) {
+  return options.store ? options.store->num_slots() : 0;
+}
+
+}  // namespace
+
+PrefixCache::PrefixCache(PageAllocator& pages, int32_t max_tables, const PrefixCacheOptions& options)
+    : options_(options),
+      pages_(pages),
+      tree_(pages.num_pages() + num_slots(options), pages.num_pages() + max_tables + 1, options.fingerprint),
+      states_(tree_.capacity()),
+      cached_leaves_(tree_.capacity()),
+      stored_leaves_(tree_.capacity()) {
+  tree_.set_num_pages(pages.num_pages());
+  reads_.reserve(static_cast<size_t>(pages.num_pages()));
+  if (options_.store) load_contents();
+}
+
+PrefixCursor PrefixCache::open(const PrefixNamespace& prefix) {
+  if (!options_.enabled) return {};
+  const NodeId root = tree_.open_root(prefix);
+  return {.root = root, .last = root, .may_be_stored = options_.store && prefix.salt.empty()};
+}
+
+void PrefixCache::close(PrefixCursor& cursor) {
+  if (cursor.root != kNoNode) tree_.close_root(cursor.root);
+  cursor = {};
+}
+
+NodeId PrefixCache::known_child(NodeId parent, const PageTokens& tokens) const {
+  const NodeId child = tree_.find_child(parent, tokens);
+  return child != kNoNode && !state(child).lost ? child : kNoNode;
+}
+
+PrefixHit PrefixCache::peek(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens) const {
+  PrefixHit hit;
+  if (!options_.enabled) return hit;
+  NodeId last = tree_.find_root(prefix);
+  for (int64_t index = 0; last != kNoNode && (index + 1) * kPageTokens <= max_tokens; ++index) {
+    last = known_child(last, keys.page(index));
+    if (last == kNoNode) break;
+    const PageId page = tree_[last].page;
+    (page == kNoPage ? hit.num_swapped : hit.num_resident) += kPageTokens;
+    if (page != kNoPage && pages_.ref_count(page) > 1) ++hit.num_held_pages;
+  }
+  return hit;
+}
+
+PrefixHit PrefixCache::attach(PrefixCursor& cursor, const KeySource& keys, int64_t max_tokens,
+                              std::vector<PageId>& pages) {
+  PrefixHit hit;
+  if (cursor.root == kNoNode) return hit;
+  for (int64_t index = cursor.num_pages; index * kPageTokens < max_tokens; ++index) {
+    if ((index + 1) * kPageTokens > keys.num_tokens()) break;
+    const NodeId child = known_child(cursor.last, keys.page(index));
+    if (child == kNoNode) break;
+    const bool is_swapped = tree_[child].page == kNoPage;
+    if (is_swapped && !begin_read(child)) break;
+    const int64_t num_tokens = std::min<int64_t>(max_tokens - index * kPageTokens, kPageTokens);
+    (is_swapped || state(child).reading ? hit.num_swapped : hit.num_resident) += num_tokens;
+    share(child);
+    pages.push_back(tree_[child].page);
+    if (num_tokens < kPageTokens) break;
+    cursor.last = child;
+    ++cursor.num_pages;
+  }
+  return hit;
+}
+
+void PrefixCache::share(NodeId node) {
+  pages_.retain(tree_[node].page);
+  ++state(node).num_hits;
+  touch(node);
+  refresh(node);
+}
+
+void PrefixCache::touch(NodeId node) {
+  NodeState& touched = state(node);
+  if (options_.eviction == Eviction::lru) {
+    touched.priority = age_ += 1;
+    return;
+  }
+  const double cost = 1 + static_cast<double>(tree_[node].depth) * kPageTokens * options_.attention_share;
+  touched.priority = age_ + (1.0 + touched.num_hits) * cost;
+}
+
+bool PrefixCache::insert(PrefixCursor& cursor, const PageTokens& tokens, PageId& page) {
+  if (cursor.root == kNoNode) return false;
+  NodeId node = tree_.find_child(cursor.last, tokens);
+  if (node != kNoNode && (state(node).lost || state(node).reading)) return false;
+  const bool is_new = node == kNoNode;
+  if (is_new) {
+    node = tree_.add_child(cursor.last, tokens);
+    state(node) = {};
+  }
+  if (tree_[node].page == kNoPage) {
+    if (!is_new) --num_swapped_;
+    tree_.set_page(node, page);
+    pages_.retain(page);
+    if (is_new && cursor.may_be_stored) add_unsaved(node);
+  } else {
+    pages_.retain(tree_[node].page);
+    pages_.release(std::exchange(page, tree_[node].page));
+  }
+  touch(node);
+  refresh(node);
+  if (!tree_.is_root(cursor.last)) refresh(cursor.last);
+  cursor.last = node;
+  ++cursor.num_pages;
+  return true;
+}
+
+void PrefixCache::cut(PrefixCursor& cursor, int64_t num_pages) {
+  for (; cursor.num_pages > num_pages; --cursor.num_pages) cursor.last = tree_[cursor.last].parent;
+  cursor.num_ready = std::min(cursor.num_ready, num_pages);
+}
+
+PrefixCache::Readiness PrefixCache::ready(PrefixCursor& cursor, const std::vector<PageId>& pages) const {
+  // The page after the path may be the tree's, too: one that is used in part.
+  for (; cursor.num_ready < static_cast<int64_t>(pages.size()); ++cursor.num_ready) {
+    const NodeId node = tree_.owner(pages[static_cast<size_t>(cursor.num_ready)]);
+    if (node == kNoNode) continue;
+    if (state(node).lost) return Readiness::lost;
+    if (state(node).reading) return Readiness::reading;
+  }
+  return Readiness::ready;
+}
+
+void PrefixCache::on_released(PageId page) {
+  const NodeId node = tree_.owner(page);
+  if (node == kNoNode || pages_.ref_count(page) != 1) return;
+  touch(node);
+  refresh(node);
+}
+
+bool PrefixCache::is_evictable(NodeId node) const {
+  const RadixNode& held = tree_[node];
+  return held.page != kNoPage && pages_.ref_count(held.page) == 1 && !state(node).reading;
+}
+
+void PrefixCache::refresh(NodeId node) {
+  const RadixNode& held = tree_[node];
+  if (!held.in_use) return;
+  NodeState& current = state(node);
+  const bool evictable = is_evictable(node);
+  num_evictable_ +=
+      static_cast<int32_t>(evictable) - static_cast<int32_t>(std::exchange(current.evictable, evictable));
+  const bool is_leaf = held.num_resident_children == 0;
+  if (evictable && current.lost && held.first_child == kNoNode) return evict(node);
+  if (evictable && is_leaf && !current.lost)
+    cached_leaves_.set(node, current.priority);
+  else
+    cached_leaves_.remove(node);
+  if (held.slot != kNoSlot && held.num_stored_children == 0 && !current.writing && !current.reading)
+    stored_leaves_.set(node, current.priority);
+  else
+    stored_leaves_.remove(node);
+}
+
+bool PrefixCache::make_room(int32_t num_pages) {
+  while (pages_.num_free() < num_pages) {
+    if (cached_leaves_.empty()) return false;
+    if (options_.eviction == Eviction::cost) age_ = std::max(age_, cached_leaves_.top_priority());
+    evict(cached_leaves_.top());
+  }
+  return true;
+}
+
+void PrefixCache::evict(NodeId node) {
+  const PageId page = tree_[node].page;
+  const NodeId parent = tree_[node].parent;
+  cached_leaves_.remove(node);
+  --num_evictable_;
+  state(node).evictable = false;
+  tree_.set_page(node, kNoPage);
+  pages_.release(page);
+  ++stats_.evicted_pages;
+  ++num_swapped_;
+  if (tree_[node].slot == kNoSlot || state(node).lost) drop(node);
+  if (!tree_.is_root(parent)) refresh(parent);
+}
+
+// Forgets a node without a page; its children, if any, are only in the store and go, too.
+void PrefixCache::drop(NodeId node) {
+  while (tree_[node].first_child != kNoNode) drop(tree_[node].first_child);
+  PAGODA_CHECK(tree_[node].page == kNoPage && !state(node).writing && !state(node).reading,
+               "node {} is in use", node);
+  ++stats_.dropped_pages;
+  --num_swapped_;
+  remove_unsaved(node);
+  if (tree_[node].slot != kNoSlot) {
+    options_.store->erase(tree_[node].slot);
+    tree_.set_slot(node, kNoSlot);
+  }
+  stored_leaves_.remove(node);
+  tree_.remove(node);
+}
+
+PrefixCursor PrefixCache::fork(const PrefixCursor& cursor) {
+  if (cursor.root != kNoNode) tree_.open_again(cursor.root);
+  return cursor;
+}
+
+PrefixCacheStats PrefixCache::stats() const {
+  PrefixCacheStats stats = stats_;
+  stats.num_cached = num_evictable_;
+  stats.num_swapped = num_swapped_;
+  stats.num_nodes = tree_.num_nodes();
+  return stats;
+}
+
+}  // namespace pagoda

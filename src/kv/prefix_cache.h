@@ -1,0 +1,180 @@
+// Which pages outlive their sequences, and for how long. Pages of a sequence enter the tree when they are
+// full; from then on they are the tree's, and block tables hold shares of them. Pages that nobody shares stay
+// as long as there is room and, with a store, come back from there.
+//
+// A node of the tree is in one of these states:
+//   held      in use by block tables, or being read for them
+//   cached    resident and free to be evicted, leaves first
+//   swapped   only in the store
+//   lost      could not be read back; goes with its last user, and no look-up finds it
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kv/indexed_heap.h"
+#include "kv/page_allocator.h"
+#include "kv/page_store.h"
+#include "kv/radix_tree.h"
+
+namespace pagoda {
+
+// What goes first when room is needed. cost: GreedyDual with frequency (Cherkasova, 1998): saved time x uses,
+// aged by what was evicted; all pages have the same bytes. lru: what was used longest ago.
+enum class Eviction { cost, lru };
+
+struct PrefixCacheOptions {
+  bool enabled = true;
+  Eviction eviction = Eviction::cost;
+  // Computing the page at position p takes 1 + p x this, in units of the first page's.
+  double attention_share = 0;
+  Digest fingerprint;          // of all that changes K and V
+  PageStore* store = nullptr;  // must outlive the cache
+};
+
+// The tokens of a sequence as the cache compares them.
+class KeySource {
+ public:
+  virtual ~KeySource() = default;
+  virtual int64_t num_tokens() const = 0;
+  // Tokens of positions 16 x index …, all of them known.
+  virtual PageTokens page(int64_t index) const = 0;
+};
+
+struct PrefixCacheStats {
+  uint64_t evicted_pages = 0;  // from memory, what the store keeps included
+  uint64_t dropped_pages = 0;  // of those: kept nowhere
+  uint64_t stored_pages = 0;   // written
+  uint64_t loaded_pages = 0;   // read
+  uint64_t lost_pages = 0;     // could not be read back
+  int32_t num_cached = 0;      // pages that may be evicted
+  int32_t num_swapped = 0;     // nodes that only the store has
+  int32_t num_nodes = 0;
+};
+
+// Where a block table's sequence stands in the tree: its first num_pages pages are those of the path to
+// `last`.
+struct PrefixCursor {
+  NodeId root = kNoNode;
+  NodeId last = kNoNode;
+  int64_t num_pages = 0;
+  int64_t num_ready = 0;  // of them, known to be resident
+  bool may_be_stored = false;
+};
+
+// What of a sequence was found, in tokens.
+struct PrefixHit {
+  int64_t num_resident = 0;
+  int64_t num_swapped = 0;
+  int64_t num_held_pages = 0;  // pages among them that others use already
+  int64_t num_tokens() const { return num_resident + num_swapped; }
+};
+
+// The part of the KV cache that looks past the life of a sequence. Not thread-safe. With `enabled` false
+// nothing is ever found or kept.
+class PrefixCache {
+ public:
+  PrefixCache(PageAllocator& pages, int32_t max_tables, const PrefixCacheOptions& options);
+
+  // ---- block tables ----
+  PrefixCursor open(const PrefixNamespace& prefix);
+  void close(PrefixCursor& cursor);
+  // For a table that shares the pages of the cursor's.
+  PrefixCursor fork(const PrefixCursor& cursor);
+  // What attach() would find of the first max_tokens tokens; changes nothing.
+  PrefixHit peek(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens) const;
+  // Appends shares of the pages that hold the longest known prefix of at most max_tokens tokens. The last
+  // page may be used in part; it is the caller's then to copy before it writes, and the cursor does not count
+  // it. Swapped pages are being read afterwards, see ready().
+  PrefixHit attach(PrefixCursor& cursor, const KeySource& keys, int64_t max_tokens,
+                   std::vector<PageId>& pages);
+  // The table's page cursor.num_pages holds these tokens: the tree gets it, or the table gets the tree's
+  // instead. False when that is not possible now.
+  bool insert(PrefixCursor& cursor, const PageTokens& tokens, PageId& page);
+  // The table is cut to its first num_pages pages.
+  void cut(PrefixCursor& cursor, int64_t num_pages);
+  enum class Readiness { ready, reading, lost };
+  // Whether all of the table's pages hold their K and V. lost: those from cursor.num_ready on never will; cut
+  // the table.
+  Readiness ready(PrefixCursor& cursor, const std::vector<PageId>& pages) const;
+
+  // ---- pages ----
+  bool is_being_read(PageId page) const {
+    return tree_.owner(page) != kNoNode && state(tree_.owner(page)).reading;
+  }
+  // After a table has given up its share of a page.
+  void on_released(PageId page);
+  // Evicts until that many pages are free; false if that cannot be.
+  bool make_room(int32_t num_pages);
+  int32_t num_evictable() const { return num_evictable_; }
+
+  // ---- the store ----
+  // Goes on with transfers, as far as this is possible without waiting. To be called once a step.
+  void pump();
+  // Whether pump() has something under way or still to begin.
+  bool is_reading() const { return num_reading_ > 0; }
+  bool is_writing() const { return num_writing_ > 0 || (first_unsaved_ != kNoNode && !awaits_slot_); }
+
+  PrefixCacheStats stats() const;
+  const RadixTree& tree() const { return tree_; }
+  // Aborts if a node is not in exactly one state. Slow.
+  void check_invariants() const;
+
+ private:
+  // Of each node, beside what the tree knows.
+  struct NodeState {
+    double priority = 0;
+    uint32_t num_hits = 0;
+    bool reading = false;  // its page is being filled, or waits for that
+    bool writing = false;  // to its slot
+    bool lost = false;
+    bool evictable = false;  // counted in num_evictable_
+    bool unsaved = false;    // in the list of pages to be stored
+    NodeId next_unsaved = kNoNode;
+    NodeId prev_unsaved = kNoNode;
+  };
+
+  NodeState& state(NodeId node) { return states_[static_cast<size_t>(node)]; }
+  const NodeState& state(NodeId node) const { return states_[static_cast<size_t>(node)]; }
+  NodeId known_child(NodeId parent, const PageTokens& tokens) const;
+  void share(NodeId node);
+  void touch(NodeId node);
+  // Brings the heaps and counts up to date with what a node has become, if it is still there.
+  void refresh(NodeId node);
+  bool is_evictable(NodeId node) const;
+  void evict(NodeId node);
+  void drop(NodeId node);
+  void remove_stored(NodeId node);
+  bool begin_read(NodeId node);
+  void lose(NodeId node);
+  void add_unsaved(NodeId node);
+  void remove_unsaved(NodeId node);
+  void finish_read(NodeId node, bool ok);
+  void finish_write(NodeId node, bool ok);
+  void load_contents();
+  void free_a_slot(NodeId node);
+  void pump_reads();
+  void pump_writes();
+  PageIdentity identity(NodeId node) const;
+
+  const PrefixCacheOptions options_;
+  PageAllocator& pages_;
+  RadixTree tree_;
+  std::vector<NodeState> states_;
+  IndexedHeap cached_leaves_;
+  IndexedHeap stored_leaves_;
+  int32_t num_evictable_ = 0;
+  int32_t num_swapped_ = 0;
+  double age_ = 0;             // cost: the priority of what was evicted last; lru: the time
+  std::vector<NodeId> reads_;  // to be begun, in order
+  size_t next_read_ = 0;
+  int32_t num_reading_ = 0;  // begun or to be begun
+  int32_t num_writing_ = 0;
+  NodeId first_unsaved_ = kNoNode;
+  NodeId last_unsaved_ = kNoNode;
+  bool awaits_slot_ = false;  // one has been erased and is not free yet
+  std::vector<PageTransfer> ended_;
+  PrefixCacheStats stats_;
+};
+
+}  // namespace pagoda
