@@ -11,6 +11,7 @@
 #include "cli/byte_size.h"
 #include "cli/command_options.h"
 #include "cli/help_formatter.h"
+#include "cli/prefix_cache_options.h"
 #include "cli/terminal.h"
 #include "cli/token_ids.h"
 
@@ -102,16 +103,7 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
                                        "Bound on the KV cache alone (default: what --memory leaves)")
       ->type_name("SIZE")
       ->group("Engine");
-  app.add_flag_callback(
-         "--no-prefix-cache", [&engine] { engine.prefix_cache = false; },
-         "Keep nothing of a request's KV cache for those that begin alike")
-      ->group("Engine");
-  app.add_option_function<std::string>(
-         "--prefix-cache-eviction", into(engine.eviction, parse_eviction, "--prefix-cache-eviction"),
-         "What the prefix cache gives up first: cost (what saves least time) or lru (what was used longest ago; "
-         "default: cost)")
-      ->type_name("NAME")
-      ->group("Engine");
+  add_prefix_cache_options(app, engine);
   app.add_option("--policy", engine.policy, "Which waiting request comes first: fcfs (default: fcfs)")
       ->type_name("NAME")
       ->check(CLI::IsMember({"fcfs"}))

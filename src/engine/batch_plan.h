@@ -38,7 +38,8 @@ struct PlanLimits {
 
 // Sarathi-Serve (Agrawal et al., OSDI 2024): first one token for each sequence that needs just one, so that
 // no stream stalls; the rest of the budget goes to chunks of prompts. `ranked`: running sequences, the first
-// to be served first; those being restored are passed over. Pure, but for `plan`, which is overwritten so that its memory is used again.
+// to be served first; those being restored are passed over. Pure, but for `plan`, which is overwritten so
+// that its memory is used again.
 void plan_batch(std::span<Sequence* const> ranked, const PlanLimits& limits, BatchPlan& plan);
 
 }  // namespace pagoda

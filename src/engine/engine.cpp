@@ -17,6 +17,7 @@
 #include "engine/sampling_stage.h"
 #include "engine/stats_board.h"
 #include "kv/kv_cache.h"
+#include "kv/pool_memory.h"
 #include "nn/workspace.h"
 
 namespace pagoda {
@@ -30,11 +31,14 @@ constexpr std::chrono::microseconds kTransferPause{200};
 // Memory of the engine that needs a Result to take.
 struct EngineMemory {
   std::unique_ptr<KvPool> kv_pool;
+  std::unique_ptr<PoolMemory> pool_memory;
+  std::unique_ptr<PageStore> page_store;
   Workspace workspace;
   AlignedBuffer logits;
   AlignedBuffer hidden;
 
-  static Result<EngineMemory> allocate(const EngineConfig& config, const Model& model) {
+  static Result<EngineMemory> allocate(const EngineConfig& config, const Engine::Parts& parts) {
+    const Model& model = *parts.model;
     const BatchLimits limits = config.batch_limits();
     const size_t row_bytes = static_cast<size_t>(model.info().vocab_size) * sizeof(float);
     PAGODA_TRY(KvPool pool, KvPool::create(model.info().kv_shape, config.num_pages));
@@ -42,7 +46,17 @@ struct EngineMemory {
     PAGODA_TRY(AlignedBuffer logits,
                AlignedBuffer::allocate(static_cast<size_t>(limits.max_logits_rows) * row_bytes));
     PAGODA_TRY(AlignedBuffer hidden, AlignedBuffer::allocate(hidden_bytes(config, model.info())));
-    return EngineMemory{std::make_unique<KvPool>(std::move(pool)), std::move(workspace), std::move(logits), std::move(hidden)};
+    EngineMemory memory{.kv_pool = std::make_unique<KvPool>(std::move(pool)),
+                        .pool_memory = nullptr,
+                        .page_store = nullptr,
+                        .workspace = std::move(workspace),
+                        .logits = std::move(logits),
+                        .hidden = std::move(hidden)};
+    memory.pool_memory = std::make_unique<PoolMemory>(*memory.kv_pool);
+    if (parts.open_page_store && config.prefix_cache.enabled) {
+      PAGODA_TRY(memory.page_store, parts.open_page_store(*memory.pool_memory));
+    }
+    return memory;
   }
 };
 
@@ -432,7 +446,8 @@ Result<std::unique_ptr<Engine>> Engine::create(EngineConfig config, Parts parts)
   const int64_t vocab_size = parts.model->info().vocab_size;
   std::erase_if(parts.end_tokens, [&](TokenId token) { return token < 0 || token >= vocab_size; });
   PAGODA_TRY(auto policy, make_scheduler_policy(config.policy));
-  PAGODA_TRY(EngineMemory memory, EngineMemory::allocate(config, *parts.model));
+  PAGODA_TRY(EngineMemory memory, EngineMemory::allocate(config, parts));
+  config.prefix_cache.store = memory.page_store.get();
   return std::unique_ptr<Engine>(new Engine(
       std::make_unique<Impl>(std::move(config), std::move(parts), std::move(memory), std::move(policy))));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "engine/engine_stats.h"
 #include "engine/request.h"
 #include "kernels/kernels.h"
+#include "kv/page_store.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -30,6 +32,8 @@ class Engine {
     std::unique_ptr<ThreadPool> pool;
     const Kernels* kernels = nullptr;
     std::shared_ptr<const Clock> clock;
+    // Opens where full pages are kept beside memory; none: nowhere.
+    std::function<Result<std::unique_ptr<PageStore>>(PageMemory&)> open_page_store = {};
   };
   // Takes all step memory (KV pool, workspace, tables) as the config says.
   static Result<std::unique_ptr<Engine>> create(EngineConfig config, Parts parts);

@@ -24,7 +24,7 @@ struct EngineStats {
   int64_t num_parked = 0;  // among those waiting: their clients do not read
   int64_t kv_pages_total = 0;
   int64_t kv_pages_used = 0;  // by sequences; what is only kept for later does not count
-  double kv_usage = 0;  // 0 … 1
+  double kv_usage = 0;        // 0 … 1
   PrefixCacheStats prefix_cache;
   // counters
   uint64_t num_steps = 0;

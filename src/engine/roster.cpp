@@ -68,7 +68,8 @@ int64_t Roster::pages_to_start(const Sequence& sequence, const PrefixHit& hit) c
   return pages_for(sequence.num_known() + 1) - hit.num_held_pages + places(sequence) - 1;
 }
 
-// Another computes what this one would compute, too; its pages will be there sooner than a second set of them.
+// Another computes what this one would compute, too; its pages will be there sooner than a second set of
+// them.
 bool Roster::should_wait_for_prefix(const Sequence& sequence, const PrefixHit& hit) const {
   const int64_t worth_waiting_for = hit.num_tokens() + kLeastSharedTokens;
   if (sequence.max_cached() < worth_waiting_for) return false;
@@ -90,10 +91,10 @@ void Roster::admit(int64_t now_ns) {
   for (Sequence* sequence : waiting_) {
     if (sequence->request.parked) continue;
     const int32_t wanted = places(*sequence);
-    if (places_taken_ + wanted > max_sequences_ || places_taken_ + wanted + kv_.num_closing() > kv_.max_tables())
+    if (places_taken_ + wanted > max_sequences_ ||
+        places_taken_ + wanted + kv_.num_closing() > kv_.max_tables())
       break;
-    const PrefixHit hit =
-        kv_.peek(sequence->request.prefix, SequenceKeys(*sequence), sequence->max_cached());
+    const PrefixHit hit = kv_.peek(sequence->request.prefix, SequenceKeys(*sequence), sequence->max_cached());
     const int64_t pages = pages_to_start(*sequence, hit);
     if (pages > pages_left && !running_.empty()) break;
     if (num_held_back < kMostHeldBack && should_wait_for_prefix(*sequence, hit)) {

@@ -31,8 +31,8 @@ class Roster {
   std::span<Sequence* const> waiting() const { return waiting_; }
 
   // Ranks all sequences and lets waiting ones run, in order, while there are places and the pages that those
-  // running will need for what they know so far stay available. The first may always run if nothing else does.
-  // Passed over are parked ones, and those whose first tokens a running one is just computing.
+  // running will need for what they know so far stay available. The first may always run if nothing else
+  // does. Passed over are parked ones, and those whose first tokens a running one is just computing.
   void admit(int64_t now_ns);
   // A running sequence gives up its pages and waits; what of them is gone by then will be computed again.
   void preempt(Sequence& sequence);

@@ -33,8 +33,8 @@ struct Sequence {
   Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer);
 
   int64_t num_known() const;
-  // Tokens from the first one on that need not be computed if they are in the cache: not the last, whose logits
-  // are wanted, nor any that somebody wants to look at.
+  // Tokens from the first one on that need not be computed if they are in the cache: not the last, whose
+  // logits are wanted, nor any that somebody wants to look at.
   int64_t max_cached() const;
   int64_t num_remaining() const { return num_known() - num_computed; }
   int32_t token(int64_t position) const;
@@ -46,9 +46,9 @@ struct Sequence {
   uint64_t seed = 0;
   SequenceState state = SequenceState::follower;
   int64_t num_computed = 0;
-  KvHandle kv = -1;       // while running
+  KvHandle kv = -1;        // while running
   bool restoring = false;  // what it has computed before, or another has, is being read: it cannot run yet
-  double rank = 0;   // the policy's, of this step
+  double rank = 0;         // the policy's, of this step
   bool has_news = false;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
@@ -117,9 +117,9 @@ struct RequestState {
   // Of the prompt, as found when it was first scheduled.
   int64_t num_cached_tokens = 0;
   int64_t num_swapped_tokens = 0;  // of those: read from the store
-  bool queued = true;        // not started yet: the inbox counts its prompt
-  bool parked = false;       // may not run: its client does not read
-  Status status;             // what on_done will say
+  bool queued = true;              // not started yet: the inbox counts its prompt
+  bool parked = false;             // may not run: its client does not read
+  Status status;                   // what on_done will say
 };
 
 }  // namespace pagoda

@@ -43,8 +43,9 @@ class PageMemory {
 struct PageTransfer {
   enum class Kind { write, read };
   Kind kind = Kind::write;
-  bool ok = false;  // write: durable; read: the page holds what was stored. Otherwise the slot holds nothing
-                    // any more
+  // write: durable; read: the page holds what was stored. If not, the slot holds nothing any more, but is not
+  // free before it is erased.
+  bool ok = false;
   SlotId slot = kNoSlot;
   PageId page = 0;
   uint64_t tag = 0;
@@ -56,15 +57,14 @@ class PageStore {
   virtual ~PageStore() = default;
 
   virtual int32_t num_slots() const = 0;
-  // Slots that write() may still take. 0 for good when the store can take no more writes (a failing or
-  // read-only disk).
+  // Whether write() is worth a try: false for good once the disk is found to fail or to be read-only.
+  virtual bool can_write() const = 0;
   virtual int32_t num_free_slots() const = 0;
   // What was found when the store was opened, parents before children; only the first call returns it.
   virtual std::vector<StoredPage> take_contents() = 0;
 
-  // Begins to store `page`, which must stay unchanged until poll() reports the transfer with `tag`. kNoSlot
-  // when no slot is free or as many transfers are under way as the store has buffers for; then nothing
-  // happened.
+  // Begins to store `page`: copies it before it returns; poll() reports the transfer with `tag`. kNoSlot when
+  // no slot is free or as many transfers are under way as the store has buffers for; then nothing happened.
   virtual SlotId write(const PageIdentity& identity, PageId page, uint64_t tag) = 0;
   // Begins to fill `page`, which nobody may touch until poll() reports the transfer. False when as many
   // transfers are under way as the store has buffers for; then nothing happened.

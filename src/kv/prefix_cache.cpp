@@ -127,14 +127,17 @@ void PrefixCache::cut(PrefixCursor& cursor, int64_t num_pages) {
 }
 
 PrefixCache::Readiness PrefixCache::ready(PrefixCursor& cursor, const std::vector<PageId>& pages) const {
+  const auto node_of = [&](int64_t index) { return tree_.owner(pages[static_cast<size_t>(index)]); };
+  const auto is_good = [&](NodeId node) {
+    return node == kNoNode || (!state(node).lost && !state(node).reading);
+  };
   // The page after the path may be the tree's, too: one that is used in part.
-  for (; cursor.num_ready < static_cast<int64_t>(pages.size()); ++cursor.num_ready) {
-    const NodeId node = tree_.owner(pages[static_cast<size_t>(cursor.num_ready)]);
-    if (node == kNoNode) continue;
-    if (state(node).lost) return Readiness::lost;
-    if (state(node).reading) return Readiness::reading;
-  }
-  return Readiness::ready;
+  const int64_t num_pages = std::ssize(pages);
+  while (cursor.num_ready < num_pages && is_good(node_of(cursor.num_ready))) ++cursor.num_ready;
+  // A page stays held while it is being read, also behind a lost one.
+  for (int64_t index = cursor.num_ready; index < num_pages; ++index)
+    if (node_of(index) != kNoNode && state(node_of(index)).reading) return Readiness::reading;
+  return cursor.num_ready == num_pages ? Readiness::ready : Readiness::lost;
 }
 
 void PrefixCache::on_released(PageId page) {
@@ -157,12 +160,13 @@ void PrefixCache::refresh(NodeId node) {
   num_evictable_ +=
       static_cast<int32_t>(evictable) - static_cast<int32_t>(std::exchange(current.evictable, evictable));
   const bool is_leaf = held.num_resident_children == 0;
-  if (evictable && current.lost && held.first_child == kNoNode) return evict(node);
+  if (evictable && current.lost && is_leaf) return evict(node);
   if (evictable && is_leaf && !current.lost)
     cached_leaves_.set(node, current.priority);
   else
     cached_leaves_.remove(node);
-  if (held.slot != kNoSlot && held.num_stored_children == 0 && !current.writing && !current.reading)
+  const bool is_stored = held.slot != kNoSlot && !current.writing && !current.reading && !current.lost;
+  if (is_stored && held.num_stored_children == 0)
     stored_leaves_.set(node, current.priority);
   else
     stored_leaves_.remove(node);
@@ -187,13 +191,15 @@ void PrefixCache::evict(NodeId node) {
   pages_.release(page);
   ++stats_.evicted_pages;
   ++num_swapped_;
-  if (tree_[node].slot == kNoSlot || state(node).lost) drop(node);
+  if (state(node).lost)
+    drop_lost(node);
+  else if (tree_[node].slot == kNoSlot)
+    drop(node);
   if (!tree_.is_root(parent)) refresh(parent);
 }
 
-// Forgets a node without a page; its children, if any, are only in the store and go, too.
+// Forgets a node without page and children.
 void PrefixCache::drop(NodeId node) {
-  while (tree_[node].first_child != kNoNode) drop(tree_[node].first_child);
   PAGODA_CHECK(tree_[node].page == kNoPage && !state(node).writing && !state(node).reading,
                "node {} is in use", node);
   ++stats_.dropped_pages;

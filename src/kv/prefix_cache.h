@@ -113,7 +113,7 @@ class PrefixCache {
   void pump();
   // Whether pump() has something under way or still to begin.
   bool is_reading() const { return num_reading_ > 0; }
-  bool is_writing() const { return num_writing_ > 0 || (first_unsaved_ != kNoNode && !awaits_slot_); }
+  bool is_writing() const { return num_writing_ > 0 || first_unsaved_ != kNoNode; }
 
   PrefixCacheStats stats() const;
   const RadixTree& tree() const { return tree_; }
@@ -147,6 +147,7 @@ class PrefixCache {
   void remove_stored(NodeId node);
   bool begin_read(NodeId node);
   void lose(NodeId node);
+  void drop_lost(NodeId node);
   void add_unsaved(NodeId node);
   void remove_unsaved(NodeId node);
   void finish_read(NodeId node, bool ok);

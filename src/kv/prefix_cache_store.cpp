@@ -103,16 +103,31 @@ void PrefixCache::finish_read(NodeId node, bool ok) {
 
 // The node's K and V cannot be had, nor can anything below it be found then.
 void PrefixCache::lose(NodeId node) {
-  state(node).lost = true;
   for (NodeId child = tree_[node].first_child; child != kNoNode;) {
     const NodeId next = tree_[child].next_sibling;
-    if (tree_[child].page == kNoPage && !state(child).writing)
-      drop(child);
-    else
-      lose(child);
+    lose(child);
     child = next;
   }
-  refresh(node);
+  // Only now: a lost node goes with its last child.
+  state(node).lost = true;
+  if (tree_[node].page == kNoPage)
+    drop_lost(node);
+  else
+    refresh(node);
+}
+
+// A lost node without a page goes when nothing of it or below it is under way any more, and those above that
+// waited for it.
+void PrefixCache::drop_lost(NodeId node) {
+  while (state(node).lost && tree_[node].page == kNoPage && !state(node).writing &&
+         tree_[node].first_child == kNoNode) {
+    const NodeId parent = tree_[node].parent;
+    drop(node);
+    if (tree_.is_root(parent)) return;
+    refresh(parent);
+    if (!tree_[parent].in_use) return;
+    node = parent;
+  }
 }
 
 void PrefixCache::add_unsaved(NodeId node) {
@@ -137,7 +152,8 @@ void PrefixCache::pump_writes() {
   while (first_unsaved_ != kNoNode) {
     const NodeId node = first_unsaved_;
     const NodeId parent = tree_[node].parent;
-    if (!tree_.is_root(parent) && tree_[parent].slot == kNoSlot) {
+    const bool has_stored_parent = tree_.is_root(parent) || tree_[parent].slot != kNoSlot;
+    if (!options_.store->can_write() || !has_stored_parent) {
       remove_unsaved(node);
       continue;
     }
@@ -177,11 +193,9 @@ void PrefixCache::remove_stored(NodeId node) {
 void PrefixCache::finish_write(NodeId node, bool ok) {
   state(node).writing = false;
   --num_writing_;
-  const NodeId parent = tree_[node].parent;
   stats_.stored_pages += ok ? 1 : 0;
   if (state(node).lost && tree_[node].page == kNoPage) {
-    drop(node);
-    if (!tree_.is_root(parent)) refresh(parent);
+    drop_lost(node);
   } else if (!ok && tree_[node].num_stored_children == 0) {
     remove_stored(node);
   } else {
@@ -200,7 +214,7 @@ void PrefixCache::check_invariants() const {
     const RadixNode& held = tree_[node];
     if (!held.in_use || tree_.is_root(node)) continue;
     const NodeState& current = state(node);
-    PAGODA_CHECK(held.page != kNoPage || held.slot != kNoSlot, "node {} holds nothing", node);
+    PAGODA_CHECK(held.page != kNoPage || held.slot != kNoSlot || current.lost, "node {} holds nothing", node);
     PAGODA_CHECK(held.page == kNoPage || pages_.ref_count(held.page) > 0, "node {} has a free page", node);
     PAGODA_CHECK(!current.reading || held.page != kNoPage, "node {} is read to nowhere", node);
     PAGODA_CHECK(tree_.is_root(held.parent) || held.page == kNoPage || tree_[held.parent].page != kNoPage,

@@ -143,7 +143,8 @@ void add_counters(FamilyList& list, const EngineStats& stats) {
                stats.prompt_tokens - (stats.prompt_tokens_cached - stats.prompt_tokens_swapped));
   list.counter("vllm:external_prefix_cache_hits_total", "Prompt tokens found on disk.",
                stats.prompt_tokens_swapped);
-  list.counters("pagoda:prefix_cache_pages_total", "Pages of the prefix cache by what happened to them.", "event",
+  list.counters("pagoda:prefix_cache_pages_total", "Pages of the prefix cache by what happened to them.",
+                "event",
                 {{"evicted", stats.prefix_cache.evicted_pages},
                  {"dropped", stats.prefix_cache.dropped_pages},
                  {"stored", stats.prefix_cache.stored_pages},
