@@ -8,8 +8,8 @@ namespace pagoda {
 
 namespace {
 
-// Two pages: less is computed again sooner than it is waited for.
-constexpr int64_t kLeastSharedTokens = 2 * kPageTokens;
+// Less than a page is not shared.
+constexpr int64_t kLeastSharedTokens = kPageTokens;
 // Looking for the like of a waiting sequence costs a look at each running one.
 constexpr int32_t kMostHeldBack = 64;
 

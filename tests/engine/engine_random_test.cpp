@@ -24,25 +24,31 @@ struct Live {
   bool paused = false;             // a sequence that had begun got no token in some step
 };
 
+constexpr int64_t kNoLimit = int64_t{1} << 60;
+
 class RandomRun {
  public:
-  explicit RandomRun(uint32_t seed) : random_(seed), harness_(random_config()) {}
+  explicit RandomRun(uint32_t seed)
+      : random_(seed), harness_(random_config(), {}, chance(50) ? static_cast<int32_t>(between(1, 60)) : 0) {}
 
   void run(int num_requests) {
     while (std::ssize(live_) < num_requests || !all_done()) {
       if (std::ssize(live_) < num_requests && chance(30)) submit();
       if (chance(4)) cancel();
+      if (harness_.store) disturb_store();
       harness_.engine->step();
       harness_.engine->check_invariants();
       harness_.clock->advance_ns(1000);
       watch_progress();
       ASSERT_LT(++num_steps_, 100000) << "no end";
     }
+    if (harness_.store) harness_.store->num_may_end = kNoLimit;
+    while (harness_.engine->step()) harness_.engine->check_invariants();
     harness_.expect_idle();
     for (const Live& live : live_) check(live);
     check_order();
   }
-  uint64_t num_preemptions() const { return harness_.engine->stats().num_preemptions; }
+  EngineStats stats() const { return harness_.engine->stats(); }
 
  private:
   int64_t between(int64_t low, int64_t high) {
@@ -60,6 +66,8 @@ class RandomRun {
     config.prefill_chunk = static_cast<int32_t>(between(1, config.max_batch_tokens));
     config.num_pages = static_cast<int32_t>(between(4, 30));
     config.max_queued_requests = 1000;
+    config.prefix_cache.enabled = chance(90);
+    config.prefix_cache.eviction = chance(50) ? Eviction::cost : Eviction::lru;
     return config;
   }
 
@@ -68,7 +76,11 @@ class RandomRun {
     Request request;
     const int64_t longest = std::min<int64_t>(60, config.kv_capacity_tokens());
     request.prompt.resize(static_cast<size_t>(between(1, longest)));
-    for (int32_t& token : request.prompt) token = any_token();
+    const bool begins_alike = chance(60);
+    for (int32_t& token : request.prompt)
+      token = begins_alike ? static_cast<int32_t>(&token - request.prompt.data()) : any_token();
+    if (begins_alike && chance(70)) request.prompt.back() = any_token();
+    if (chance(20)) request.cache_salt = "salt";
     request.max_tokens = between(0, 50);
     request.num_sequences = chance(30) ? static_cast<int32_t>(between(1, config.max_sequences)) : 1;
     request.ignore_eos = chance(50);
@@ -89,6 +101,13 @@ class RandomRun {
     if (chance(20)) sampling.logit_bias = {{any_token(), 3.0f}};
     if (chance(20)) sampling.num_logprobs = static_cast<int32_t>(between(0, 5));
     return request;
+  }
+
+  // Transfers end late, and some fail.
+  void disturb_store() {
+    harness_.store->num_may_end = between(0, 3);
+    harness_.store->failing = chance(10);
+    if (chance(2)) harness_.store->damage_all();
   }
 
   void submit() {
@@ -147,11 +166,14 @@ class RandomRun {
       EXPECT_EQ(std::ssize(event.top_logprobs), std::max(live.request.sampling.num_logprobs, 0));
   }
 
-  // First come, first served: nobody is scheduled before those who came earlier.
+  // First come, first served: nobody is scheduled before those who came earlier, unless those wait for what
+  // another is computing.
   void check_order() const {
     int64_t last_scheduled_ns = 0;
     for (const Live& live : live_) {
-      if (live.cancelled) continue;
+      const bool may_have_waited =
+          std::ssize(live.request.prompt) > kPageTokens && live.request.prompt[1] == 1;
+      if (live.cancelled || may_have_waited) continue;
       const int64_t scheduled_ns = live.arrival_ns + live.sink->timings.queued_ns;
       EXPECT_GE(scheduled_ns, last_scheduled_ns) << "request " << live.id;
       last_scheduled_ns = scheduled_ns;
@@ -166,14 +188,20 @@ class RandomRun {
 
 TEST(EngineRandom, EveryRequestGivesWhatItGivesAlone) {
   uint64_t num_preemptions = 0;
+  uint64_t num_cached = 0;
+  uint64_t num_swapped = 0;
   for (uint32_t seed = 1; seed <= 200; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     RandomRun run(seed);
     run.run(25);
-    num_preemptions += run.num_preemptions();
+    num_preemptions += run.stats().num_preemptions;
+    num_cached += run.stats().prompt_tokens_cached;
+    num_swapped += run.stats().prompt_tokens_swapped;
     if (::testing::Test::HasFailure()) return;
   }
   EXPECT_GT(num_preemptions, 500u) << "the pools are too large to test anything";
+  EXPECT_GT(num_cached, 2000u);
+  EXPECT_GT(num_swapped, 50u);
 }
 
 }  // namespace

@@ -61,7 +61,8 @@ TEST(EngineScheduling, FirstComeFirstServed) {
   EngineHarness harness(config);
   std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
   // Lengths chosen so that a shortest-first order would differ.
-  for (const int32_t length : {60, 50, 40, 3, 2, 1}) sinks.push_back(harness.submit(make_request(length, 4)));
+  for (const int32_t length : {60, 50, 40, 3, 2, 1})
+    sinks.push_back(harness.submit(make_request(length, 4, static_cast<uint64_t>(length))));
   std::vector<size_t> order;
   while (harness.engine->step()) {
     for (size_t i = 0; i < sinks.size(); ++i)

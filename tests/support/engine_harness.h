@@ -13,6 +13,7 @@
 #include "sample/philox.h"
 #include "support/fake_model.h"
 #include "support/fake_tokenizer.h"
+#include "support/memory_page_store.h"
 #include "support/plain_kernels.h"
 #include "support/recording_sink.h"
 
@@ -39,7 +40,9 @@ class EngineHarness {
  public:
   static constexpr int64_t kVocabSize = 64;
 
-  explicit EngineHarness(EngineConfig config = small_config(), FakeModel::Options options = {})
+  // With num_slots > 0 the engine has a store for pages; `before` is one that an earlier engine has filled.
+  explicit EngineHarness(EngineConfig config = small_config(), FakeModel::Options options = {},
+                         int32_t num_slots = 0, const MemoryPageStore* before = nullptr)
       : oracle_(options) {
     options.vocab_size = kVocabSize;
     Engine::Parts parts{.model = std::make_unique<FakeModel>(options),
@@ -48,6 +51,13 @@ class EngineHarness {
                         .pool = std::make_unique<ThreadPool>(config.num_threads),
                         .kernels = &kernels_,
                         .clock = clock};
+    if (num_slots > 0)
+      parts.open_page_store = [&](PageMemory& memory) -> Result<std::unique_ptr<PageStore>> {
+        auto opened = std::make_unique<MemoryPageStore>(memory, num_slots);
+        if (before) before->move_contents_to(*opened);
+        store = opened.get();
+        return opened;
+      };
     engine = *Engine::create(std::move(config), std::move(parts));
   }
 
@@ -116,6 +126,7 @@ class EngineHarness {
 
   std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
   std::unique_ptr<Engine> engine;
+  MemoryPageStore* store = nullptr;  // the engine's
   RequestId last_id = 0;
 
  private:
