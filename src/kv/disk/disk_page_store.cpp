@@ -117,9 +117,12 @@ int32_t DiskPageStore::num_slots() const {
   return state_->slots.num_slots();
 }
 
+bool DiskPageStore::can_write() const {
+  return state_->segments.is_writable() && !state_->thread->has_stopped_writing();
+}
+
 int32_t DiskPageStore::num_free_slots() const {
-  const bool can_write = state_->segments.is_writable() && !state_->thread->has_stopped_writing();
-  return can_write ? state_->slots.num_free() : 0;
+  return can_write() ? state_->slots.num_free() : 0;
 }
 
 std::vector<StoredPage> DiskPageStore::take_contents() {

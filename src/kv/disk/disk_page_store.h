@@ -58,6 +58,7 @@ class DiskPageStore final : public PageStore {
   ~DiskPageStore() override;
 
   int32_t num_slots() const override;
+  bool can_write() const override;
   int32_t num_free_slots() const override;
   std::vector<StoredPage> take_contents() override;
   SlotId write(const PageIdentity& identity, PageId page, uint64_t tag) override;

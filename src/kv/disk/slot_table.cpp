@@ -30,7 +30,7 @@ SlotTable::Taken SlotTable::take() {
 }
 
 void SlotTable::begin_transfer(SlotId slot) {
-  PAGODA_CHECK(at(slot).use == Use::held, "slot {} holds no page", slot);
+  PAGODA_CHECK(at(slot).use == Use::held || at(slot).use == Use::bad, "slot {} holds no page", slot);
   ++at(slot).num_transfers;
 }
 
@@ -38,13 +38,17 @@ void SlotTable::end_transfer(SlotId slot, bool ok) {
   Slot& entry = at(slot);
   PAGODA_CHECK(entry.num_transfers > 0, "slot {}", slot);
   --entry.num_transfers;
-  if (!ok) entry.use = Use::none;
+  if (!ok) entry.use = Use::bad;
 }
 
 void SlotTable::erase(SlotId slot) {
   Slot& entry = at(slot);
-  PAGODA_CHECK(entry.use == Use::held && entry.num_transfers == 0, "slot {} holds no page, or is being used",
-               slot);
+  const bool is_held = entry.use == Use::held || entry.use == Use::bad;
+  PAGODA_CHECK(is_held && entry.num_transfers == 0, "slot {} holds no page, or is being used", slot);
+  if (entry.use == Use::bad) {
+    entry.use = Use::none;
+    return;
+  }
   entry = {Use::free, Header::other, 0};
   free_.push_back(slot);
 }

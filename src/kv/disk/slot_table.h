@@ -29,12 +29,12 @@ class SlotTable {
   // Held and under transfer afterwards. There is a free one.
   Taken take();
   void begin_transfer(SlotId slot);
-  // An end that is not `ok` takes the slot out of use.
+  // An end that is not `ok`: the slot will be out of use when it is erased.
   void end_transfer(SlotId slot, bool ok);
   void erase(SlotId slot);
 
  private:
-  enum class Use : uint8_t { none, free, held };
+  enum class Use : uint8_t { none, free, held, bad };
   struct Slot {
     Use use = Use::none;
     Header header = Header::other;

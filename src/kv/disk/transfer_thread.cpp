@@ -56,6 +56,14 @@ TransferThread::~TransferThread() {
 void TransferThread::begin(Order order) {
   {
     const std::lock_guard lock(mutex_);
+    PAGODA_CHECK(!free_jobs_.empty(), "more transfers than buffers");
+    order.job = free_jobs_.back();
+    free_jobs_.pop_back();
+  }
+  if (order.transfer.kind == PageTransfer::Kind::write)
+    memory_.copy_out(order.transfer.page, payload(order.job));
+  {
+    const std::lock_guard lock(mutex_);
     orders_.push_back(std::move(order));
   }
   queue_.wake();
@@ -80,7 +88,7 @@ void TransferThread::run() {
   std::array<IoResult, 1> results;
   while (take_orders()) {
     for (; !reads_.empty(); reads_.pop_front()) start_read(reads_.front());
-    // One copy at a time, so that what was read meanwhile is not kept waiting.
+    // One checksum at a time, so that what was read meanwhile is not kept waiting.
     if (!writes_.empty()) {
       start_write(writes_.front());
       writes_.pop_front();
@@ -113,21 +121,16 @@ void TransferThread::submit(size_t index, IoRequest::Kind kind, std::span<std::b
 }
 
 void TransferThread::start_read(const Order& order) {
-  PAGODA_CHECK(!free_jobs_.empty(), "more transfers than buffers");
-  const size_t index = free_jobs_.back();
-  free_jobs_.pop_back();
+  const size_t index = order.job;
   jobs_[index] = {order, Stage::read, clock_.now_ns(), 0};
   submit(index, IoRequest::Kind::read, buffer(index), 0);
 }
 
 void TransferThread::start_write(const Order& order) {
-  PAGODA_CHECK(!free_jobs_.empty(), "more transfers than buffers");
-  const size_t index = free_jobs_.back();
-  free_jobs_.pop_back();
+  const size_t index = order.job;
   jobs_[index] = {order, Stage::payload, clock_.now_ns(), 0};
   if (has_stopped_writing()) return finish(index, false);
   const std::span<std::byte> bytes = payload(index);
-  memory_.copy_out(order.transfer.page, bytes);
   std::ranges::fill(buffer(index).subspan(kHeaderBytes + bytes.size()), std::byte{0});
   jobs_[index].crc = crc32c(bytes);
   if (order.header == SlotTable::Header::zero) return submit_payload(index);
@@ -255,9 +258,9 @@ void TransferThread::finish(size_t index, bool ok) {
   PageTransfer transfer = job.order.transfer;
   transfer.ok = ok;
   const double seconds = static_cast<double>(clock_.now_ns() - job.start_ns) * 1e-9;
-  free_jobs_.push_back(index);
   {
     const std::lock_guard lock(mutex_);
+    free_jobs_.push_back(index);
     const bool is_write = transfer.kind == PageTransfer::Kind::write;
     (is_write ? stats_.write_seconds : stats_.read_seconds) += seconds;
     if (ok) {

@@ -1,6 +1,6 @@
 // Moves pages between memory and slots, on a thread of its own.
 //
-//   write:  [zero the header, sync]  copy and checksum  payload  header  sync
+//   write:  copy (by the caller)  checksum  [zero the header, sync]  payload  header  sync
 //           (in brackets: if the slot's header is not zero)
 //   read:   header and payload  check  copy
 //
@@ -34,6 +34,7 @@ class TransferThread {
     PageTransfer transfer;
     PageIdentity identity;
     SlotTable::Header header = SlotTable::Header::zero;  // what is in the slot, of a write
+    size_t job = 0;                                      // begin() says which
   };
   struct Settings {
     Digest fingerprint;
@@ -49,7 +50,8 @@ class TransferThread {
   // After the transfers under way.
   ~TransferThread();
 
-  // From the owner's thread. At most `depth` orders may be begun and not yet taken.
+  // From the owner's thread. At most `depth` orders may be begun and not yet taken. Copies a page that is to be
+  // written.
   void begin(Order order);
   size_t take_done(std::span<PageTransfer> done);
   // No order to write will succeed any more.
@@ -100,10 +102,11 @@ class TransferThread {
   const Settings settings_;
   SteadyClock clock_;
 
+  // A slot for each job, and a header of zeros. A job's is the caller's while it begins, then the thread's.
+  mutable AlignedBuffer buffers_;
+
   // Of the thread alone.
-  mutable AlignedBuffer buffers_;  // a slot for each job, and a header of zeros
   std::vector<Job> jobs_;
-  std::vector<size_t> free_jobs_;
   std::deque<Order> reads_;
   std::deque<Order> writes_;
   std::vector<size_t> unsynced_;   // jobs that wait for a sync to begin
@@ -117,6 +120,7 @@ class TransferThread {
   std::atomic<bool> has_stopped_writing_{false};
   mutable std::mutex mutex_;
   std::vector<Order> orders_;  // this and what follows: guarded by mutex_
+  std::vector<size_t> free_jobs_;
   std::deque<PageTransfer> done_;
   DiskStoreStats stats_;
   bool is_ending_ = false;
