@@ -3,6 +3,9 @@
 #include <map>
 #include <string>
 
+#include "cli/byte_size.h"
+#include "cli/command_options.h"
+
 namespace pagoda {
 
 void add_prefix_cache_options(CLI::App& app, EngineOptions& options) {
@@ -10,6 +13,17 @@ void add_prefix_cache_options(CLI::App& app, EngineOptions& options) {
   app.add_flag_callback(
          "--no-prefix-cache", [&options] { options.prefix_cache = false; },
          "Keep nothing of a request's KV cache for requests that begin alike")
+      ->group(kGroup);
+  app.add_option(
+         "--kv-disk", options.kv_disk,
+         "Keep pages of the KV cache in this folder, too: requests that begin alike find them there, also "
+         "after a restart")
+      ->type_name("FOLDER")
+      ->group(kGroup);
+  app.add_option_function<std::string>("--kv-disk-size",
+                                       into(options.kv_disk_bytes, parse_byte_size, "--kv-disk-size"),
+                                       "How much of the disk it may take (default: 20GiB)")
+      ->type_name("SIZE")
       ->group(kGroup);
   app.add_option("--prefix-cache-eviction", options.eviction,
                  "What goes first: cost (what saves least time; default) or lru (what was used longest ago)")

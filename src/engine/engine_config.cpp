@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kv/disk/disk_page_store.h"
 #include "kv/kv_cache.h"
 #include "sample/sampler.h"
 #include "sched/scheduler_policy.h"
@@ -14,6 +15,7 @@ namespace {
 constexpr int32_t kDefaultBatchTokens = 256;
 constexpr int32_t kDefaultSequences = 64;
 constexpr int32_t kDefaultQueuedRequests = 256;
+constexpr uint64_t kDefaultKvDiskBytes = uint64_t{20} << 30;
 constexpr int kMaxThreads = 1024;
 constexpr int32_t kMaxSequences = 4096;
 constexpr int32_t kMaxBatchTokens = 1 << 20;
@@ -73,10 +75,18 @@ uint64_t workspace_bytes(const EngineConfig& config, const Model& model) {
   return model.workspace_bytes(limits) + logits + samplers + hidden_bytes(config, model.info());
 }
 
+// Memory of the disk tier: buffers of transfers, and what is known of each stored page.
+uint64_t disk_tier_bytes(const EngineConfig& config, const ModelInfo& info) {
+  if (config.kv_disk.empty()) return 0;
+  const uint64_t page_bytes = info.kv_shape.page_bytes();
+  return DiskPageStore::buffer_bytes(DiskStoreOptions{}.queue_depth, page_bytes) +
+         config.kv_disk_bytes / page_bytes * PrefixCache::kBytesPerNode;
+}
+
 // Pages that all running sequences need at full context, bounded by the memory that is left.
 Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineConfig& config) {
-  const uint64_t page_bytes = info.kv_shape.page_bytes();
-  const uint64_t fixed_bytes = config.weight_bytes + config.workspace_bytes;
+  const uint64_t page_bytes = info.kv_shape.page_bytes() + PrefixCache::kBytesPerNode;
+  const uint64_t fixed_bytes = config.weight_bytes + config.workspace_bytes + disk_tier_bytes(config, info);
   const uint64_t least_bytes = fixed_bytes + static_cast<uint64_t>(config.max_sequences) * page_bytes;
   if (config.memory_bytes < least_bytes)
     return fail(
@@ -148,6 +158,11 @@ Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, c
   config.prefix_cache.enabled = options.prefix_cache;
   config.prefix_cache.eviction = options.eviction;
   config.prefix_cache.attention_share = attention_share(info);
+  config.kv_disk = options.kv_disk;
+  config.kv_disk_bytes = or_default(options.kv_disk_bytes, kDefaultKvDiskBytes);
+  if (!options.kv_disk.empty() && !options.prefix_cache)
+    return fail(ErrorCode::invalid_argument,
+                "--kv-disk keeps what the prefix cache finds; drop --no-prefix-cache");
   PAGODA_TRY_STATUS(resolve_batch(options, config));
   if (const auto policy = make_scheduler_policy(config.policy); !policy)
     return std::unexpected(policy.error());

@@ -30,6 +30,8 @@ struct EngineOptions {
   std::string policy;                       // default "fcfs"
   bool prefix_cache = true;                 // keep pages for sequences that begin alike
   Eviction eviction = Eviction::cost;       // of kept pages
+  std::string kv_disk;                      // a folder where pages are kept, too; default: none
+  uint64_t kv_disk_bytes = 0;               // of it; default 20 GiB
   uint64_t max_kv_bytes = 0;                // a further bound on the KV pool; default: what the memory allows
   uint64_t seed = 0;  // requests without a seed get one derived from this and their number
 };
@@ -50,6 +52,8 @@ struct EngineConfig {
   uint64_t workspace_bytes = 0;  // forward scratch, logits rows and sampling scratch
   uint64_t seed = 0;
   PrefixCacheOptions prefix_cache;  // the store is the engine's
+  std::string kv_disk;
+  uint64_t kv_disk_bytes = 0;
 
   int64_t kv_capacity_tokens() const { return int64_t{num_pages} * kPageTokens; }
   // A batch has fewer rows of logits than tokens: they are wide.

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "engine/page_stores.h"
 #include "io/model_file.h"
 #include "kernels/kernels.h"
 #include "model/load_model.h"
@@ -50,6 +51,15 @@ std::string size_text(uint64_t num_bytes) {
                           : fmt::format("{:.2f} GiB", mebibytes / 1024);
 }
 
+std::string prefix_cache_text(const EngineConfig& config) {
+  if (!config.prefix_cache.enabled) return "prefix cache: off";
+  const std::string disk =
+      config.kv_disk.empty()
+          ? "in memory"
+          : fmt::format("in memory and {} of {}", size_text(config.kv_disk_bytes), config.kv_disk);
+  return fmt::format("prefix cache: {}", disk);
+}
+
 std::vector<std::string> make_banner(const Engine& engine, const MachineInfo& machine, Isa isa) {
   const ModelInfo& model = engine.model_info();
   const EngineConfig& config = engine.config();
@@ -62,6 +72,7 @@ std::vector<std::string> make_banner(const Engine& engine, const MachineInfo& ma
       fmt::format("memory: {} at most; KV cache of {} tokens ({}, {}), scratch {}",
                   size_text(config.memory_bytes), config.kv_capacity_tokens(), size_text(config.kv_bytes),
                   to_string(model.kv_shape.dtype), size_text(config.workspace_bytes)),
+      prefix_cache_text(config),
       fmt::format("batch: {} sequences of at most {} tokens, {} tokens per step, {} scheduling",
                   config.max_sequences, config.max_context, config.max_batch_tokens, config.policy),
   };
@@ -92,12 +103,15 @@ Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOpti
   PAGODA_TRY_STATUS(text_status);
   PAGODA_TRY(auto model, std::move(loading));
   PAGODA_TRY(EngineConfig config, resolve(options, *model, machine));
-  PAGODA_TRY(loaded.engine, Engine::create(std::move(config), {.model = std::move(model),
-                                                               .tokenizer = loaded.tokenizer,
-                                                               .end_tokens = loaded.end_tokens,
-                                                               .pool = std::move(pool),
-                                                               .kernels = &kernels,
-                                                               .clock = std::make_shared<SteadyClock>()}));
+  config.prefix_cache.fingerprint = kv_fingerprint(*file, *model, options.float_activations);
+  Engine::Parts parts{.model = std::move(model),
+                      .tokenizer = loaded.tokenizer,
+                      .end_tokens = loaded.end_tokens,
+                      .pool = std::move(pool),
+                      .kernels = &kernels,
+                      .clock = std::make_shared<SteadyClock>()};
+  if (!config.kv_disk.empty()) parts.open_page_store = disk_store_opener(config);
+  PAGODA_TRY(loaded.engine, Engine::create(std::move(config), std::move(parts)));
   loaded.banner = make_banner(*loaded.engine, machine, chosen_isa);
   return loaded;
 }

@@ -74,6 +74,9 @@ struct PrefixHit {
 // nothing is ever found or kept.
 class PrefixCache {
  public:
+  // Memory for a page that is known, resident or stored.
+  static constexpr size_t kBytesPerNode = 512;
+
   PrefixCache(PageAllocator& pages, int32_t max_tables, const PrefixCacheOptions& options);
 
   // ---- block tables ----
@@ -157,6 +160,9 @@ class PrefixCache {
   void pump_reads();
   void pump_writes();
   PageIdentity identity(NodeId node) const;
+
+  // A node, two places in heaps, two buckets and a link of the hash table.
+  static_assert(sizeof(RadixNode) + sizeof(NodeState) + 2 * 20 + 4 * sizeof(NodeId) <= kBytesPerNode);
 
   const PrefixCacheOptions options_;
   PageAllocator& pages_;

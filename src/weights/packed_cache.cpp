@@ -1,11 +1,12 @@
 #include "weights/packed_cache.h"
 
-#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <iterator>
 
 #include <fmt/format.h>
+
+#include "io/model_source.h"
 
 namespace pagoda {
 
@@ -15,40 +16,7 @@ namespace {
 
 constexpr std::string_view kExtension = ".packed";
 
-// The hash of bytes from places all over the tensors.
-Digest sample(const ModelFile& file) {
-  constexpr uint64_t kPlaces = 16;
-  constexpr uint64_t kSampleBytes = 4096;
-  uint64_t total = 0;
-  for (const NamedTensor& tensor : file.tensors()) total += tensor.view.data.size();
-  std::vector<std::byte> bytes;
-  uint64_t begin = 0;
-  uint64_t place = 0;
-  for (const NamedTensor& tensor : file.tensors()) {
-    const std::span<const std::byte> data = tensor.view.data;
-    while (place < kPlaces && total / kPlaces * place < begin + data.size()) {
-      const uint64_t at = std::max(total / kPlaces * place++, begin) - begin;
-      const auto part = data.subspan(at, std::min<uint64_t>(kSampleBytes, data.size() - at));
-      bytes.insert(bytes.end(), part.begin(), part.end());
-    }
-    begin += data.size();
-  }
-  return digest(bytes);
-}
-
 using Text = std::back_insert_iterator<std::string>;
-
-void describe_files(const ModelFile& file, Text out) {
-  for (size_t i = 0; i < file.files().size(); ++i) {
-    const MappedFile* mapping = file.mapping(static_cast<int>(i));
-    if (mapping == nullptr) continue;
-    const FileStamp& stamp = mapping->stamp();
-    fmt::format_to(out, "file {} {} {} {}\n", stamp.num_bytes, stamp.inode, stamp.modified_ns,
-                   stamp.changed_ns);
-  }
-  const Digest samples = sample(file);
-  fmt::format_to(out, "samples {:x} {:x}\n", samples.low, samples.high);
-}
 
 void describe(const NamedTensor& tensor, uint64_t offset, Text out) {
   fmt::format_to(out, "{} {} {} file {} at {} to {}", tensor.name, to_string(tensor.view.dtype),
@@ -75,9 +43,8 @@ std::string packed_cache_path(const ModelFile& file, const std::string& folder) 
 }
 
 BlockFileId packed_cache_id(const PlannedWeights& weights) {
-  std::string text;
+  std::string text = describe_source(*weights.file);
   const Text out(text);
-  describe_files(*weights.file, out);
   for (const PlannedMatrix& matrix : weights.matrices) {
     describe(*matrix.tensor, matrix.offset, out);
     describe(matrix.rows, out);

@@ -50,8 +50,8 @@ class TransferThread {
   // After the transfers under way.
   ~TransferThread();
 
-  // From the owner's thread. At most `depth` orders may be begun and not yet taken. Copies a page that is to be
-  // written.
+  // From the owner's thread. At most `depth` orders may be begun and not yet taken. Copies a page that is to
+  // be written.
   void begin(Order order);
   size_t take_done(std::span<PageTransfer> done);
   // No order to write will succeed any more.
