@@ -85,9 +85,10 @@ uint64_t disk_tier_bytes(const EngineConfig& config, const ModelInfo& info) {
 
 // Pages that all running sequences need at full context, bounded by the memory that is left.
 Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineConfig& config) {
-  const uint64_t page_bytes = info.kv_shape.page_bytes() + PrefixCache::kBytesPerNode;
+  const uint64_t page_bytes = info.kv_shape.page_bytes();
+  const uint64_t known_page_bytes = page_bytes + (options.prefix_cache ? PrefixCache::kBytesPerNode : 0);
   const uint64_t fixed_bytes = config.weight_bytes + config.workspace_bytes + disk_tier_bytes(config, info);
-  const uint64_t least_bytes = fixed_bytes + static_cast<uint64_t>(config.max_sequences) * page_bytes;
+  const uint64_t least_bytes = fixed_bytes + static_cast<uint64_t>(config.max_sequences) * known_page_bytes;
   if (config.memory_bytes < least_bytes)
     return fail(
         ErrorCode::out_of_memory,
@@ -95,7 +96,7 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
         "--memory to at least {}, or lower --max-sequences or --max-batch-tokens",
         mebibytes(config.memory_bytes), mebibytes(config.weight_bytes), mebibytes(config.workspace_bytes),
         mebibytes(least_bytes - fixed_bytes), config.max_sequences, mebibytes(least_bytes));
-  uint64_t num_pages = (config.memory_bytes - fixed_bytes) / page_bytes;
+  uint64_t num_pages = (config.memory_bytes - fixed_bytes) / known_page_bytes;
   if (options.max_kv_bytes != 0) num_pages = std::min(num_pages, options.max_kv_bytes / page_bytes);
   if (num_pages < static_cast<uint64_t>(config.max_sequences))
     return fail(ErrorCode::out_of_memory,
