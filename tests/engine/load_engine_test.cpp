@@ -132,7 +132,7 @@ TEST_F(LoadEngineTest, BringsWhatSurroundsAModel) {
   EXPECT_FLOAT_EQ(sampling.temperature, 0.6f);
   EXPECT_FLOAT_EQ(sampling.top_p, 0.9f);
   EXPECT_EQ(sampling.top_k, 0);
-  ASSERT_EQ(loaded.banner.size(), 4u);
+  ASSERT_EQ(loaded.banner.size(), 5u);
   EXPECT_THAT(loaded.banner[0], ::testing::HasSubstr("llama"));
 }
 

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
     if (name == "--api-key") options.api_keys.push_back({.key = argv[i + 1]});
     if (name == "--max-sequences") config.max_sequences = std::atoi(argv[i + 1]);
     if (name == "--max-queued") config.max_queued_requests = std::atoi(argv[i + 1]);
+    if (name == "--prefix-cache") config.prefix_cache.enabled = std::string_view(argv[i + 1]) == "on";
     if (name == "--write-timeout-s")
       options.http.write_timeout = std::chrono::seconds(std::atoi(argv[i + 1]));
     if (name == "--body-timeout-s") options.http.body_timeout = std::chrono::seconds(std::atoi(argv[i + 1]));
