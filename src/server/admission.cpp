@@ -48,6 +48,20 @@ ApiResult<RequestTerms> read_terms(const HttpRequest& request) {
   return terms;
 }
 
+std::optional<ApiError> check_terms(const Demand& demand, Tenant& tenant, RefusalCounts& refusals) {
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> wait(demand.queue_wait_seconds);
+  if (demand.deadline && now + wait > *demand.deadline) {
+    refusals.count(Refusal::deadline);
+    return deadline_unreachable(demand.queue_wait_seconds);
+  }
+  const int64_t now_ns = std::chrono::nanoseconds(now.time_since_epoch()).count();
+  const int64_t wait_ns = tenant.take_prompt(demand.num_prompt_tokens, now_ns);
+  if (wait_ns <= 0) return std::nullopt;
+  refusals.count(Refusal::key_tokens);
+  return token_rate_exceeded(tenant, wait_ns);
+}
+
 ApiError too_many_concurrent(const Tenant& tenant, int64_t retry_after_seconds) {
   return rate_limited(fmt::format("{} requests of this API key are being served, which is its limit.",
                                   tenant.limits().max_concurrent),

@@ -45,6 +45,16 @@ struct RequestTerms {
 // 400 if a deadline is not a positive number of seconds; hints that are not are ignored.
 ApiResult<RequestTerms> read_terms(const HttpRequest& request);
 
+// What a request asks for, once its prompts are known.
+struct Demand {
+  int64_t num_prompt_tokens = 0;
+  std::optional<Deadline> deadline;
+  double queue_wait_seconds = 0;  // as the engine expects it
+};
+// Why the caller's limits or the deadline do not let it run; nothing if they do, and then the prompts' tokens
+// are taken from the tenant's.
+std::optional<ApiError> check_terms(const Demand& demand, Tenant& tenant, RefusalCounts& refusals);
+
 ApiError too_many_concurrent(const Tenant& tenant, int64_t retry_after_seconds);
 ApiError token_rate_exceeded(const Tenant& tenant, int64_t wait_ns);
 ApiError deadline_exceeded();

@@ -145,6 +145,35 @@ TEST_F(LimitsTest, QueuedPromptsAreBounded) {
   EXPECT_EQ(post(kCompletions, body).status, 200) << "the queue is empty again";
 }
 
+TEST_F(LimitsTest, WhatTheQueueRefusesCostsNoTokens) {
+  engine_config.max_sequences = 1;
+  engine_config.max_queued_requests = 1;
+  options.api_keys = {{.key = "free"}, {.key = "counted", .tokens_per_minute = 100}};
+  step_time = milliseconds(1);
+  start();
+  HttpClient running(port());
+  HttpClient queued(port());
+  for (HttpClient* client : {&running, &queued})
+    client->send(post_request(kCompletions, kLong, "Authorization: Bearer free\r\n"));
+  ASSERT_TRUE(eventually([&] { return model->engine->stats().num_waiting == 1; }));
+  const char* counted = "Authorization: Bearer counted\r\n";
+  const std::string text(60, '!');
+  const std::string embedding = fmt::format(R"({{"input":["{}"]}})", text);
+  const std::string completion = fmt::format(R"({{"prompt":"{}","max_tokens":1}})", text);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(post("/v1/embeddings", embedding, counted).status, 429);
+    EXPECT_EQ(post(kCompletions, completion, counted).status, 429);
+  }
+  EXPECT_EQ(refused("queue_full"), 6);
+  EXPECT_EQ(refused("key_tokens"), 0);
+  running.close();
+  queued.close();
+  ASSERT_TRUE(engine_becomes_idle());
+  EXPECT_EQ(post("/v1/embeddings", embedding, counted).status, 200);
+  EXPECT_EQ(post("/v1/embeddings", embedding, counted).status, 429) << "what was computed costs";
+  EXPECT_EQ(refused("key_tokens"), 1);
+}
+
 class DeadlineTest : public LimitsTest {};
 
 TEST_F(DeadlineTest, AnAnswerThatTakesTooLongIs504) {

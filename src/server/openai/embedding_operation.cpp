@@ -56,29 +56,17 @@ void EmbeddingOperation::prepare() {
   int64_t num_prompt_tokens = 0;
   for (const Request& request : job_.requests) num_prompt_tokens += std::ssize(request.prompt);
   num_prompt_tokens_ = num_prompt_tokens;
-  if (std::optional<ApiError> error = check_terms(num_prompt_tokens)) return refuse(std::move(*error));
+  const Demand demand{.num_prompt_tokens = num_prompt_tokens,
+                      .deadline = deadline_,
+                      .queue_wait_seconds = model_->engine->queue_wait_seconds()};
+  if (std::optional<ApiError> error = check_terms(demand, place_.tenant(), context_.refusals))
+    return refuse(std::move(*error));
   {
     std::lock_guard lock(mutex_);
     vectors_.resize(job_.requests.size());
     submitting_ = true;
   }
   submit_more();
-}
-
-std::optional<ApiError> EmbeddingOperation::check_terms(int64_t num_prompt_tokens) {
-  const auto now = std::chrono::steady_clock::now();
-  if (deadline_) {
-    const double wait = model_->engine->queue_wait_seconds();
-    if (now + std::chrono::duration<double>(wait) > *deadline_) {
-      context_.refusals.count(Refusal::deadline);
-      return deadline_unreachable(wait);
-    }
-  }
-  const int64_t now_ns = std::chrono::nanoseconds(now.time_since_epoch()).count();
-  const int64_t wait_ns = place_.tenant().take_prompt(num_prompt_tokens, now_ns);
-  if (wait_ns <= 0) return std::nullopt;
-  context_.refusals.count(Refusal::key_tokens);
-  return token_rate_exceeded(place_.tenant(), wait_ns);
 }
 
 // Runs on one worker at a time: `submitting_` says that it does or will.
@@ -113,9 +101,18 @@ void EmbeddingOperation::submit_more() {
       return;
     }
     lock.unlock();
-    return refuse(full ? overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds()))
-                       : to_api_error(id.error(), "input"));
+    return refuse_rest(index, id.error());
   }
+}
+
+void EmbeddingOperation::refuse_rest(size_t index, const Error& error) {
+  int64_t num_tokens = 0;
+  for (const Request& request : std::span(job_.requests).subspan(index))
+    num_tokens += std::ssize(request.prompt);
+  place_.tenant().give_back(num_tokens);
+  refuse(error.code == ErrorCode::overloaded
+             ? overloaded(std::max<int64_t>(1, model_->engine->retry_after_seconds()))
+             : to_api_error(error, "input"));
 }
 
 void EmbeddingOperation::finish_one(size_t index, std::vector<float> vector, const Status& status) {

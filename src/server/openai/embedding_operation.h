@@ -46,9 +46,10 @@ class EmbeddingOperation final : public Operation, public std::enable_shared_fro
 
   // ---- worker threads ----
   void prepare();
-  // Whether the caller's limits and the deadline let it run; takes the prompts' tokens if so.
-  std::optional<ApiError> check_terms(int64_t num_prompt_tokens);
   void submit_more();
+  // Refuses what the engine did not take, and gives the tenant back the tokens of the prompts from `index`
+  // on.
+  void refuse_rest(size_t index, const Error& error);
   void present();
 
   void post(void (EmbeddingOperation::*task)());

@@ -101,8 +101,10 @@ void GenerationOperation::prepare() {
   for (const Request& request : generation->requests)
     num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
   num_prompt_tokens_ = num_prompt_tokens;
-  const std::optional<Deadline> deadline = deadline_of(*generation->presenter);
-  if (std::optional<ApiError> error = check_terms(num_prompt_tokens, deadline))
+  const Demand demand{.num_prompt_tokens = num_prompt_tokens,
+                      .deadline = deadline_of(*generation->presenter),
+                      .queue_wait_seconds = model_->engine->queue_wait_seconds()};
+  if (std::optional<ApiError> error = check_terms(demand, place_.tenant(), context_.refusals))
     return refuse(std::move(*error));
   presenter_ = std::move(generation->presenter);
   num_running_ = generation->requests.size();
@@ -121,24 +123,6 @@ void GenerationOperation::prepare() {
 
 std::optional<Deadline> GenerationOperation::deadline_of(const Presenter& presenter) const {
   return terms_.deadline || presenter.streams() ? terms_.deadline : terms_.patience;
-}
-
-std::optional<ApiError> GenerationOperation::check_terms(int64_t num_prompt_tokens,
-                                                         std::optional<Deadline> deadline) {
-  const auto now = std::chrono::steady_clock::now();
-  if (deadline) {
-    const double wait = model_->engine->queue_wait_seconds();
-    if (now + std::chrono::duration<double>(wait) > *deadline) {
-      context_.refusals.count(Refusal::deadline);
-      return deadline_unreachable(wait);
-    }
-  }
-  const int64_t now_ns = std::chrono::nanoseconds(now.time_since_epoch()).count();
-  if (const int64_t wait_ns = place_.tenant().take_prompt(num_prompt_tokens, now_ns); wait_ns > 0) {
-    context_.refusals.count(Refusal::key_tokens);
-    return token_rate_exceeded(place_.tenant(), wait_ns);
-  }
-  return std::nullopt;
 }
 
 std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> requests) {

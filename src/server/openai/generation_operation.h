@@ -61,8 +61,6 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
 
   // ---- worker threads ----
   void prepare();
-  // Whether the caller's limits and the deadline let these run; takes the prompts' tokens if so.
-  std::optional<ApiError> check_terms(int64_t num_prompt_tokens, std::optional<Deadline> deadline);
   std::optional<Deadline> deadline_of(const Presenter& presenter) const;
   // Submits all or, on the first refusal, none.
   std::optional<ApiError> submit_all(std::vector<Request> requests);
