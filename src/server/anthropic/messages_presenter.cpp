@@ -65,10 +65,7 @@ class MessagesAnswer final : public Presenter {
   explicit MessagesAnswer(AnswerInfo info) : info_(std::move(info)), text_(*info_.output) {}
 
   bool streams() const override { return false; }
-  void begin(std::string&) override {}
-  void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
-  void fail(const ApiError&, std::string&) override {}
 
   void update(size_t, const SequenceNews& news, std::string&) override {
     text_.push(news.text);
@@ -111,7 +108,6 @@ class MessagesStream final : public Presenter {
         parser_(*info_.output, ToolCallParserOptions::Tell::at_once) {}
 
   bool streams() const override { return true; }
-  void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
 
   void begin(std::string& out) override {

@@ -20,13 +20,11 @@ class ChatAnswer final : public Presenter {
   }
 
   bool streams() const override { return false; }
-  void begin(std::string&) override {}
   void prompt_logprobs(size_t, std::span<const ScoredToken> tokens, std::string&) override {
     extra_["prompt_logprobs"] =
         prompt_logprobs_json(info_.tokenizer(), tokens, info_.num_prompt_logprobs.value_or(0));
   }
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
-  void fail(const ApiError&, std::string&) override {}
 
   void update(size_t, const SequenceNews& news, std::string&) override {
     Choice& choice = choices_[static_cast<size_t>(news.index)];
@@ -85,7 +83,6 @@ class ChatStream final : public Presenter {
   }
 
   bool streams() const override { return true; }
-  void prompt_logprobs(size_t, std::span<const ScoredToken>, std::string&) override {}
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
   void end(std::string& out) override { writer_.end(out, usage_); }
   void fail(const ApiError& error, std::string& out) override { ChunkWriter::error(out, error); }

@@ -61,7 +61,6 @@ class CompletionAnswer final : public CompletionPresenter {
         prompt_logprobs_(num_prompts) {}
 
   bool streams() const override { return false; }
-  void fail(const ApiError&, std::string&) override {}
 
   void begin(std::string&) override {
     for (size_t i = 0; i < choices_.size() && !echo_.empty(); ++i)
