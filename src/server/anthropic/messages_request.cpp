@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "server/openai/json_body.h"
+#include "server/openai/text_parts.h"
 
 namespace pagoda {
 namespace json = boost::json;
@@ -14,55 +15,21 @@ void join(std::string& text, std::string_view more) {
   text += more;
 }
 
-ApiError unknown_block(const std::string& param, std::string_view type) {
+ApiError unknown_block(const Fields& block, std::string_view type) {
   const bool media = type == "image" || type == "document";
-  return bad_parameter(param + ".type", media ? "unsupported_value" : "invalid_value",
+  const std::string param = block.path("type");
+  return bad_parameter(param, media ? "unsupported_value" : "invalid_value",
                        media ? fmt::format("{}: this model takes text only, no {}s.", param, type)
                              : fmt::format("{}: '{}' is not a kind of block for this place.", param, type));
 }
 
-// Calls `read(block's fields, type, param)` for each block of an array.
-template <class Read>
-void each_block(Fields& fields, const std::string& param, const json::array& blocks, const Read& read) {
-  for (size_t i = 0; i < blocks.size() && !fields.error(); ++i) {
-    const std::string path = fmt::format("{}.{}", param, i);
-    const json::object* block = blocks[i].if_object();
-    if (!block) return fields.fail_with(wrong_type(path, "an object", blocks[i]));
-    Fields inner(*block, path + ".");
-    std::string type;
-    inner.string("type", type);
-    if (type.empty()) inner.fail_with(missing_parameter(path + ".type"));
-    if (!inner.error()) read(inner, type, path);
-    if (const auto& error = inner.error()) fields.fail_with(*error);
-  }
-}
-
-std::string block_text(Fields& block, const char* member) {
-  std::string text;
-  block.string(member, text);
-  if (!block.any(member)) block.fail_with(missing_parameter(block.path(member)));
-  return text;
-}
-
 // A string, or an array of text blocks.
-std::string read_text(Fields& fields, std::string_view name) {
-  const json::value* value = fields.any(name);
-  const std::string param = fields.path(name);
-  std::string text;
-  if (!value) return text;
-  if (value->is_string()) return std::string(value->get_string());
-  if (!value->is_array()) {
-    fields.fail_with(wrong_type(param, "a string or an array of blocks", *value));
-    return text;
-  }
-  each_block(fields, param, value->get_array(),
-             [&](Fields& block, const std::string& type, const std::string& path) {
-               if (type == "text")
-                 join(text, block_text(block, "text"));
-               else
-                 block.fail_with(unknown_block(path, type));
-             });
-  return text;
+std::string read_text_blocks(Fields& fields, std::string_view name) {
+  return read_text(fields, name, kAnthropicParts, [](Fields& block, const std::string& type) {
+    if (type == "text") return required_text(block, "text");
+    block.fail_with(unknown_block(block, type));
+    return std::string();
+  });
 }
 
 // The messages of a conversation, as templates want them.
@@ -72,9 +39,9 @@ class Conversation {
 
   void add_user(Fields& fields, const std::string& param, const json::array& blocks) {
     std::string text;
-    each_block(fields, param, blocks, [&](Fields& block, const std::string& type, const std::string& path) {
-      if (type == "text") return join(text, block_text(block, "text"));
-      if (type != "tool_result") return block.fail_with(unknown_block(path, type));
+    each_part(fields, param, blocks, kAnthropicParts, [&](Fields& block, const std::string& type) {
+      if (type == "text") return join(text, required_text(block, "text"));
+      if (type != "tool_result") return block.fail_with(unknown_block(block, type));
       if (!text.empty()) add_text("user", std::exchange(text, {}));
       add_result(block);
     });
@@ -85,15 +52,15 @@ class Conversation {
     std::string text;
     std::string thinking;
     json::array calls;
-    each_block(fields, param, blocks, [&](Fields& block, const std::string& type, const std::string& path) {
+    each_part(fields, param, blocks, kAnthropicParts, [&](Fields& block, const std::string& type) {
       if (type == "text")
-        join(text, block_text(block, "text"));
+        join(text, required_text(block, "text"));
       else if (type == "thinking")
-        join(thinking, block_text(block, "thinking"));
+        join(thinking, required_text(block, "thinking"));
       else if (type == "tool_use")
         calls.push_back(read_call(block));
       else if (type != "redacted_thinking")
-        block.fail_with(unknown_block(path, type));
+        block.fail_with(unknown_block(block, type));
     });
     json::object message{{"role", "assistant"}, {"content", text}};
     if (!thinking.empty()) message["reasoning_content"] = thinking;
@@ -119,14 +86,15 @@ class Conversation {
     block.string("tool_use_id", id);
     if (id.empty()) block.fail_with(missing_parameter(block.path("tool_use_id")));
     block.boolean("is_error", is_error);
-    json::object message{{"role", "tool"}, {"tool_call_id", id}, {"content", read_text(block, "content")}};
+    json::object message{
+        {"role", "tool"}, {"tool_call_id", id}, {"content", read_text_blocks(block, "content")}};
     if (const json::value* name = names_.if_contains(id)) message["name"] = *name;
     out_.push_back(std::move(message));
   }
 
   json::object read_call(Fields& block) {
-    const std::string id = block_text(block, "id");
-    const std::string name = block_text(block, "name");
+    const std::string id = required_text(block, "id");
+    const std::string name = required_text(block, "name");
     const json::object* input = block.object("input");
     names_[id] = name;
     return {{"id", id},
@@ -305,7 +273,7 @@ ApiResult<ChatRequest> parse_messages_request(std::string_view body, const Model
   read_reasoning_switches(fields, request);
   if (const json::object* kwargs = fields.object("chat_template_kwargs"))
     for (const auto& [name, value] : *kwargs) request.template_kwargs[name] = value;
-  if (std::string system = read_text(fields, "system"); !system.empty())
+  if (std::string system = read_text_blocks(fields, "system"); !system.empty())
     request.messages.push_back(json::object{{"role", "system"}, {"content", std::move(system)}});
   if (const json::array* messages = fields.array("messages"))
     read_conversation(fields, *messages, request);

@@ -5,6 +5,8 @@
 
 #include <boost/json.hpp>
 
+#include "server/openai/text_parts.h"
+
 namespace pagoda {
 namespace json = boost::json;
 
@@ -12,45 +14,20 @@ namespace {
 
 constexpr std::array kRoles = {"system", "developer", "user", "assistant", "tool", "function"};
 
-ApiResult<std::string> part_text(const json::value& value, const std::string& param) {
-  const json::object* part = value.if_object();
-  if (!part) return std::unexpected(wrong_type(param, "an object", value));
-  Fields fields(*part, param + ".");
-  std::string type;
-  fields.string("type", type);
-  if (const auto& error = fields.error()) return std::unexpected(*error);
-  if (type.empty()) return std::unexpected(missing_parameter(param + ".type"));
-  const bool refusal = type == "refusal";
-  if (type == "text" || refusal) {
-    const char* member = refusal ? "refusal" : "text";
-    std::string text;
-    fields.string(member, text);
-    if (!fields.error() && !fields.any(member)) fields.fail_with(missing_parameter(fields.path(member)));
-    if (const auto& error = fields.error()) return std::unexpected(*error);
-    return text;
-  }
-  if (type == "image_url" || type == "input_audio" || type == "video_url" || type == "file")
-    return std::unexpected(
-        bad_parameter(param + ".type", "unsupported_value",
-                      fmt::format("Invalid '{}.type': this model takes text only, no {}.", param,
-                                  type == "image_url"     ? "images"
-                                  : type == "input_audio" ? "audio"
-                                  : type == "file"        ? "files"
-                                                          : "videos")));
-  return std::unexpected(
-      bad_parameter(param + ".type", "invalid_value",
-                    fmt::format("Invalid '{}.type': '{}' is not a kind of content part.", param, type)));
-}
-
-ApiResult<std::string> join_parts(const json::array& parts, const std::string& param) {
-  std::string text;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    ApiResult<std::string> part = part_text(parts[i], fmt::format("{}[{}]", param, i));
-    if (!part) return part;
-    if (i > 0) text += '\n';
-    text += *part;
-  }
-  return text;
+std::string part_text(Fields& part, const std::string& type) {
+  if (type == "text" || type == "refusal") return required_text(part, type);
+  const std::string param = part.path("type");
+  const char* media = type == "image_url"     ? "images"
+                      : type == "input_audio" ? "audio"
+                      : type == "video_url"   ? "videos"
+                      : type == "file"        ? "files"
+                                              : nullptr;
+  part.fail_with(
+      media ? bad_parameter(param, "unsupported_value",
+                            fmt::format("Invalid '{}': this model takes text only, no {}.", param, media))
+            : bad_parameter(param, "invalid_value",
+                            fmt::format("Invalid '{}': '{}' is not a kind of content part.", param, type)));
+  return {};
 }
 
 // Templates read a call's arguments as an object; clients send them as the JSON text that the model wrote.
@@ -120,11 +97,10 @@ std::optional<ApiError> check_content(json::object& message, const std::string& 
     return missing_parameter(param + ".content");
   }
   if (content->is_string()) return std::nullopt;
-  if (!content->is_array()) return wrong_type(param + ".content", "a string or an array of parts", *content);
-  ApiResult<std::string> text = join_parts(content->get_array(), param + ".content");
-  if (!text) return text.error();
-  *content = json::string(*text);
-  return std::nullopt;
+  Fields fields(message, param + ".");
+  const std::string text = read_text(fields, "content", kOpenAiParts, part_text);
+  *content = json::string(text);
+  return fields.error();
 }
 
 std::optional<ApiError> normalise(json::object& message, const std::string& param) {

@@ -4,6 +4,8 @@
 
 #include <boost/json.hpp>
 
+#include "server/openai/text_parts.h"
+
 namespace pagoda {
 namespace json = boost::json;
 
@@ -14,15 +16,7 @@ void join(std::string& text, std::string_view more) {
   text += more;
 }
 
-std::string required_text(Fields& fields, const char* member) {
-  std::string text;
-  fields.string(member, text);
-  if (!fields.any(member)) fields.fail_with(missing_parameter(fields.path(member)));
-  return text;
-}
-
-std::string part_text(Fields& part) {
-  const std::string type = required_text(part, "type");
+std::string part_text(Fields& part, const std::string& type) {
   if (type == "input_text" || type == "output_text" || type == "text" || type == "summary_text" ||
       type == "reasoning_text")
     return required_text(part, "text");
@@ -35,33 +29,8 @@ std::string part_text(Fields& part) {
   return {};
 }
 
-// A string or an array of parts.
-std::string read_text(Fields& fields, const char* name) {
-  const json::value* value = fields.any(name);
-  const std::string param = fields.path(name);
-  std::string text;
-  if (!value) return text;
-  if (value->is_string()) return std::string(value->get_string());
-  if (!value->is_array()) {
-    fields.fail_with(wrong_type(param, "a string or an array of parts", *value));
-    return text;
-  }
-  const json::array& parts = value->get_array();
-  for (size_t i = 0; i < parts.size() && !fields.error(); ++i) {
-    const std::string path = fmt::format("{}[{}]", param, i);
-    if (!parts[i].is_object()) {
-      fields.fail_with(wrong_type(path, "an object", parts[i]));
-      break;
-    }
-    Fields part(parts[i].get_object(), path + ".");
-    const std::string more = part_text(part);
-    if (i > 0)
-      join(text, more);
-    else
-      text = more;
-    if (const auto& error = part.error()) fields.fail_with(*error);
-  }
-  return text;
+std::string read_text_parts(Fields& fields, const char* name) {
+  return read_text(fields, name, kOpenAiParts, part_text);
 }
 
 class InputReader {
@@ -94,7 +63,7 @@ class InputReader {
                                                "assistant.",
                                                item.path("role"), role)));
     if (!item.any("content")) item.fail_with(missing_parameter(item.path("content")));
-    json::object message{{"role", role}, {"content", read_text(item, "content")}};
+    json::object message{{"role", role}, {"content", read_text_parts(item, "content")}};
     if (role == "assistant") take_reasoning(message);
     out_.push_back(std::move(message));
   }
@@ -125,14 +94,15 @@ class InputReader {
   void add_output(Fields& item) {
     const std::string id = required_text(item, "call_id");
     if (!item.any("output")) item.fail_with(missing_parameter(item.path("output")));
-    json::object message{{"role", "tool"}, {"tool_call_id", id}, {"content", read_text(item, "output")}};
+    json::object message{
+        {"role", "tool"}, {"tool_call_id", id}, {"content", read_text_parts(item, "output")}};
     if (const json::value* name = names_.if_contains(id)) message["name"] = *name;
     out_.push_back(std::move(message));
   }
 
   void add_reasoning(Fields& item) {
     const char* member = item.any("content") ? "content" : "summary";
-    if (const std::string text = read_text(item, member); !text.empty()) join(reasoning_, text);
+    if (const std::string text = read_text_parts(item, member); !text.empty()) join(reasoning_, text);
   }
 
   void take_reasoning(json::object& message) {
