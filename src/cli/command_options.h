@@ -48,6 +48,8 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
 void add_json(CLI::App& app, bool& json, const char* description);
 void add_chunk(CLI::App& app, int32_t& chunk);
 
+// serve_command_line.cpp
+void add_serve_command(CLI::App& app, CommandMaker& make);
 // bench_command_line.cpp: `bench` with its subcommands.
 void add_bench_commands(CLI::App& app, CommandMaker& make);
 // cache_command_line.cpp: `cache` with its subcommands.

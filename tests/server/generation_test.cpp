@@ -501,6 +501,23 @@ TEST_F(VanishTest, AParkedStreamThatIsNeverReadIsCancelled) {
   EXPECT_TRUE(engine_becomes_idle());
 }
 
+TEST_F(VanishTest, AReaderAtATrickleIsCancelledAfterTheStallTimeout) {
+  options.http.stall_timeout = milliseconds(500);
+  options.http.send_buffer_bytes = 8 << 10;
+  start();
+  HttpClient client(port(), 4 << 10);
+  client.send(post_request(
+      kCompletions, R"({"prompt":"ab","max_tokens":1900,"ignore_eos":true,"stream":true,"logprobs":20})"));
+  ASSERT_TRUE(eventually([&] { return model->engine->stats().num_parked == 1; }));
+  int num_reads = 0;
+  ASSERT_TRUE(eventually([&] {
+    num_reads += client.receive_some() ? 1 : 0;
+    return model->engine->stats().finished_abort == 1;
+  }));
+  EXPECT_GE(num_reads, 10) << "it read all the while";
+  EXPECT_TRUE(engine_becomes_idle());
+}
+
 class DrainTest : public GenerationTest {};
 
 TEST_F(DrainTest, RunningStreamsFinishAndNewRequestsAreRefused) {

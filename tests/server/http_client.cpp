@@ -54,6 +54,12 @@ bool HttpClient::read_more() {
   return true;
 }
 
+bool HttpClient::receive_some() {
+  const bool received = read_more();
+  buffer_.clear();
+  return received;
+}
+
 bool HttpClient::read_chunks(HttpReply& reply) {
   for (;;) {
     size_t line_end = 0;

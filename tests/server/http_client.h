@@ -31,6 +31,8 @@ class HttpClient {
   HttpReply post(const std::string& path, const std::string& body, const std::string& headers = {});
   // Reads on until `text` was received after the last reply; false at the end of the connection.
   bool receive_until(std::string_view text);
+  // What one read gives, dropped.
+  bool receive_some();
   // Nothing more will come: the server has closed.
   bool closed_by_peer();
   void close();

@@ -26,6 +26,7 @@ struct HttpOptions {
   std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte to the end of its headers
   std::chrono::milliseconds body_timeout{60'000};    // for the whole body
   std::chrono::milliseconds write_timeout{30'000};   // without any progress
+  std::chrono::milliseconds stall_timeout{600'000};  // of one answer in all, while its client is behind
   std::string tls_certificate;                       // PEM file, with the chain; empty: plain HTTP
   std::string tls_key;                               // PEM file
   int send_buffer_bytes = 128 << 10;  // of the kernel, per connection: bounds what a stalled reader holds

@@ -51,6 +51,7 @@ struct Exchange {
   SteadyTime operation_start = start;
   int status = 0;
   uint64_t sent_bytes = 0;
+  std::chrono::steady_clock::duration stalled{};  // time spent waiting for the client to read
   OperationReport report;
 };
 
@@ -80,19 +81,24 @@ void record(Hub& hub, Exchange& exchange, Outcome outcome) {
                       .report = std::move(exchange.report)});
 }
 
-// False if the client has gone or took nothing for write_timeout. `operation` is paused while the client
-// takes nothing.
-awaitable<bool> write_all(Connection& c, std::string_view bytes, Operation* operation = nullptr) {
+// False if the client has gone, took nothing for write_timeout, or has kept its answer waiting for longer
+// than stall_timeout in all: one that reads at a trickle must not hold on for ever. `operation` is paused
+// while the client takes nothing.
+awaitable<bool> write_all(Connection& c, Exchange& exchange, std::string_view bytes,
+                          Operation* operation = nullptr) {
   bool paused = false;
   while (!bytes.empty()) {
     error_code ec;
     size_t written = try_write_some(c, asio::buffer(bytes.data(), bytes.size()), ec);
     if (ec == asio::error::would_block) {
       if (operation && !std::exchange(paused, true)) operation->pause();
-      c.arm(c.hub->options.write_timeout);
+      const SteadyTime begin = std::chrono::steady_clock::now();
+      const auto left = c.hub->options.stall_timeout - exchange.stalled;
+      c.arm(std::min(c.hub->options.write_timeout, std::chrono::ceil<std::chrono::milliseconds>(left)));
       const asio::const_buffer rest(bytes.data(), bytes.size());
       written = co_await write_some(c, rest, ec);
       c.disarm();
+      exchange.stalled += std::chrono::steady_clock::now() - begin;
     }
     if (ec) co_return false;
     bytes.remove_prefix(written);
@@ -110,7 +116,7 @@ awaitable<Outcome> write_response(Connection& c, Exchange& exchange, const HttpR
     out += response.body;
     exchange.sent_bytes += response.body.size();
   }
-  const bool written = co_await write_all(c, out);
+  const bool written = co_await write_all(c, exchange, out);
   if (!written) co_return Outcome::gone;
   co_return exchange.after == AfterResponse::close ? Outcome::close : Outcome::keep_alive;
 }
@@ -166,7 +172,7 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
     exchange.sent_bytes += progress.bytes.size();
     progress.bytes = {};  // a client that does not read keeps `out` only
     if (progress.finished) stream.end(out);
-    const bool written = co_await write_all(c, out, &operation);
+    const bool written = co_await write_all(c, exchange, out, &operation);
     if (!written) co_return Outcome::gone;
     if (progress.finished) break;
     co_await wait_for_news(c, operation.wake_at().value_or(SteadyTime::max()));
@@ -257,7 +263,7 @@ awaitable<Outcome> refuse(Connection& c, Exchange& exchange, error_code ec) {
 // The rest of a request after its head: 100-continue, the body, the answer.
 awaitable<Outcome> serve_body(Connection& c, RequestReader& reader, HttpRequest request, Exchange& exchange) {
   if (reader.expects_continue()) {
-    const bool written = co_await write_all(c, "HTTP/1.1 100 Continue\r\n\r\n");
+    const bool written = co_await write_all(c, exchange, "HTTP/1.1 100 Continue\r\n\r\n");
     if (!written) co_return Outcome::gone;
   }
   error_code ec;
