@@ -64,7 +64,7 @@ void TransferThread::begin(Order order) {
     memory_.copy_out(order.transfer.page, payload(order.job));
   {
     const std::lock_guard lock(mutex_);
-    orders_.push_back(std::move(order));
+    orders_.push_back(order);
   }
   queue_.wake();
 }
@@ -109,8 +109,8 @@ bool TransferThread::take_orders() {
     orders.swap(orders_);
     is_ending = is_ending_;
   }
-  for (Order& order : orders)
-    (order.transfer.kind == PageTransfer::Kind::read ? reads_ : writes_).push_back(std::move(order));
+  for (const Order& order : orders)
+    (order.transfer.kind == PageTransfer::Kind::read ? reads_ : writes_).push_back(order);
   return !is_ending || num_under_way_ > 0 || !unsynced_.empty() || !reads_.empty() || !writes_.empty();
 }
 
