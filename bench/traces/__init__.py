@@ -1,0 +1,1 @@
+"""Synthetic request traces: lengths by quantiles, gamma arrivals, shared prefixes. Standard library only."""
