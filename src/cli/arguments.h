@@ -10,6 +10,7 @@
 
 #include "base/log_event.h"
 #include "base/result.h"
+#include "cli/trace/trace_file.h"
 #include "engine/engine_config.h"
 #include "server/server_options.h"
 #include "tensor/dtype.h"
@@ -132,6 +133,28 @@ struct BenchKvDiskArguments {
   bool json = false;
 };
 
+// How the outcomes of a trace are summed up.
+struct ReportArguments {
+  std::string trace;       // file
+  std::string cost_model;  // file; empty: isolated times are not known
+  std::string requests_out;
+  double ttft_ms = 0;
+  double tpot_ms = 0;
+  double warm_up_seconds = 0;
+  bool json = false;
+};
+
+struct BenchTraceArguments {
+  ReportArguments report;
+  std::string url;
+  std::string served_model;  // empty: ask the server
+  std::string api_key;
+  std::string salt;
+  TokenRange ids;
+  int num_clients = 0;  // 0: as the trace says
+  double timeout_seconds = 0;
+};
+
 // What to do with a folder of stored KV pages.
 enum class CacheAction { inspect, verify, clear };
 
@@ -188,6 +211,7 @@ Status execute(const BenchKernelsArguments& arguments);
 Status execute(const BenchLoadArguments& arguments);
 Status execute(const BenchConstraintArguments& arguments);
 Status execute(const BenchKvDiskArguments& arguments);
+Status execute(const BenchTraceArguments& arguments);
 Status execute(const CacheArguments& arguments);
 Status execute(const EvalLogitsArguments& arguments);
 Status execute(const EvalGenerateArguments& arguments);
@@ -195,9 +219,10 @@ Status execute(const EvalTokenizeArguments& arguments);
 Status execute(const EvalTemplateArguments& arguments);
 Status execute(const EvalPerplexityArguments& arguments);
 
-using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
-                             BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments,
-                             BenchKvDiskArguments, CacheArguments, EvalLogitsArguments, EvalGenerateArguments,
-                             EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
+using Command =
+    std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
+                 BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments, BenchKvDiskArguments,
+                 BenchTraceArguments, CacheArguments, EvalLogitsArguments, EvalGenerateArguments,
+                 EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

@@ -227,6 +227,7 @@ void add_bench_commands(CLI::App& app, CommandMaker& make) {
   add_load(bench, make);
   add_kv_disk(bench, make);
   add_constraint(bench, make);
+  add_bench_trace(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,
                  "  pagoda bench prefill --model smollm2-135m --tokens 128,512 --threads 2");
   add_bench_kind(bench, make, "decode", BenchKind::decode, "Generated tokens per second, one sequence", {128},

@@ -1,0 +1,104 @@
+// The commands about traces: `bench trace` and `simulate`.
+#include <charconv>
+
+#include "cli/command_options.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr int32_t kFirstId = 1000;  // below and above these, vocabularies keep special tokens
+constexpr int32_t kLastId = 30999;
+
+Result<TokenRange> parse_range(std::string_view text) {
+  TokenRange range;
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  const auto [dash, first_error] = std::from_chars(begin, end, range.first);
+  const bool has_dash = first_error == std::errc() && dash != end && *dash == '-';
+  const auto [rest, last_error] = std::from_chars(has_dash ? dash + 1 : end, end, range.last);
+  if (!has_dash || last_error != std::errc() || rest != end || range.first < 0 || range.last <= range.first)
+    return fail(ErrorCode::invalid_argument, "'{}' is no range of token ids such as {}-{}", text, kFirstId,
+                kLastId);
+  return range;
+}
+
+Result<std::string> parse_url(std::string_view text) {
+  if (!text.starts_with("http://") && !text.starts_with("https://"))
+    return fail(ErrorCode::invalid_argument, "'{}' must begin with http:// or https://", text);
+  if (text.ends_with('/')) text.remove_suffix(1);
+  return std::string(text);
+}
+
+void add_report_options(CLI::App& app, ReportArguments& report) {
+  report.ttft_ms = 10000;
+  report.tpot_ms = 200;
+  app.add_option("--trace", report.trace, "JSON lines as bench/make_trace.py writes them")
+      ->type_name("FILE.jsonl")
+      ->required();
+  app.add_option("--ttft-ms", report.ttft_ms, "Goodput counts requests whose first token comes by then …")
+      ->type_name("MS")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--tpot-ms", report.tpot_ms, "… and whose further tokens take no longer, on average")
+      ->type_name("MS")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--requests-out", report.requests_out, "Also write what each request went through")
+      ->type_name("FILE.jsonl");
+  add_json(app, report.json, "Print one JSON object");
+}
+
+void add_warm_up(CLI::App& app, ReportArguments& report) {
+  app.add_option("--warm-up", report.warm_up_seconds,
+                 "Leave out of the figures what arrives in the first seconds of the trace")
+      ->type_name("SECONDS")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench_trace(CLI::App& bench, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchTraceArguments>();
+  arguments->url = "http://127.0.0.1:8000/v1";
+  arguments->ids = {kFirstId, kLastId};
+  arguments->timeout_seconds = 3600;
+  CLI::App& app =
+      add_command(bench, make, "trace",
+                  "Replay a trace over HTTP against a running server, this one or another", arguments,
+                  "  pagoda bench trace --trace trace.jsonl\n"
+                  "  pagoda bench trace --trace trace.jsonl --clients 16 --url "
+                  "http://127.0.0.1:8080/v1 --json");
+  add_report_options(app, arguments->report);
+  app.add_option("--cost-model", arguments->report.cost_model,
+                 "Of the server, by 'bench cost-model': slowdown and queueing are told by it")
+      ->type_name("FILE");
+  app.add_option_function<std::string>("--url", into(arguments->url, parse_url, "--url"), "The server's API")
+      ->type_name("URL")
+      ->default_str(arguments->url);
+  app.add_option("--served-model", arguments->served_model,
+                 "Name of the model in requests (default: the first that the server lists)")
+      ->type_name("NAME");
+  app.add_option("--api-key", arguments->api_key, "Key to send (default: none)")->type_name("KEY");
+  CLI::Option* clients =
+      app.add_option("--clients", arguments->num_clients,
+                     "So many requests at once, each as soon as another ends (default: as the trace says)")
+          ->type_name("N")
+          ->check(CLI::Range(1, 100000));
+  add_warm_up(app, arguments->report);
+  app.get_option("--warm-up")->excludes(clients);
+  app.add_option_function<std::string>("--ids", into(arguments->ids, parse_range, "--ids"),
+                                       "Token ids that prompts are made of")
+      ->type_name("FIRST-LAST")
+      ->default_str(fmt::format("{}-{}", kFirstId, kLastId));
+  app.add_option("--salt", arguments->salt,
+                 "Other prompts than with another salt: a server that saw the trace before has none cached")
+      ->type_name("TEXT");
+  app.add_option("--timeout", arguments->timeout_seconds, "For one request")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+}
+
+}  // namespace pagoda
