@@ -155,6 +155,12 @@ struct BenchTraceArguments {
   double timeout_seconds = 0;
 };
 
+struct SimulateArguments {
+  ReportArguments report;  // with a cost model
+  EngineOptions engine;
+  int64_t kv_tokens = 0;
+};
+
 // What to do with a folder of stored KV pages.
 enum class CacheAction { inspect, verify, clear };
 
@@ -212,6 +218,7 @@ Status execute(const BenchLoadArguments& arguments);
 Status execute(const BenchConstraintArguments& arguments);
 Status execute(const BenchKvDiskArguments& arguments);
 Status execute(const BenchTraceArguments& arguments);
+Status execute(const SimulateArguments& arguments);
 Status execute(const CacheArguments& arguments);
 Status execute(const EvalLogitsArguments& arguments);
 Status execute(const EvalGenerateArguments& arguments);
@@ -219,10 +226,10 @@ Status execute(const EvalTokenizeArguments& arguments);
 Status execute(const EvalTemplateArguments& arguments);
 Status execute(const EvalPerplexityArguments& arguments);
 
-using Command =
-    std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
-                 BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments, BenchKvDiskArguments,
-                 BenchTraceArguments, CacheArguments, EvalLogitsArguments, EvalGenerateArguments,
-                 EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
+using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
+                             BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments,
+                             BenchKvDiskArguments, BenchTraceArguments, SimulateArguments, CacheArguments,
+                             EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
+                             EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

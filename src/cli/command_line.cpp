@@ -94,6 +94,7 @@ class Parser {
     add_inspect();
     add_cache_commands(app_, make_);
     add_bench_commands(app_, make_);
+    add_simulate_command(app_, make_);
     add_eval();
   }
 

@@ -52,8 +52,9 @@ void add_chunk(CLI::App& app, int32_t& chunk);
 void add_serve_command(CLI::App& app, CommandMaker& make);
 // bench_command_line.cpp: `bench` with its subcommands.
 void add_bench_commands(CLI::App& app, CommandMaker& make);
-// trace/trace_command_line.cpp: `bench trace`.
+// trace/trace_command_line.cpp: `bench trace` and `simulate`.
 void add_bench_trace(CLI::App& bench, CommandMaker& make);
+void add_simulate_command(CLI::App& app, CommandMaker& make);
 // cache_command_line.cpp: `cache` with its subcommands.
 void add_cache_commands(CLI::App& app, CommandMaker& make);
 

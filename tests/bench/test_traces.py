@@ -9,6 +9,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import unittest
 
 BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
@@ -16,6 +17,7 @@ sys.path.insert(0, str(BENCH))
 
 from traces.arrivals import arrivals  # noqa: E402
 from traces.kinds import KINDS, Knobs  # noqa: E402
+from traces.simulation import SimulationError, Simulator  # noqa: E402
 from traces.lengths import AZURE_CODE_LIKE, AZURE_CONV_LIKE, PERCENTS, SHAREGPT_LIKE, Quantiles  # noqa: E402
 from traces.trace import Request, classify, most_cached_tokens, read, write  # noqa: E402
 
@@ -164,6 +166,41 @@ class MostCached(unittest.TestCase):
                     Request(3, 40, 1, [("a", 40)])]
         self.assertEqual(most_cached_tokens(requests), self.by_trie(requests))
         self.assertEqual(most_cached_tokens(requests), 20 + 30 + 39)
+
+
+# A `pagoda simulate` that says how it was called and how many lines its trace has, and refuses one policy.
+FAKE = """#!{python}
+import json, sys
+if "bad" in sys.argv:
+    print("pagoda: error: no such policy", file=sys.stderr)
+    sys.exit(2)
+lines = open(sys.argv[sys.argv.index("--trace") + 1]).readlines()
+print(json.dumps({{"arguments": sys.argv[4:], "lines": len(lines), "seconds": 8.0, "all": {{"completed": 20}}}}))
+"""
+
+
+class Simulations(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        program = pathlib.Path(self.folder.name) / "pagoda"
+        program.write_text(FAKE.format(python=sys.executable))
+        program.chmod(0o755)
+        self.simulator = Simulator(str(program), "costs.json", ("--kv-tokens", "64"))
+
+    def tearDown(self) -> None:
+        self.folder.cleanup()
+
+    def test_trace_and_options_are_handed_over(self) -> None:
+        requests, report = self.simulator.run("agent", Knobs(20, 1.0), "--policy", "fcfs")
+        self.assertEqual((len(requests), report["lines"]), (20, 21))
+        self.assertEqual(report["arguments"], ["--cost-model", "costs.json", "--json", "--kv-tokens", "64", "--policy", "fcfs"])
+
+    def test_capacity_is_requests_by_time(self) -> None:
+        self.assertEqual(self.simulator.capacity("mixed", Knobs(20, 1.0)), 2.5)
+
+    def test_refusals_are_told(self) -> None:
+        with self.assertRaisesRegex(SimulationError, "no such policy"):
+            self.simulator.run("mixed", Knobs(20, 1.0), "--policy", "bad")
 
 
 if __name__ == "__main__":

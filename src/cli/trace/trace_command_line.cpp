@@ -101,4 +101,38 @@ void add_bench_trace(CLI::App& bench, CommandMaker& make) {
       ->capture_default_str();
 }
 
+void add_simulate_command(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<SimulateArguments>();
+  arguments->engine.policy = "fcfs";
+  CLI::App& app =
+      add_command(parent, make, "simulate",
+                  "Run a trace through the scheduler in virtual time: no model, no waiting", arguments,
+                  "  pagoda bench cost-model --model smollm2-135m --json > costs.json\n"
+                  "  pagoda simulate --trace trace.jsonl --cost-model costs.json\n"
+                  "  pagoda simulate --trace trace.jsonl --cost-model costs.json --max-sequences 16 --json");
+  add_report_options(app, arguments->report);
+  app.add_option("--cost-model", arguments->report.cost_model, "How long steps take, by 'bench cost-model'")
+      ->type_name("FILE")
+      ->required();
+  add_warm_up(app, arguments->report);
+  app.add_option("--policy", arguments->engine.policy, "Which waiting request comes first")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"fcfs"}))
+      ->capture_default_str();
+  const auto count = [&](const char* name, auto& target, const char* description) {
+    app.add_option(name, target, description)->type_name("N")->check(CLI::PositiveNumber);
+  };
+  count("--max-sequences", arguments->engine.max_sequences, "Sequences computed at once (default: 64)");
+  count("--max-batch-tokens", arguments->engine.max_batch_tokens, "Tokens in one step (default: 256)");
+  count("--prefill-chunk", arguments->engine.prefill_chunk,
+        "Most tokens of one prompt in one step (default: as --max-batch-tokens)");
+  count("--max-queued", arguments->engine.max_queued_requests,
+        "Requests that may wait; more are refused (default: all of the trace)");
+  count("--kv-tokens", arguments->kv_tokens,
+        "Room in the KV cache (default: for --max-sequences of the longest request)");
+  app.add_flag_callback(
+      "--no-prefix-cache", [raw = arguments.get()] { raw->engine.prefix_cache = false; },
+      "Compute every prompt wholly");
+}
+
 }  // namespace pagoda

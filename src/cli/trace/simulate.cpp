@@ -1,0 +1,34 @@
+// `simulate`: a trace under the engine's scheduler in virtual time.
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "cli/arguments.h"
+#include "cli/terminal.h"
+#include "cli/trace/cost_model_file.h"
+#include "cli/trace/print_report.h"
+#include "cli/trace/simulator.h"
+
+namespace pagoda {
+
+Status execute(const SimulateArguments& arguments) {
+  init_logging(LogLevel::warning);
+  PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
+  PAGODA_TRY(const ReportOptions report_options, report_options_of(arguments.report));
+  PAGODA_TRY(CostModel costs, read_cost_model(arguments.report.cost_model));
+  Progress progress(arguments.report.trace);
+  const SimulationOptions options{.engine = arguments.engine,
+                                  .kv_tokens = arguments.kv_tokens,
+                                  .costs = std::move(costs),
+                                  .on_progress = [&](double fraction) { progress.update(fraction); }};
+  PAGODA_TRY(const Simulation simulation, simulate(trace, options));
+  PAGODA_TRY(boost::json::object report, make_report(trace, simulation.outcomes, report_options));
+  report["policy"] = arguments.engine.policy;
+  report["steps"] = simulation.num_steps;
+  report["busy_seconds"] = simulation.busy_seconds;
+  report["preemptions"] = simulation.num_preemptions;
+  report["kv_utilisation"] = simulation.kv_utilisation;
+  report["kv_tokens"] = simulation.kv_tokens;
+  return print_report(trace, simulation.outcomes, report_options, arguments.report, report);
+}
+
+}  // namespace pagoda

@@ -1,0 +1,36 @@
+// A model without weights for the engine to schedule: its forward pass only says what was asked of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+namespace pagoda {
+
+class SimulatedModel final : public Model {
+ public:
+  static constexpr int64_t kVocabSize = 64;
+
+  // attention_share: arithmetic of attention for each position that a token sees, by the rest for a token.
+  // on_forward is called in each pass. The pages of its cache have a few bytes; nothing is written to them.
+  SimulatedModel(int64_t max_context, double attention_share,
+                 std::function<void(const ForwardBatch&)> on_forward);
+
+  const ModelInfo& info() const override { return info_; }
+  size_t workspace_bytes(const BatchLimits&) const override { return 64; }
+  // All tokens are equally likely: the first one is chosen.
+  void forward(const ForwardBatch& batch, ForwardContext& context, std::span<float> logits) noexcept override;
+
+ private:
+  ModelInfo info_;
+  std::function<void(const ForwardBatch&)> on_forward_;
+};
+
+// A tokenizer whose tokens have no text.
+std::shared_ptr<const Tokenizer> make_silent_tokenizer(int64_t vocab_size);
+
+}  // namespace pagoda

@@ -1,0 +1,168 @@
+#include "cli/trace/simulator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "cli/trace/page_usage.h"
+#include "cli/trace/simulated_model.h"
+#include "cli/trace/timeline.h"
+#include "engine/engine.h"
+#include "kernels/kernels.h"
+#include "kv/kv_cache.h"
+
+namespace pagoda {
+
+namespace {
+
+constexpr TokenRange kIds = {1, SimulatedModel::kVocabSize - 1};
+constexpr uint64_t kEndlessMemory = uint64_t{1} << 50;
+
+// Notes when tokens come.
+class OutcomeSink final : public RequestSink {
+ public:
+  OutcomeSink(const Clock& clock, TraceOutcome& outcome) : clock_(clock), outcome_(outcome) {
+    outcome_.arrival_ns = clock_.now_ns();
+  }
+
+  void on_update(const SequenceUpdate& update) override {
+    if (update.tokens.empty()) return;
+    const int64_t now_ns = clock_.now_ns();
+    if (outcome_.num_output_tokens == 0)
+      outcome_.first_token_ns = now_ns;
+    else
+      outcome_.largest_gap_ns = std::max(outcome_.largest_gap_ns, now_ns - last_token_ns_);
+    last_token_ns_ = now_ns;
+    outcome_.num_output_tokens += std::ssize(update.tokens);
+  }
+  void on_prompt_logprobs(std::span<const TokenEvent>) override {}
+  void on_done(const RequestTimings& timings, const Status& status) override {
+    outcome_.end_ns = clock_.now_ns();
+    outcome_.num_cached_tokens = timings.num_cached_tokens;
+    if (!status) outcome_.error = to_string(status.error().code);
+  }
+
+ private:
+  const Clock& clock_;
+  TraceOutcome& outcome_;
+  int64_t last_token_ns_ = 0;
+};
+
+EngineOptions engine_options(const Trace& trace, const SimulationOptions& options, const KvShape& shape) {
+  EngineOptions engine = options.engine;
+  engine.num_threads = 1;
+  engine.memory_bytes = kEndlessMemory;
+  if (engine.max_queued_requests == 0)
+    engine.max_queued_requests = static_cast<int32_t>(std::min<size_t>(trace.requests.size(), 1 << 20));
+  engine.max_kv_bytes = static_cast<uint64_t>(pages_for(options.kv_tokens)) * shape.page_bytes();
+  return engine;
+}
+
+int64_t longest_request(const Trace& trace) {
+  int64_t longest = 0;
+  for (const TraceRequest& request : trace.requests)
+    longest = std::max(longest, request.num_prompt_tokens + request.num_output_tokens);
+  return longest;
+}
+
+double attention_share(const CostVector& seconds) {
+  const double token = seconds[static_cast<size_t>(CostTerm::more_tokens)];
+  return token > 0 ? seconds[static_cast<size_t>(CostTerm::attention_pairs)] / token : 0;
+}
+
+class Simulator {
+ public:
+  Simulator(const Trace& trace, const SimulationOptions& options)
+      : trace_(trace),
+        options_(options),
+        timeline_(std::make_shared<Timeline>(arrivals(trace), [this](size_t i) { submit(i); })) {
+    result_.outcomes.resize(trace.requests.size());
+  }
+
+  Result<Simulation> run() {
+    PAGODA_TRY_STATUS(create_engine());
+    while (true) {
+      if (engine_->step()) continue;
+      if (!timeline_->has_event()) break;
+      timeline_->advance_to(timeline_->next_event_ns());
+    }
+    result_.num_preemptions = static_cast<int64_t>(engine_->stats().num_preemptions);
+    result_.kv_utilisation = usage_.utilisation();
+    result_.kv_tokens = engine_->config().kv_capacity_tokens();
+    return std::move(result_);
+  }
+
+ private:
+  static std::vector<int64_t> arrivals(const Trace& trace) {
+    std::vector<int64_t> times;
+    times.reserve(trace.requests.size());
+    for (const TraceRequest& request : trace.requests) times.push_back(request.arrival_ns);
+    return times;
+  }
+
+  Status create_engine() {
+    const int64_t max_context =
+        options_.engine.max_context != 0 ? options_.engine.max_context : longest_request(trace_);
+    auto model = std::make_unique<SimulatedModel>(max_context, attention_share(options_.costs.coefficients()),
+                                                  [this](const ForwardBatch& batch) { forward(batch); });
+    MachineInfo machine{.available_memory = kEndlessMemory};
+    machine.cpu.num_cores = 1;
+    PAGODA_TRY(EngineConfig config,
+               resolve(engine_options(trace_, options_, model->info().kv_shape), *model, machine));
+    Engine::Parts parts{.model = std::move(model),
+                        .tokenizer = make_silent_tokenizer(SimulatedModel::kVocabSize),
+                        .end_tokens = {},
+                        .pool = std::make_unique<ThreadPool>(1),
+                        .kernels = &kernels_for(Isa::scalar),
+                        .clock = timeline_};
+    PAGODA_TRY(engine_, Engine::create(std::move(config), std::move(parts)));
+    return {};
+  }
+
+  void submit(size_t index) {
+    const TraceRequest& wish = trace_.requests[index];
+    TraceOutcome& outcome = result_.outcomes[index];
+    Request request{.prompt = make_prompt(trace_, index, kIds, "")};
+    request.sampling.temperature = 0;
+    request.max_tokens = wish.num_output_tokens;
+    request.ignore_eos = true;
+    if (const auto id =
+            engine_->submit(std::move(request), std::make_shared<OutcomeSink>(*timeline_, outcome));
+        !id) {
+      outcome.error = to_string(id.error().code);
+      outcome.end_ns = outcome.arrival_ns;
+    }
+    if (options_.on_progress)
+      options_.on_progress(static_cast<double>(index + 1) / static_cast<double>(trace_.requests.size()));
+  }
+
+  void forward(const ForwardBatch& batch) {
+    StepWork work;
+    auto row = batch.logits_rows.begin();
+    for (const SequenceSlice& slice : batch.sequences) {
+      const auto end = std::lower_bound(row, batch.logits_rows.end(), slice.token_begin + slice.num_tokens);
+      work.add({slice.first_position, slice.num_tokens, end - row}, options_.costs.reach());
+      row = end;
+    }
+    const double seconds = options_.costs.predict(work);
+    usage_.add(batch, seconds);
+    ++result_.num_steps;
+    result_.busy_seconds += seconds;
+    timeline_->advance_to(timeline_->now_ns() + std::llround(seconds * 1e9));
+  }
+
+  const Trace& trace_;
+  const SimulationOptions& options_;
+  Simulation result_;
+  PageUsage usage_;
+  std::shared_ptr<Timeline> timeline_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+Result<Simulation> simulate(const Trace& trace, const SimulationOptions& options) {
+  return Simulator(trace, options).run();
+}
+
+}  // namespace pagoda
