@@ -26,6 +26,8 @@ namespace {
 constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a clock do not overflow
 // Between two looks at transfers while there is nothing else to do: about what a page takes.
 constexpr std::chrono::microseconds kTransferPause{200};
+// At the end, for pages that the disk does not have yet: a gigabyte at a slow disk's pace.
+constexpr std::chrono::seconds kLongestFlush{10};
 }  // namespace
 
 // Memory of the engine that needs a Result to take.
@@ -105,6 +107,8 @@ class Engine::Impl {
   void retire(Sequence& sequence);
   void dequeue(RequestState& request);
   void record_step();
+  // Writes what is worth keeping beyond this process, in a time that a disk which hangs cannot extend.
+  void flush();
 
   std::unique_ptr<SchedulerPolicy> policy_;
   EngineMemory memory_;
@@ -155,6 +159,16 @@ Engine::Impl::~Impl() {
   inbox_.cancel_all();
   admit();
   publish();
+  flush();
+}
+
+void Engine::Impl::flush() {
+  for (std::chrono::nanoseconds left = kLongestFlush; left.count() > 0; left -= kTransferPause) {
+    kv_.pump();
+    if (!kv_.prefix_cache().is_writing()) return;
+    std::this_thread::sleep_for(kTransferPause);
+  }
+  PAGODA_WARN("kv disk: it is too slow to take all pages before the end; those left will be computed again");
 }
 
 Result<RequestId> Engine::Impl::submit(Request request, std::shared_ptr<RequestSink> sink) {

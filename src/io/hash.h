@@ -13,6 +13,11 @@ struct Digest {
   bool operator==(const Digest&) const = default;
 };
 
+// For hash tables.
+struct DigestHash {
+  size_t operator()(const Digest& digest) const { return digest.low; }
+};
+
 // The same on every machine, and in every version of Pagoda: both may be stored.
 uint64_t checksum(std::span<const std::byte> bytes);
 Digest digest(std::span<const std::byte> bytes);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 
@@ -25,6 +26,9 @@ struct IoResult {
   uint64_t tag = 0;
   Status status;
 };
+
+// Moves up to results.size() of what has ended there; how many.
+size_t take_results(std::deque<IoResult>& ended, std::span<IoResult> results);
 
 // One thread submits and waits; wake() is for the others. Ends only when nothing is under way.
 class IoQueue {

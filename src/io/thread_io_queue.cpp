@@ -49,12 +49,7 @@ class ThreadIoQueue final : public IoQueue {
     std::unique_lock lock(mutex_);
     has_result_.wait(lock, [this] { return woken_ || !ended_.empty(); });
     woken_ = false;
-    size_t count = 0;
-    for (; count < results.size() && !ended_.empty(); ++count) {
-      results[count] = std::move(ended_.front());
-      ended_.pop_front();
-    }
-    return count;
+    return take_results(ended_, results);
   }
 
   void wake() override {

@@ -64,12 +64,7 @@ class UringIoQueue final : public IoQueue {
                    std::strerror(-count));
       woken = reap();
     } while (!woken && ended_.empty());
-    size_t count = 0;
-    for (; count < results.size() && !ended_.empty(); ++count) {
-      results[count] = std::move(ended_.front());
-      ended_.pop_front();
-    }
-    return count;
+    return take_results(ended_, results);
   }
 
   void wake() override {

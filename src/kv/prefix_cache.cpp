@@ -18,11 +18,13 @@ int32_t num_slots(const PrefixCacheOptions& options) {
 PrefixCache::PrefixCache(PageAllocator& pages, int32_t max_tables, const PrefixCacheOptions& options)
     : options_(options),
       pages_(pages),
-      tree_(pages.num_pages() + num_slots(options), pages.num_pages() + max_tables + 1, options.fingerprint),
+      tree_({.num_pages = pages.num_pages(),
+             .max_nodes = pages.num_pages() + num_slots(options),
+             .max_roots = pages.num_pages() + max_tables + 1},
+            options.fingerprint),
       states_(tree_.capacity()),
       cached_leaves_(tree_.capacity()),
       stored_leaves_(tree_.capacity()) {
-  tree_.set_num_pages(pages.num_pages());
   reads_.reserve(static_cast<size_t>(pages.num_pages()));
   if (options_.store) load_contents();
 }
@@ -222,7 +224,6 @@ PrefixCacheStats PrefixCache::stats() const {
   PrefixCacheStats stats = stats_;
   stats.num_cached = num_evictable_;
   stats.num_swapped = num_swapped_;
-  stats.num_nodes = tree_.num_nodes();
   return stats;
 }
 

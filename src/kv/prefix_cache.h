@@ -49,7 +49,6 @@ struct PrefixCacheStats {
   uint64_t lost_pages = 0;     // could not be read back
   int32_t num_cached = 0;      // pages that may be evicted
   int32_t num_swapped = 0;     // nodes that only the store has
-  int32_t num_nodes = 0;
 };
 
 // Where a block table's sequence stands in the tree: its first num_pages pages are those of the path to

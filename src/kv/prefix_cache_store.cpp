@@ -12,10 +12,6 @@ namespace {
 
 constexpr size_t kTransfersPerPoll = 64;
 
-struct DigestHash {
-  size_t operator()(const Digest& digest) const { return digest.low; }
-};
-
 }  // namespace
 
 PageIdentity PrefixCache::identity(NodeId node) const {

@@ -10,9 +10,10 @@
 
 namespace pagoda {
 
-RadixTree::RadixTree(int32_t max_nodes, int32_t max_roots, const Digest& fingerprint)
-    : fingerprint_(fingerprint), max_nodes_(max_nodes) {
-  const size_t capacity = static_cast<size_t>(max_nodes) + static_cast<size_t>(max_roots);
+RadixTree::RadixTree(const Room& room, const Digest& fingerprint)
+    : fingerprint_(fingerprint), max_nodes_(room.max_nodes) {
+  const size_t capacity = static_cast<size_t>(room.max_nodes) + static_cast<size_t>(room.max_roots);
+  owners_.assign(static_cast<size_t>(room.num_pages), kNoNode);
   nodes_.resize(capacity);
   next_in_bucket_.assign(capacity, kNoNode);
   free_.reserve(capacity);
@@ -68,11 +69,6 @@ void RadixTree::close_if_unused(NodeId root) {
 NodeId RadixTree::find_root(const PrefixNamespace& prefix) const {
   const auto found = roots_.find(prefix);
   return found == roots_.end() ? kNoNode : found->second;
-}
-
-NodeId RadixTree::root_of(NodeId node) const {
-  while (!is_root(node)) node = at(node).parent;
-  return node;
 }
 
 NodeId RadixTree::find_child(NodeId parent, const PageTokens& tokens) const {

@@ -44,8 +44,13 @@ struct RadixNode {
 // Not thread-safe. Nothing is allocated after construction but for new namespaces.
 class RadixTree {
  public:
-  // Room for max_nodes nodes beside the roots, of which at most max_roots live at once.
-  RadixTree(int32_t max_nodes, int32_t max_roots, const Digest& fingerprint);
+  // Of what there is room for.
+  struct Room {
+    int32_t num_pages = 0;
+    int32_t max_nodes = 0;  // beside the roots
+    int32_t max_roots = 0;  // that live at once
+  };
+  RadixTree(const Room& room, const Digest& fingerprint);
 
   // The root of a namespace, with one more user; kept while it has users or children.
   NodeId open_root(const PrefixNamespace& prefix);
@@ -63,16 +68,12 @@ class RadixTree {
 
   const RadixNode& operator[](NodeId node) const { return nodes_[static_cast<size_t>(node)]; }
   bool is_root(NodeId node) const { return at(node).parent == kNoNode; }
-  NodeId root_of(NodeId node) const;
   void set_page(NodeId node, PageId page);  // kNoPage: none any more
   void set_slot(NodeId node, SlotId slot);  // kNoSlot: none any more
   // The node whose page this is, or kNoNode.
   NodeId owner(PageId page) const { return owners_[static_cast<size_t>(page)]; }
-  // To be called once, before pages are set.
-  void set_num_pages(int32_t num_pages) { owners_.assign(static_cast<size_t>(num_pages), kNoNode); }
 
   int32_t num_nodes() const { return num_nodes_; }  // without the roots
-  int32_t max_nodes() const { return max_nodes_; }
   size_t num_roots() const { return roots_.size(); }
   size_t capacity() const { return nodes_.size(); }  // node ids are below it
   // Aborts if links, counts or the hash table contradict each other. Slow.

@@ -51,10 +51,11 @@ class ServerProcess:
         options = {"api_key": "none", "max_retries": 0, "timeout": 300} | options
         return openai.AsyncOpenAI(base_url=self.url + "/v1", **options)
 
-    def metric(self, name):
-        """The sum of all lines of a metric."""
+    def metric(self, name, label=""):
+        """The sum of all lines of a metric, of those that have the label."""
         lines = httpx.get(self.url + "/metrics", timeout=30).text.splitlines()
-        values = [float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name]
+        lines = [line for line in lines if line.split("{")[0].split(" ")[0] == name and label in line]
+        values = [float(line.rsplit(" ", 1)[1]) for line in lines]
         assert values, f"no metric {name}"
         return sum(values)
 
@@ -91,8 +92,8 @@ def client(server):
         yield running
 
 
-@pytest.fixture(scope="session")
-def real_server():
+def start_real_server(*options):
+    """Serves SmolLM2; skips the test where the model is not there."""
     models = sorted(pathlib.Path(os.environ.get("PAGODA_MODELS", "/nonexistent")).glob("*SmolLM2-135M*.gguf"))
     if not models:
         pytest.skip("PAGODA_MODELS holds no SmolLM2")
@@ -100,7 +101,12 @@ def real_server():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [BUILD / "bin" / "pagoda", "serve", "--model", models[0], "--port", str(port), "--no-request-log"]
-    command += ["--served-model-name", "smollm2"]
-    running = ServerProcess(command, port).wait_until_ready(60)
+    command += ["--served-model-name", "smollm2", *options]
+    return ServerProcess(command, port).wait_until_ready(60)
+
+
+@pytest.fixture(scope="session")
+def real_server():
+    running = start_real_server()
     yield running
     assert running.stop() == 0

@@ -214,6 +214,21 @@ TEST(EnginePrefix, ANewEngineFindsWhatTheOldOneStored) {
   expect_output(restored->outputs[0], after.expected(request));
 }
 
+TEST(EnginePrefix, AnEngineThatEndsStoresWhatItHasNotStoredYet) {
+  const Request request = request_of(count(100), 10);
+  EngineHarness after(small_config(), {}, 100);
+  {
+    EngineHarness before(small_config(), {}, 100);
+    before.store->heir = after.store;
+    before.store->num_may_end = 0;
+    before.submit(request);
+    while (before.engine->stats().finished_length == 0) before.engine->step();
+    EXPECT_EQ(before.store->num_writes, 4) << "as many as may be under way";
+    before.store->num_may_end = int64_t{1} << 60;
+  }
+  EXPECT_EQ(after.store->num_used(), 6u) << "109 tokens with K and V are 6 full pages";
+}
+
 TEST(EnginePrefix, ACancelledRestoreLeavesNothingBehind) {
   EngineConfig config = small_config();
   config.num_pages = 10;

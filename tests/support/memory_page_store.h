@@ -16,6 +16,9 @@ class MemoryPageStore final : public PageStore {
  public:
   MemoryPageStore(PageMemory& memory, int32_t num_slots, size_t max_transfers = 4)
       : memory_(&memory), num_slots_(num_slots), max_transfers_(max_transfers) {}
+  ~MemoryPageStore() override {
+    if (heir) move_contents_to(*heir);
+  }
 
   int32_t num_slots() const override { return num_slots_; }
   bool can_write() const override { return !read_only; }
@@ -83,7 +86,8 @@ class MemoryPageStore final : public PageStore {
   }
   size_t num_used() const { return slots_.size(); }
 
-  bool failing = false;  // transfers do
+  MemoryPageStore* heir = nullptr;  // has the contents at the end
+  bool failing = false;             // transfers do
   bool read_only = false;
   int64_t num_may_end = int64_t{1} << 60;  // transfers that poll() may report
   int64_t num_writes = 0;

@@ -6,9 +6,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "io/io_queue.h"
 #include "kv/disk/scan.h"
 #include "kv/disk/segment_files.h"
+#include "kv/disk/slot_queue.h"
 #include "kv/disk/slot_table.h"
 #include "kv/disk/transfer_thread.h"
 
@@ -16,24 +16,7 @@ namespace pagoda {
 
 namespace {
 
-constexpr int kMostThreads = 8;
 constexpr int kLeastDepth = 2;
-
-struct ChosenQueue {
-  std::unique_ptr<IoQueue> queue;
-  bool is_uring = false;
-};
-
-Result<ChosenQueue> choose_queue(const DiskStoreOptions& options, const SegmentFiles& segments) {
-  if (options.io != DiskIo::threads && segments.has_descriptors()) {
-    constexpr unsigned kEntries = 512;  // for the headers at the start; transfers are far fewer
-    auto queue = make_uring_io_queue(kEntries);
-    if (queue) return ChosenQueue{std::move(*queue), true};
-    if (options.io == DiskIo::uring) return std::unexpected(queue.error());
-    PAGODA_INFO("kv disk: {}; threads read and write instead", queue.error().message);
-  }
-  return ChosenQueue{make_thread_io_queue(std::clamp(options.queue_depth, kLeastDepth, kMostThreads)), false};
-}
 
 Result<std::unique_ptr<FileLock>> lock_folder(FileSystem& files, const std::string& folder) {
   PAGODA_TRY_STATUS(files.create_folder(folder));
@@ -46,11 +29,11 @@ Result<std::unique_ptr<FileLock>> lock_folder(FileSystem& files, const std::stri
 
 // Members end in reverse order: the thread first, the lock last.
 struct DiskPageStore::State {
-  State(std::unique_ptr<FileLock> folder_lock, SegmentFiles segment_files, ChosenQueue chosen)
+  State(std::unique_ptr<FileLock> folder_lock, SegmentFiles segment_files, SlotQueue slot_queue)
       : lock(std::move(folder_lock)),
         segments(std::move(segment_files)),
-        queue(std::move(chosen.queue)),
-        is_uring(chosen.is_uring),
+        queue(std::move(slot_queue.queue)),
+        is_uring(slot_queue.is_uring),
         slots(segments.end_slot()) {}
 
   // Fills the table and `contents` from the headers; gives the generation of the next record.
@@ -100,7 +83,8 @@ Result<std::unique_ptr<DiskPageStore>> DiskPageStore::open(const DiskStoreOption
              SegmentLayout::plan(options.bytes, options.segment_bytes, memory.page_bytes()));
   PAGODA_TRY(std::unique_ptr<FileLock> lock, lock_folder(files, options.folder));
   PAGODA_TRY(SegmentFiles segments, SegmentFiles::open(files, options.folder, layout));
-  PAGODA_TRY(ChosenQueue queue, choose_queue(options, segments));
+  PAGODA_TRY(SlotQueue queue, open_slot_queue(segments, options.io,
+                                              std::clamp(options.queue_depth, kLeastDepth, kMostIoThreads)));
   auto state = std::make_unique<State>(std::move(lock), std::move(segments), std::move(queue));
   PAGODA_TRY(const uint64_t generation, state->index(options));
   state->depth = std::max(options.queue_depth, kLeastDepth);

@@ -15,16 +15,10 @@
 
 #include "base/result.h"
 #include "io/file_system.h"
+#include "kv/disk/slot_queue.h"
 #include "kv/page_store.h"
 
 namespace pagoda {
-
-// How the system is asked to read and write.
-enum class DiskIo {
-  automatic,  // by io_uring where the kernel lets us, else by threads
-  uring,
-  threads,
-};
 
 struct DiskStoreOptions {
   std::string folder;         // is created if need be; of this process alone

@@ -1,27 +1,18 @@
 #include "kv/disk/page_folder.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
-#include "base/aligned_buffer.h"
 #include "io/crc32c.h"
-#include "io/io_queue.h"
 #include "kv/disk/scan.h"
 #include "kv/disk/segment_files.h"
+#include "kv/disk/slot_queue.h"
+#include "kv/disk/slot_reader.h"
 #include "kv/page_chain.h"
 
 namespace pagoda {
 
 namespace {
-
-std::unique_ptr<IoQueue> make_queue(const SegmentFiles& segments) {
-  constexpr unsigned kEntries = 512;
-  constexpr int kThreads = 8;
-  if (segments.has_descriptors())
-    if (auto queue = make_uring_io_queue(kEntries)) return std::move(*queue);
-  return make_thread_io_queue(kThreads);
-}
 
 Result<std::vector<std::string>> segment_paths(FileSystem& files, const std::string& folder) {
   PAGODA_TRY(const std::vector<std::string> names, files.list(folder));
@@ -38,70 +29,39 @@ Result<std::unique_ptr<FileLock>> lock_idle_folder(FileSystem& files, const std:
   return lock;
 }
 
-// Reads whole slots and says what is wrong with them.
-class RecordChecker {
- public:
-  static constexpr size_t kInFlight = 16;
+// What is wrong with the record of a slot; empty if nothing is.
+std::string problem_of(const SegmentFiles& segments, const FoundRecord& record,
+                       std::span<const std::byte> bytes) {
+  const auto [file, offset] = segments.place(record.slot);
+  const RecordHeader& header = record.header;
+  const auto payload = bytes.subspan(kHeaderBytes, static_cast<size_t>(segments.layout().payload_bytes));
+  if (header.payload_bytes != payload.size() || header.payload_crc != crc32c(payload))
+    return fmt::format("{}: the page at {} is damaged", file->path(), offset);
+  if (header.identity.key != page_key(header.identity.parent, header.identity.tokens))
+    return fmt::format("{}: the key of the page at {} is not that of its tokens", file->path(), offset);
+  return {};
+}
 
-  RecordChecker(const SegmentFiles& segments, IoQueue& queue, AlignedBuffer buffers)
-      : segments_(segments), queue_(queue), buffers_(std::move(buffers)), records_(kInFlight) {
-    for (size_t i = 0; i < kInFlight; ++i) free_.push_back(i);
+// records: by slot.
+Status check_records(const SegmentFiles& segments, IoQueue& queue, std::span<const FoundRecord> records,
+                     const std::function<void(double)>& progress, PageFolderCheck& check) {
+  const auto slot_bytes = static_cast<size_t>(segments.layout().slot_bytes);
+  const auto look = [&](SlotId slot, const Status& status, std::span<const std::byte> bytes) {
+    ++check.num_pages;
+    check.num_bytes += slot_bytes;
+    const auto record = std::ranges::lower_bound(records, slot, {}, &FoundRecord::slot);
+    const std::string problem = status ? problem_of(segments, *record, bytes) : status.error().message;
+    if (!problem.empty()) check.problems.push_back(problem);
+  };
+  PAGODA_TRY(SlotReader reader, SlotReader::create(segments, queue, slot_bytes, look));
+  for (size_t i = 0; i < records.size(); ++i) {
+    reader.read(records[i].slot);
+    if (progress) progress(static_cast<double>(i) / static_cast<double>(records.size()));
   }
-
-  void run(std::span<const FoundRecord> records, PageFolderCheck& check,
-           const std::function<void(double)>& progress) {
-    size_t next = 0;
-    while (next < records.size() || free_.size() < kInFlight) {
-      for (; next < records.size() && !free_.empty(); ++next) start(records[next]);
-      collect(check);
-      if (progress) progress(static_cast<double>(next) / static_cast<double>(records.size()));
-    }
-  }
-
- private:
-  std::span<std::byte> buffer(size_t index) {
-    const auto size = static_cast<size_t>(segments_.layout().slot_bytes);
-    return buffers_.bytes().subspan(index * size, size);
-  }
-
-  void start(const FoundRecord& record) {
-    const size_t index = free_.back();
-    free_.pop_back();
-    records_[index] = &record;
-    const auto [file, offset] = segments_.place(record.slot);
-    queue_.submit({IoRequest::Kind::read, file, offset, buffer(index), index});
-  }
-
-  void collect(PageFolderCheck& check) {
-    std::array<IoResult, kInFlight> results;
-    const size_t count = queue_.wait(results);
-    for (const auto& [index, status] : std::span(results).first(count)) {
-      ++check.num_pages;
-      check.num_bytes += segments_.layout().slot_bytes;
-      const std::string reason = status ? problem(index) : status.error().message;
-      if (!reason.empty()) check.problems.push_back(reason);
-      free_.push_back(index);
-    }
-  }
-
-  std::string problem(size_t index) {
-    const auto& [slot, header] = *records_[index];
-    const auto [file, offset] = segments_.place(slot);
-    const auto payload =
-        buffer(index).subspan(kHeaderBytes, static_cast<size_t>(segments_.layout().payload_bytes));
-    if (header.payload_bytes != payload.size() || header.payload_crc != crc32c(payload))
-      return fmt::format("{}: the page at {} is damaged", file->path(), offset);
-    if (header.identity.key != page_key(header.identity.parent, header.identity.tokens))
-      return fmt::format("{}: the key of the page at {} is not that of its tokens", file->path(), offset);
-    return {};
-  }
-
-  const SegmentFiles& segments_;
-  IoQueue& queue_;
-  AlignedBuffer buffers_;
-  std::vector<const FoundRecord*> records_;
-  std::vector<size_t> free_;
-};
+  reader.finish();
+  if (progress) progress(1.0);
+  return {};
+}
 
 }  // namespace
 
@@ -113,7 +73,8 @@ int64_t PageFolderInfo::num_pages() const {
 
 Result<PageFolderInfo> inspect_page_folder(FileSystem& files, const std::string& folder) {
   PAGODA_TRY(const SegmentFiles segments, SegmentFiles::open_existing(files, folder));
-  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *make_queue(segments)));
+  PAGODA_TRY(const SlotQueue slots, open_slot_queue(segments, DiskIo::automatic, kMostIoThreads));
+  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *slots.queue));
   PageFolderInfo info;
   info.page_bytes = segments.layout().payload_bytes;
   info.num_slots = static_cast<int32_t>(scan.records.size() + scan.empty.size() + scan.other.size() +
@@ -144,8 +105,8 @@ Result<PageFolderCheck> verify_page_folder(FileSystem& files, const std::string&
   PAGODA_TRY_STATUS(segment_paths(files, folder));
   PAGODA_TRY(const auto lock, lock_idle_folder(files, folder));
   PAGODA_TRY(const SegmentFiles segments, SegmentFiles::open_existing(files, folder));
-  const std::unique_ptr<IoQueue> queue = make_queue(segments);
-  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *queue));
+  PAGODA_TRY(const SlotQueue slots, open_slot_queue(segments, DiskIo::automatic, kMostIoThreads));
+  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *slots.queue));
   PageFolderCheck check;
   const auto report = [&](const std::vector<SlotId>& slots, const char* what) {
     for (const SlotId slot : slots) {
@@ -156,9 +117,7 @@ Result<PageFolderCheck> verify_page_folder(FileSystem& files, const std::string&
   };
   report(scan.other, "is damaged, or of another version");
   report(scan.unreadable, "cannot be read");
-  PAGODA_TRY(AlignedBuffer buffers,
-             AlignedBuffer::allocate(RecordChecker::kInFlight * segments.layout().slot_bytes));
-  RecordChecker(segments, *queue, std::move(buffers)).run(scan.records, check, progress);
+  PAGODA_TRY_STATUS(check_records(segments, *slots.queue, scan.records, progress, check));
   return check;
 }
 

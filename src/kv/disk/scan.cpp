@@ -1,86 +1,33 @@
 #include "kv/disk/scan.h"
 
 #include <algorithm>
-#include <array>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
-#include "base/aligned_buffer.h"
+#include "kv/disk/slot_reader.h"
 
 namespace pagoda {
 
-namespace {
-
-struct DigestHash {
-  size_t operator()(const Digest& digest) const { return digest.low; }
-};
-
-// Headers on their way: one block of memory for each.
-class HeaderReader {
- public:
-  static constexpr size_t kInFlight = 512;  // 2 MiB, which AlignedBuffer aligns as direct reads want it
-
-  HeaderReader(const SegmentFiles& segments, IoQueue& queue, AlignedBuffer buffer)
-      : segments_(segments), queue_(queue), buffer_(std::move(buffer)), slots_(kInFlight) {
-    for (size_t i = 0; i < kInFlight; ++i) free_.push_back(i);
-  }
-
-  void run(SlotScan& scan) {
-    const SlotId end = segments_.end_slot();
-    for (SlotId next = 0; next < end || free_.size() < kInFlight;) {
-      for (; next < end && !free_.empty(); ++next) {
-        if (!segments_.has_slot(next)) continue;
-        if (segments_.is_new(next))
-          scan.empty.push_back(next);
-        else
-          start(next);
-      }
-      if (free_.size() < kInFlight) collect(scan);
-    }
-  }
-
- private:
-  std::span<std::byte> block(size_t index) {
-    return buffer_.bytes().subspan(index * kHeaderBytes, kHeaderBytes);
-  }
-
-  void start(SlotId slot) {
-    const size_t index = free_.back();
-    free_.pop_back();
-    slots_[index] = slot;
-    const auto [file, offset] = segments_.place(slot);
-    queue_.submit({IoRequest::Kind::read, file, offset, block(index), index});
-  }
-
-  void collect(SlotScan& scan) {
-    std::array<IoResult, 64> results;
-    const size_t count = queue_.wait(results);
-    for (const auto& [index, status] : std::span(results).first(count)) {
-      const SlotId slot = slots_[index];
-      free_.push_back(index);
-      if (!status)
-        scan.unreadable.push_back(slot);
-      else if (auto header = decode_header(block(index)))
-        scan.records.push_back({slot, *header});
-      else
-        (is_zero(block(index)) ? scan.empty : scan.other).push_back(slot);
-    }
-  }
-
-  const SegmentFiles& segments_;
-  IoQueue& queue_;
-  AlignedBuffer buffer_;
-  std::vector<SlotId> slots_;
-  std::vector<size_t> free_;
-};
-
-}  // namespace
-
 Result<SlotScan> scan_slots(const SegmentFiles& segments, IoQueue& queue) {
-  PAGODA_TRY(AlignedBuffer buffer, AlignedBuffer::allocate(HeaderReader::kInFlight * kHeaderBytes));
   SlotScan scan;
-  HeaderReader(segments, queue, std::move(buffer)).run(scan);
+  const auto sort_in = [&](SlotId slot, const Status& status, std::span<const std::byte> header_bytes) {
+    if (!status)
+      scan.unreadable.push_back(slot);
+    else if (auto header = decode_header(header_bytes))
+      scan.records.push_back({slot, *header});
+    else
+      (is_zero(header_bytes) ? scan.empty : scan.other).push_back(slot);
+  };
+  PAGODA_TRY(SlotReader reader, SlotReader::create(segments, queue, kHeaderBytes, sort_in));
+  for (SlotId slot = 0; slot < segments.end_slot(); ++slot) {
+    if (!segments.has_slot(slot)) continue;
+    if (segments.is_new(slot))
+      scan.empty.push_back(slot);
+    else
+      reader.read(slot);
+  }
+  reader.finish();
   std::ranges::sort(scan.records, {}, &FoundRecord::slot);
   std::ranges::sort(scan.empty);
   return scan;
