@@ -161,6 +161,14 @@ struct SimulateArguments {
   int64_t kv_tokens = 0;
 };
 
+struct BenchCostModelArguments {
+  ModelArguments model;
+  EngineOptions engine;  // beside those of `model`
+  double seconds = 0;    // half of it to fit, half to compare
+  uint64_t seed = 0;     // of the requests
+  bool json = false;
+};
+
 // What to do with a folder of stored KV pages.
 enum class CacheAction { inspect, verify, clear };
 
@@ -219,6 +227,7 @@ Status execute(const BenchConstraintArguments& arguments);
 Status execute(const BenchKvDiskArguments& arguments);
 Status execute(const BenchTraceArguments& arguments);
 Status execute(const SimulateArguments& arguments);
+Status execute(const BenchCostModelArguments& arguments);
 Status execute(const CacheArguments& arguments);
 Status execute(const EvalLogitsArguments& arguments);
 Status execute(const EvalGenerateArguments& arguments);
@@ -228,8 +237,8 @@ Status execute(const EvalPerplexityArguments& arguments);
 
 using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
                              BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments,
-                             BenchKvDiskArguments, BenchTraceArguments, SimulateArguments, CacheArguments,
-                             EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
-                             EvalTemplateArguments, EvalPerplexityArguments>;
+                             BenchKvDiskArguments, BenchTraceArguments, BenchCostModelArguments,
+                             SimulateArguments, CacheArguments, EvalLogitsArguments, EvalGenerateArguments,
+                             EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

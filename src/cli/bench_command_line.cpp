@@ -180,6 +180,35 @@ void add_constraint(CLI::App& parent, CommandMaker& make) {
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
 
+void add_cost_model(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchCostModelArguments>();
+  arguments->seconds = 60;
+  arguments->engine.max_step_ms = 100;
+  arguments->engine.max_sequences = 16;
+  CLI::App& app =
+      add_command(parent, make, "cost-model",
+                  "How well the time of a step is foretold, under requests of all sizes", arguments,
+                  "  pagoda bench cost-model --model smollm2-135m\n"
+                  "  pagoda bench cost-model --model model.gguf --seconds 120 --json > costs.json");
+  add_model_options(app, arguments->model, "warning");
+  app.add_option("--seconds", arguments->seconds, "Half of it to fit, half to compare")
+      ->type_name("N")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
+  app.add_option("--max-step-ms", arguments->engine.max_step_ms, "Bound on the time of a step; 0: none")
+      ->type_name("MS")
+      ->check(CLI::Range(0.0, 1e6))
+      ->default_str("100");
+  app.add_option("--max-sequences", arguments->engine.max_sequences, "Sequences computed at once")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--seed", arguments->seed, "Where the requests' random numbers begin")
+      ->type_name("S")
+      ->capture_default_str();
+  add_json(app, arguments->json, "Print one JSON object, the fitted model in it");
+}
+
 void add_kv_disk(CLI::App& parent, CommandMaker& make) {
   auto arguments = std::make_shared<BenchKvDiskArguments>();
   arguments->bytes = uint64_t{1} << 30;
@@ -228,6 +257,7 @@ void add_bench_commands(CLI::App& app, CommandMaker& make) {
   add_kv_disk(bench, make);
   add_constraint(bench, make);
   add_bench_trace(bench, make);
+  add_cost_model(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,
                  "  pagoda bench prefill --model smollm2-135m --tokens 128,512 --threads 2");
   add_bench_kind(bench, make, "decode", BenchKind::decode, "Generated tokens per second, one sequence", {128},

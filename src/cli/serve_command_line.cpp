@@ -11,6 +11,8 @@ namespace pagoda {
 
 namespace {
 
+constexpr double kDefaultMaxStepMs = 100;
+
 // How many requests share a step; the rest of the engine's options.
 void add_batch_options(CLI::App& app, EngineOptions& engine) {
   const auto count = [&](const char* name, int32_t& target, const char* description) {
@@ -21,6 +23,15 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
         "Tokens in one step, decodes and chunks of prompts together (default: 256)");
   count("--prefill-chunk", engine.prefill_chunk,
         "Most tokens of one prompt in one step (default: as --max-batch-tokens)");
+  engine.max_step_ms = kDefaultMaxStepMs;
+  app.add_option(
+         "--max-step-ms", engine.max_step_ms,
+         "Bound on the time of a step: chunks of prompts are cut so that no stream waits longer for its "
+         "next token; 0: none")
+      ->type_name("MS")
+      ->check(CLI::Range(0.0, 1e6))
+      ->default_str(fmt::format("{}", kDefaultMaxStepMs))
+      ->group("Engine");
   count("--max-queued", engine.max_queued_requests,
         "Requests that may wait; more are answered with 429 (default: 256)");
   app.add_option("--max-queued-tokens", engine.max_queued_tokens,

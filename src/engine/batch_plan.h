@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/sequence.h"
+#include "sched/cost_model.h"
 
 namespace pagoda {
 
@@ -29,17 +30,23 @@ struct LogitsRange {
   int64_t size() const { return end - begin; }
 };
 LogitsRange logits_range(const PlanItem& item);
+// As the cost model sees it.
+WorkItem work_item(const PlanItem& item);
+StepWork step_work(const BatchPlan& plan, const AttentionReach& reach);
 
 struct PlanLimits {
   int32_t max_tokens = 0;       // in one step
   int32_t max_logits_rows = 0;  // at least one per sequence
   int32_t prefill_chunk = 0;    // of one sequence in one step
+  const CostModel* costs = nullptr;
+  double max_seconds = 0;  // that the step may take, as `costs` predicts; 0: no bound
 };
 
 // Sarathi-Serve (Agrawal et al., OSDI 2024): first one token for each sequence that needs just one, so that
-// no stream stalls; the rest of the budget goes to chunks of prompts. `ranked`: running sequences, the first
-// to be served first; those being restored are passed over. Pure, but for `plan`, which is overwritten so
-// that its memory is used again.
+// no stream stalls; the rest of the budget goes to chunks of prompts, in tokens and in time: a chunk is as
+// large as fits, and the first one has a block of tokens in any case, so that prompts always advance.
+// `ranked`: running sequences, the first to be served first; those being restored are passed over. Pure, but
+// for `plan`, which is overwritten so that its memory is used again.
 void plan_batch(std::span<Sequence* const> ranked, const PlanLimits& limits, BatchPlan& plan);
 
 }  // namespace pagoda

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "engine/batch_builder.h"
 #include "engine/batch_plan.h"
+#include "engine/cost_probe.h"
 #include "engine/inbox.h"
 #include "engine/placer.h"
 #include "engine/publisher.h"
@@ -75,6 +76,7 @@ class Engine::Impl {
   void drain(int64_t timeout_ns);
 
   // ---- the engine thread ----
+  void measure_costs(int64_t max_ns);
   void start();
   bool step();
   void check_invariants() const { kv_.check_invariants(); }
@@ -83,6 +85,7 @@ class Engine::Impl {
   const Parts parts_;
   Inbox inbox_;
   StatsBoard stats_;
+  std::function<void(const StepReport&)> on_step_;
 
  private:
   int64_t now_ns() const { return parts_.clock->now_ns(); }
@@ -92,6 +95,7 @@ class Engine::Impl {
   void plan();
   void place();
   std::span<const SampledToken> forward_and_sample();
+  ForwardContext forward_context();
   std::span<float> hidden_states();  // of the last forward pass
   void commit(std::span<const SampledToken> results);
   bool publish();
@@ -106,6 +110,7 @@ class Engine::Impl {
   void end_request(RequestState& request, FinishReason reason, Error error);
   void retire(Sequence& sequence);
   void dequeue(RequestState& request);
+  void learn(int64_t end_ns);
   void record_step();
   // Writes what is worth keeping beyond this process, in a time that a disk which hangs cannot extend.
   void flush();
@@ -116,6 +121,7 @@ class Engine::Impl {
   Roster roster_;
   BatchBuilder builder_;
   SamplingStage sampling_;
+  CostModel costs_;
   PlanLimits plan_limits_;
   // Used again by every step.
   Inbox::Mail mail_;
@@ -123,6 +129,9 @@ class Engine::Impl {
   std::vector<Sequence*> exhausted_;
   Publisher publisher_;
   int64_t step_start_ns_ = 0;
+  StepWork work_;  // of the step, once its pages are placed
+  double predicted_seconds_ = 0;
+  double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
   int64_t num_preemptions_ = 0;
   std::thread thread_;
 };
@@ -140,9 +149,11 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
       builder_(config_.batch_limits()),
       sampling_(*parts_.kernels, parts_.model->info().vocab_size,
                 config_.batch_limits().max_logits_rows + config_.max_sequences, parts_.pool->num_threads()),
+      costs_(parts_.costs.value_or(guess_costs(parts_.model->info(), parts_.pool->num_threads()))),
       plan_limits_{.max_tokens = config_.max_batch_tokens,
                    .max_logits_rows = config_.batch_limits().max_logits_rows,
-                   .prefill_chunk = config_.prefill_chunk},
+                   .prefill_chunk = config_.prefill_chunk,
+                   .costs = &costs_},
       publisher_(config_.max_sequences, config_.max_sequences + config_.max_queued_requests) {
   const auto max_sequences = static_cast<size_t>(config_.max_sequences);
   const size_t max_requests = max_sequences + static_cast<size_t>(config_.max_queued_requests);
@@ -208,6 +219,13 @@ double Engine::Impl::queue_wait_seconds() const {
 int64_t Engine::Impl::retry_after_seconds() const {
   const int64_t num_waiting = std::max<int64_t>(inbox_.num_unfinished() - config_.max_sequences, 0);
   return stats_.retry_after_seconds(num_waiting, now_ns());
+}
+
+void Engine::Impl::measure_costs(int64_t max_ns) {
+  ForwardContext context = forward_context();
+  const std::span logits(reinterpret_cast<float*>(memory_.logits.data()),
+                         memory_.logits.size() / sizeof(float));
+  probe_costs({*parts_.model, context, logits, config_.batch_limits(), *parts_.clock}, max_ns, costs_);
 }
 
 void Engine::Impl::start() {
@@ -289,6 +307,8 @@ void Engine::Impl::dequeue(RequestState& request) {
 }
 
 void Engine::Impl::plan() {
+  // What the model has been wrong by stays free.
+  plan_limits_.max_seconds = static_cast<double>(config_.max_step_ns) * 1e-9 / (1 + costs_.margin());
   plan_batch(roster_.running(), plan_limits_, plan_);
 }
 
@@ -298,6 +318,12 @@ void Engine::Impl::place() {
   num_preemptions_ = static_cast<int64_t>(num_running - roster_.running().size());
   for (Sequence* sequence : exhausted_) end_sequence(*sequence, FinishReason::length);
   exhausted_.clear();
+  work_ = step_work(plan_, costs_.reach());
+  predicted_seconds_ = costs_.predict(work_);
+}
+
+ForwardContext Engine::Impl::forward_context() {
+  return {*parts_.pool, *parts_.kernels, *memory_.kv_pool, memory_.workspace, hidden_states()};
 }
 
 std::span<float> Engine::Impl::hidden_states() {
@@ -306,7 +332,7 @@ std::span<float> Engine::Impl::hidden_states() {
 
 std::span<const SampledToken> Engine::Impl::forward_and_sample() {
   const ForwardBatch batch = builder_.build(plan_, kv_);
-  ForwardContext context{*parts_.pool, *parts_.kernels, *memory_.kv_pool, memory_.workspace, hidden_states()};
+  ForwardContext context = forward_context();
   const std::span logits(reinterpret_cast<float*>(memory_.logits.data()),
                          batch.logits_rows.size() * static_cast<size_t>(parts_.model->info().vocab_size));
   memory_.workspace.reset();
@@ -316,6 +342,7 @@ std::span<const SampledToken> Engine::Impl::forward_and_sample() {
 
 void Engine::Impl::commit(std::span<const SampledToken> results) {
   const int64_t end_ns = now_ns();
+  learn(end_ns);
   for (const PlanItem& item : plan_.items) commit_item(item, end_ns);
   for (const HiddenJob& job : builder_.hidden_jobs()) commit_hidden(job);
   const auto jobs = builder_.jobs();
@@ -325,6 +352,13 @@ void Engine::Impl::commit(std::span<const SampledToken> results) {
     for (const auto& sequence : item.sequence->request.sequences)
       end_sequence(*sequence, FinishReason::length);
   }
+}
+
+void Engine::Impl::learn(int64_t end_ns) {
+  step_seconds_ = static_cast<double>(end_ns - step_start_ns_) * 1e-9;
+  // While pages come from a disk, steps are slower than what they compute.
+  if (!kv_.prefix_cache().is_reading()) costs_.observe(work_, step_seconds_);
+  if (on_step_) on_step_({step_start_ns_, step_seconds_, predicted_seconds_, work_, costs_});
 }
 
 void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
@@ -437,8 +471,6 @@ bool Engine::Impl::publish() {
 }
 
 void Engine::Impl::record_step() {
-  int64_t num_tokens = 0;
-  for (const PlanItem& item : plan_.items) num_tokens += item.num_tokens;
   stats_.record_step({.start_ns = step_start_ns_,
                       .num_running = static_cast<int64_t>(roster_.running().size()),
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
@@ -446,8 +478,11 @@ void Engine::Impl::record_step() {
                           roster_.waiting(), [](const Sequence* s) { return s->request.parked; }),
                       .kv_pages_used = kv_.num_pages() - kv_.num_available_pages(),
                       .prefix_cache = kv_.prefix_cache().stats(),
-                      .num_tokens = num_tokens,
-                      .num_preemptions = num_preemptions_});
+                      .num_tokens = work_.num_tokens,
+                      .num_preemptions = num_preemptions_,
+                      .seconds = step_seconds_,
+                      .predicted_seconds = predicted_seconds_,
+                      .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin()}});
   num_preemptions_ = 0;
 }
 
@@ -498,6 +533,12 @@ const Tokenizer& Engine::tokenizer() const {
 }
 std::span<const TokenId> Engine::end_tokens() const {
   return impl_->parts_.end_tokens;
+}
+void Engine::measure_costs(int64_t max_ns) {
+  impl_->measure_costs(max_ns);
+}
+void Engine::on_step(std::function<void(const StepReport&)> listener) {
+  impl_->on_step_ = std::move(listener);
 }
 void Engine::start() {
   impl_->start();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "kernels/kernels.h"
 #include "kv/page_store.h"
 #include "model/model.h"
+#include "sched/cost_model.h"
 #include "text/tokenizer.h"
 
 namespace pagoda {
@@ -34,6 +36,15 @@ class Engine {
     std::shared_ptr<const Clock> clock;
     // Opens where full pages are kept beside memory; none: nowhere.
     std::function<Result<std::unique_ptr<PageStore>>(PageMemory&)> open_page_store = {};
+    std::optional<CostModel> costs = {};  // none: guessed from the model's size
+  };
+  // What a step computed, and how long that took and was thought to take. Valid during the call.
+  struct StepReport {
+    int64_t start_ns = 0;
+    double seconds = 0;
+    double predicted_seconds = 0;
+    StepWork work;
+    const CostModel& costs;  // that has seen this step
   };
   // Takes all step memory (KV pool, workspace, tables) as the config says.
   static Result<std::unique_ptr<Engine>> create(EngineConfig config, Parts parts);
@@ -59,6 +70,13 @@ class Engine {
   const ModelInfo& model_info() const;
   const Tokenizer& tokenizer() const;
   std::span<const TokenId> end_tokens() const;
+
+  // ---- before the first step ----
+  // Measures what steps cost, in forward passes of several shapes, for about max_ns. Without, the cost model
+  // only learns from the steps that run.
+  void measure_costs(int64_t max_ns);
+  // Hears of every step that computed something, on the engine thread.
+  void on_step(std::function<void(const StepReport&)> listener);
 
   // ---- the engine thread ----
   // Starts the thread that steps for ever and sleeps while there is nothing to do.

@@ -1,6 +1,7 @@
 #include "engine/engine_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kv/disk/disk_page_store.h"
@@ -20,6 +21,7 @@ constexpr int kMaxThreads = 1024;
 constexpr int32_t kMaxSequences = 4096;
 constexpr int32_t kMaxBatchTokens = 1 << 20;
 constexpr int32_t kMaxQueuedRequests = 1 << 20;
+constexpr double kMaxStepMs = 1e6;
 // Rows of logits in one step even where few sequences run: log probabilities of prompts need one per token.
 constexpr int32_t kMinLogitsRows = 32;
 
@@ -40,6 +42,9 @@ Status check_options(const EngineOptions& options, const ModelInfo& info) {
   PAGODA_TRY_STATUS(check_option("--max-sequences", options.max_sequences, kMaxSequences));
   PAGODA_TRY_STATUS(check_option("--max-queued-requests", options.max_queued_requests, kMaxQueuedRequests));
   PAGODA_TRY_STATUS(check_option("--prefill-chunk", options.prefill_chunk, kMaxBatchTokens));
+  if (const double max_step_ms = options.max_step_ms.value_or(0); max_step_ms < 0 || max_step_ms > kMaxStepMs)
+    return fail(ErrorCode::invalid_argument, "--max-step-ms must be between 0 and {}; got {}", kMaxStepMs,
+                max_step_ms);
   return {};
 }
 
@@ -63,6 +68,7 @@ Status resolve_batch(const EngineOptions& options, EngineConfig& config) {
       std::min(or_default(options.prefill_chunk, config.max_batch_tokens), config.max_batch_tokens);
   config.max_queued_requests = or_default(options.max_queued_requests, kDefaultQueuedRequests);
   config.max_queued_tokens = options.max_queued_tokens;
+  config.max_step_ns = std::llround(options.max_step_ms.value_or(0) * 1e6);
   return {};
 }
 

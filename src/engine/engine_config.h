@@ -28,6 +28,7 @@ struct EngineOptions {
   FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
   std::string policy;                       // default "fcfs"
+  std::optional<double> max_step_ms;        // a bound on the time of a step; default, or 0: none
   bool prefix_cache = true;                 // keep pages for sequences that begin alike
   Eviction eviction = Eviction::cost;       // of kept pages
   std::string kv_disk;                      // a folder where pages are kept, too; default: none
@@ -45,6 +46,7 @@ struct EngineConfig {
   int32_t max_queued_requests = 0;
   int64_t max_queued_tokens = 0;  // 0: no bound
   int32_t prefill_chunk = 0;
+  int64_t max_step_ns = 0;  // 0: no bound
   std::string policy;
   int32_t num_pages = 0;  // KV pool
   uint64_t kv_bytes = 0;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kv/prefix_cache.h"
+#include "sched/cost_model.h"
 
 namespace pagoda {
 
@@ -18,6 +19,11 @@ struct HistogramData {
 };
 
 struct EngineStats {
+  struct CostModelStats {
+    CostVector coefficients{};  // seconds per unit
+    double median_error = 0;    // relative
+    double margin = 0;          // relative
+  };
   // gauges, in sequences
   int64_t num_running = 0;
   int64_t num_waiting = 0;
@@ -57,6 +63,9 @@ struct EngineStats {
   HistogramData request_n;
   HistogramData request_preemptions;
   HistogramData iteration_tokens;
+  HistogramData step_time;
+  double predicted_step_seconds = 0;  // of the same steps, before they ran
+  CostModelStats costs;               // as of the last step
 };
 
 }  // namespace pagoda

@@ -14,6 +14,8 @@ namespace pagoda {
 
 namespace {
 
+constexpr int64_t kCostProbeNs = 1'500'000'000;
+
 std::vector<TokenId> all_end_tokens(const GenerationDefaults& defaults, const Tokenizer& tokenizer) {
   std::vector<TokenId> tokens(defaults.end_ids.begin(), defaults.end_ids.end());
   if (tokenizer.eos_id() >= 0) tokens.push_back(tokenizer.eos_id());
@@ -112,6 +114,7 @@ Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOpti
                       .clock = std::make_shared<SteadyClock>()};
   if (!config.kv_disk.empty()) parts.open_page_store = disk_store_opener(config);
   PAGODA_TRY(loaded.engine, Engine::create(std::move(config), std::move(parts)));
+  if (loaded.engine->config().max_step_ns > 0) loaded.engine->measure_costs(kCostProbeNs);
   loaded.banner = make_banner(*loaded.engine, machine, chosen_isa);
   return loaded;
 }

@@ -16,6 +16,8 @@ constexpr double kTokenSeconds[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,  0
 constexpr double kRequestSeconds[] = {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
                                       30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
 constexpr double kIterationTokens[] = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+constexpr double kStepSeconds[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07,
+                                   0.1,   0.15,  0.2,   0.3,  0.5,  1.0,  2.0,  5.0};
 constexpr double kSequencesPerRequest[] = {1, 2, 5, 10, 20};
 constexpr double kPreemptionsPerRequest[] = {1, 2, 3, 4, 5, 10, 20};
 
@@ -78,6 +80,7 @@ StatsBoard::StatsBoard(const EngineConfig& config, int64_t now_ns) : last_comple
   stats_.request_n = histogram(kSequencesPerRequest);
   stats_.request_preemptions = histogram(kPreemptionsPerRequest);
   stats_.iteration_tokens = histogram(kIterationTokens);
+  stats_.step_time = histogram(kStepSeconds);
 }
 
 EngineStats StatsBoard::snapshot() const {
@@ -123,6 +126,9 @@ void StatsBoard::record_step(const StepRecord& step) {
   if (step.num_tokens == 0) return;
   ++stats_.num_steps;
   stats_.iteration_tokens.observe(static_cast<double>(step.num_tokens));
+  stats_.step_time.observe(step.seconds);
+  stats_.predicted_step_seconds += step.predicted_seconds;
+  stats_.costs = step.costs;
 }
 
 void StatsBoard::record_prompt(const RequestState& request) {

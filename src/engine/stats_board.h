@@ -21,6 +21,9 @@ struct StepRecord {
   PrefixCacheStats prefix_cache;
   int64_t num_tokens = 0;  // computed, prompts and generation; 0: nothing was computed
   int64_t num_preemptions = 0;
+  double seconds = 0;  // where something was computed
+  double predicted_seconds = 0;
+  EngineStats::CostModelStats costs;
 };
 
 class StatsBoard {

@@ -32,6 +32,11 @@ class FamilyList {
     metric.counter.value = static_cast<double>(value);
     add(name, help, MetricType::Counter).metric.push_back(std::move(metric));
   }
+  void seconds_counter(const char* name, const char* help, double seconds) {
+    ClientMetric metric = labelled();
+    metric.counter.value = seconds;
+    add(name, help, MetricType::Counter).metric.push_back(std::move(metric));
+  }
   // One counter, or gauge, for each value of the label.
   void counters(const char* name, const char* help, const char* label,
                 std::initializer_list<std::pair<const char*, uint64_t>> values) {
@@ -178,6 +183,24 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
   list.histogram("vllm:request_num_preemptions", "How often a request was preempted.",
                  stats.request_preemptions);
   list.histogram("vllm:iteration_tokens_total", "Tokens computed in one step.", stats.iteration_tokens);
+  list.histogram("pagoda:step_time_seconds", "Time of a step of the engine.", stats.step_time);
+}
+
+void add_cost_model(FamilyList& list, const EngineStats& stats) {
+  list.seconds_counter("pagoda:step_predicted_seconds_total",
+                       "Time that the cost model predicted for the steps that ran.",
+                       stats.predicted_step_seconds);
+  list.gauge("pagoda:cost_model_median_error_ratio", "Median relative error of recent predictions.",
+             stats.costs.median_error);
+  list.gauge("pagoda:cost_model_margin_ratio",
+             "95th percentile of how much longer recent steps took than predicted.", stats.costs.margin);
+  MetricFamily& family = list.add("pagoda:cost_model_coefficient_seconds",
+                                  "What one unit of a term adds to the time of a step.", MetricType::Gauge);
+  for (size_t i = 0; i < kNumCostTerms; ++i) {
+    ClientMetric metric = list.labelled("term", std::string(to_string(static_cast<CostTerm>(i))).c_str());
+    metric.gauge.value = stats.costs.coefficients[i];
+    family.metric.push_back(std::move(metric));
+  }
 }
 
 }  // namespace
@@ -232,6 +255,7 @@ std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& co
   add_rejections(list, stats, refusals);
   add_counters(list, stats);
   add_histograms(list, stats);
+  add_cost_model(list, stats);
   return list.text();
 }
 

@@ -86,6 +86,25 @@ TEST_F(BatchPlanTest, RowsOfLogitsBoundChunksOfScoredPrompts) {
   EXPECT_THAT(plan({&seen}, limits), ElementsAre(Pair(0, 58)));
 }
 
+TEST_F(BatchPlanTest, ChunksFitTheTimeThatDecodesLeave) {
+  // A millisecond a token, two for a pass.
+  CostVector costs{};
+  costs[static_cast<size_t>(CostTerm::pass)] = 0.002;
+  costs[static_cast<size_t>(CostTerm::few_tokens)] = 0.001;
+  costs[static_cast<size_t>(CostTerm::more_tokens)] = 0.001;
+  const CostModel model(AttentionReach(), costs);
+  PlanLimits limits{
+      .max_tokens = 256, .max_logits_rows = 8, .prefill_chunk = 256, .costs = &model, .max_seconds = 0.0335};
+  // 2 ms and 31 for 32 tokens: they end with a block of eight rows.
+  EXPECT_THAT(plan({prompt(200), decoding(5), decoding(7)}, limits),
+              ElementsAre(Pair(1, 1), Pair(2, 1), Pair(0, 30)));
+  EXPECT_THAT(plan({prompt(20), prompt(30)}, limits), ElementsAre(Pair(0, 20), Pair(1, 12)));
+  EXPECT_THAT(plan({prompt(32), prompt(30)}, limits), ElementsAre(Pair(0, 32))) << "no time is left";
+  limits.max_seconds = 0.001;
+  EXPECT_THAT(plan({prompt(200), prompt(100), decoding(5)}, limits), ElementsAre(Pair(2, 1), Pair(0, 8)))
+      << "decodes and the first prompt advance all the same";
+}
+
 TEST_F(BatchPlanTest, PropertiesHoldForRandomSequences) {
   std::mt19937 random(5);
   const auto below = [&](int64_t bound) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,7 +43,8 @@ class EngineHarness {
 
   // With num_slots > 0 the engine has a store for pages; `before` is one that an earlier engine has filled.
   explicit EngineHarness(EngineConfig config = small_config(), FakeModel::Options options = {},
-                         int32_t num_slots = 0, const MemoryPageStore* before = nullptr)
+                         int32_t num_slots = 0, const MemoryPageStore* before = nullptr,
+                         std::optional<CostModel> costs = {})
       : oracle_(options) {
     options.vocab_size = kVocabSize;
     Engine::Parts parts{.model = std::make_unique<FakeModel>(options),
@@ -50,7 +52,8 @@ class EngineHarness {
                         .end_tokens = {tokenizer_.eos_id()},
                         .pool = std::make_unique<ThreadPool>(config.num_threads),
                         .kernels = &kernels_,
-                        .clock = clock};
+                        .clock = clock,
+                        .costs = std::move(costs)};
     if (num_slots > 0)
       parts.open_page_store = [&](PageMemory& memory) -> Result<std::unique_ptr<PageStore>> {
         auto opened = std::make_unique<MemoryPageStore>(memory, num_slots);

@@ -114,7 +114,8 @@ class Simulator {
                         .end_tokens = {},
                         .pool = std::make_unique<ThreadPool>(1),
                         .kernels = &kernels_for(Isa::scalar),
-                        .clock = timeline_};
+                        .clock = timeline_,
+                        .costs = options_.costs};
     PAGODA_TRY(engine_, Engine::create(std::move(config), std::move(parts)));
     return {};
   }
