@@ -133,6 +133,12 @@ struct BenchKvDiskArguments {
   bool json = false;
 };
 
+struct BenchPrefixCacheArguments {
+  std::vector<int32_t> nodes;  // one measurement each
+  int steps = 0;
+  bool json = false;
+};
+
 // How the outcomes of a trace are summed up.
 struct ReportArguments {
   std::string trace;       // file
@@ -225,6 +231,7 @@ Status execute(const BenchKernelsArguments& arguments);
 Status execute(const BenchLoadArguments& arguments);
 Status execute(const BenchConstraintArguments& arguments);
 Status execute(const BenchKvDiskArguments& arguments);
+Status execute(const BenchPrefixCacheArguments& arguments);
 Status execute(const BenchTraceArguments& arguments);
 Status execute(const SimulateArguments& arguments);
 Status execute(const BenchCostModelArguments& arguments);
@@ -235,10 +242,11 @@ Status execute(const EvalTokenizeArguments& arguments);
 Status execute(const EvalTemplateArguments& arguments);
 Status execute(const EvalPerplexityArguments& arguments);
 
-using Command = std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
-                             BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments,
-                             BenchKvDiskArguments, BenchTraceArguments, BenchCostModelArguments,
-                             SimulateArguments, CacheArguments, EvalLogitsArguments, EvalGenerateArguments,
-                             EvalTokenizeArguments, EvalTemplateArguments, EvalPerplexityArguments>;
+using Command =
+    std::variant<ServeArguments, RunArguments, ChatArguments, InspectArguments, BenchArguments,
+                 BenchKernelsArguments, BenchLoadArguments, BenchConstraintArguments, BenchKvDiskArguments,
+                 BenchPrefixCacheArguments, BenchTraceArguments, BenchCostModelArguments, SimulateArguments,
+                 CacheArguments, EvalLogitsArguments, EvalGenerateArguments, EvalTokenizeArguments,
+                 EvalTemplateArguments, EvalPerplexityArguments>;
 
 }  // namespace pagoda

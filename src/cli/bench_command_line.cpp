@@ -247,6 +247,26 @@ void add_kv_disk(CLI::App& parent, CommandMaker& make) {
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
 
+void add_prefix_cache(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchPrefixCacheArguments>();
+  arguments->nodes = {10000, 100000};
+  arguments->steps = 2000;
+  CLI::App& app =
+      add_command(parent, make, "prefix-cache", "What the prefix cache's tree costs a step; needs no model",
+                  arguments, "  pagoda bench prefix-cache --nodes 100000 --json");
+  app.add_option("--nodes", arguments->nodes,
+                 "Pages that the tree knows; several numbers measure several times")
+      ->type_name("N,N")
+      ->delimiter(',')
+      ->check(CLI::Range(10000, 10000000))
+      ->capture_default_str();
+  app.add_option("--steps", arguments->steps, "Steps of each measurement")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  add_json(app, arguments->json, "Print one JSON object a line for each measurement");
+}
+
 }  // namespace
 
 void add_bench_commands(CLI::App& app, CommandMaker& make) {
@@ -256,6 +276,7 @@ void add_bench_commands(CLI::App& app, CommandMaker& make) {
   add_load(bench, make);
   add_kv_disk(bench, make);
   add_constraint(bench, make);
+  add_prefix_cache(bench, make);
   add_bench_trace(bench, make);
   add_cost_model(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,

@@ -127,5 +127,18 @@ TEST(Bench, RefusesWhatDoesNotFit) {
       "1000 tokens");
 }
 
+TEST(Bench, PrefixCacheCostsAreOfTreesThatLarge) {
+  const ProgramResult result =
+      run_program({"bench", "prefix-cache", "--nodes", "10000,20000", "--steps", "20", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = parse_lines(result.out);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_GE(lines[0].at("nodes").as_int64(), 10000);
+  EXPECT_GE(lines[1].at("nodes").as_int64(), 20000);
+  for (const json::value& line : lines)
+    for (const char* member : {"look_up_us", "insert_us", "decode_us", "release_us"})
+      EXPECT_LT(line.at(member).to_number<double>(), line.at("all_p99_us").to_number<double>()) << member;
+}
+
 }  // namespace
 }  // namespace pagoda::testing
