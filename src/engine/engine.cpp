@@ -133,6 +133,7 @@ class Engine::Impl {
   double predicted_seconds_ = 0;
   double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
   int64_t num_preemptions_ = 0;
+  int64_t num_sampled_tokens_ = 0;
   std::thread thread_;
 };
 
@@ -320,6 +321,10 @@ void Engine::Impl::place() {
   exhausted_.clear();
   work_ = step_work(plan_, costs_.reach());
   predicted_seconds_ = costs_.predict(work_);
+  // Before the step, which may take long.
+  for (const PlanItem& item : plan_.items)
+    if (item.sequence->request.num_reported_tokens < 0)
+      Publisher::tell_progress(item.sequence->request, item.first_position, step_start_ns_);
 }
 
 ForwardContext Engine::Impl::forward_context() {
@@ -428,6 +433,7 @@ void Engine::Impl::commit_token(Sequence& sequence, const SampledToken& sampled,
   sequence.output.push(sampled);
   follow_constraint(sequence, sampled.token);
   if (sequence.state != SequenceState::running) return;
+  ++num_sampled_tokens_;
   stats_.record_token(sequence, end_ns);
   if (sequence.first_token_ns < 0) sequence.first_token_ns = end_ns;
   if (request.first_token_ns < 0) request.first_token_ns = end_ns;
@@ -458,9 +464,12 @@ void Engine::Impl::retire(Sequence& sequence) {
 bool Engine::Impl::publish() {
   const bool worked = !plan_.items.empty() || publisher_.has_news();
   const auto finished = publisher_.finished();
+  const int64_t end_ns = now_ns();
+  for (const PlanItem& item : plan_.items)
+    Publisher::tell_progress(item.sequence->request, item.end_position(), end_ns);
   // Numbers first: who hears of the end finds them up to date.
   record_step();
-  for (const RequestState* request : finished) stats_.record_request_end(*request, now_ns());
+  for (const RequestState* request : finished) stats_.record_request_end(*request, end_ns);
   publisher_.publish();
   for (RequestState* request : finished) dequeue(*request);
   for (const RequestState* request : finished) roster_.erase(request->id);
@@ -471,6 +480,11 @@ bool Engine::Impl::publish() {
 }
 
 void Engine::Impl::record_step() {
+  int64_t num_prompt_tokens = 0;
+  for (const PlanItem& item : plan_.items) {
+    const int64_t prompt_end = std::min(item.end_position(), item.sequence->request.num_prompt());
+    num_prompt_tokens += std::max<int64_t>(0, prompt_end - item.first_position);
+  }
   stats_.record_step({.start_ns = step_start_ns_,
                       .num_running = static_cast<int64_t>(roster_.running().size()),
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
@@ -479,11 +493,12 @@ void Engine::Impl::record_step() {
                       .kv_pages_used = kv_.num_pages() - kv_.num_available_pages(),
                       .prefix_cache = kv_.prefix_cache().stats(),
                       .num_tokens = work_.num_tokens,
-                      .num_preemptions = num_preemptions_,
+                      .num_prompt_tokens = num_prompt_tokens,
+                      .num_sampled_tokens = std::exchange(num_sampled_tokens_, 0),
+                      .num_preemptions = std::exchange(num_preemptions_, 0),
                       .seconds = step_seconds_,
                       .predicted_seconds = predicted_seconds_,
                       .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin()}});
-  num_preemptions_ = 0;
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -62,7 +62,7 @@ struct EngineStats {
   HistogramData request_max_tokens;
   HistogramData request_n;
   HistogramData request_preemptions;
-  HistogramData iteration_tokens;
+  HistogramData iteration_tokens;  // of one step: prompt tokens computed and tokens sampled
   HistogramData step_time;
   double predicted_step_seconds = 0;  // of the same steps, before they ran
   CostModelStats costs;               // as of the last step

@@ -1,5 +1,7 @@
 #include "engine/publisher.h"
 
+#include <algorithm>
+
 #include "engine/stats_board.h"
 
 namespace pagoda {
@@ -14,6 +16,17 @@ void Publisher::add(Sequence& sequence) {
   sequence.has_news = true;
   if (sequence.state == SequenceState::finished && sequence.request.num_unfinished == 0)
     finished_.push_back(&sequence.request);
+}
+
+void Publisher::tell_progress(RequestState& request, int64_t num_known_tokens, int64_t now_ns) {
+  if (!request.request.report_progress) return;
+  const int64_t num_processed = std::min(num_known_tokens, request.num_prompt());
+  if (num_processed <= request.num_reported_tokens) return;
+  request.num_reported_tokens = num_processed;
+  request.sink->on_progress({.num_prompt_tokens = request.num_prompt(),
+                             .num_cached_tokens = request.num_cached_tokens,
+                             .num_processed_tokens = num_processed,
+                             .elapsed_ns = now_ns - request.first_scheduled_ns});
 }
 
 void Publisher::publish() {
@@ -34,7 +47,9 @@ void Publisher::publish_update(Sequence& sequence) {
   }
   if (request.embedding.wanted() && request.embedding.complete() && request.status)
     request.sink->on_embedding(request.embedding.vector());
-  request.sink->on_update(sequence.output.news(sequence.index));
+  SequenceUpdate update = sequence.output.news(sequence.index);
+  if (request.request.report_timings) update.timings = timings_of(request);
+  request.sink->on_update(update);
   sequence.output.clear_news();
   sequence.has_news = false;
 }

@@ -20,6 +20,9 @@ class Publisher {
   // Requests all of whose sequences have finished.
   std::span<RequestState* const> finished() const { return finished_; }
 
+  // Tells at once how many tokens of the prompt are known, if that is asked for and news.
+  static void tell_progress(RequestState& request, int64_t num_known_tokens, int64_t now_ns);
+
   // Calls the sinks: updates first, then the ends.
   void publish();
   void clear();

@@ -52,7 +52,9 @@ struct Request {
   // Instead of text, the prompt's pooled hidden states after the final norm, as they are (not normalised).
   // Needs max_tokens 0 and one sequence; every token is looked at, so that none may come from a cache.
   std::optional<Pooling> embed;
-  std::string cache_salt;  // prompts share cached pages only under the same salt
+  std::string cache_salt;        // prompts share cached pages only under the same salt
+  bool report_progress = false;  // on_progress while the prompt is computed
+  bool report_timings = false;   // timings with every update
 
   // The best tokens that are kept of each prompt token.
   int32_t num_prompt_top() const { return std::max({sampling.num_logprobs, num_prompt_logprobs, 0}); }
@@ -68,17 +70,6 @@ struct TokenEvent {
   int32_t rank = 0;                            // of prompt tokens: 1 + the number of tokens more probable
 };
 
-// News of one sequence of a request. `text` is whole characters that no stop string can take back any more;
-// it may lag behind `tokens`. All spans and views are valid during the call only.
-struct SequenceUpdate {
-  int32_t index = 0;                   // 0 … num_sequences - 1
-  std::span<const TokenEvent> tokens;  // new since the last update; an end token is among them
-  std::string_view text;               // new since the last update
-  std::optional<FinishReason> finish;  // set once, in the last update of the sequence
-  std::string_view stop_match;         // the stop string, if one ended it
-  int32_t stop_token = -1;             // the end token, if one ended it
-};
-
 struct RequestTimings {
   int64_t queued_ns = 0;   // arrival to first scheduled
   int64_t prefill_ns = 0;  // first scheduled to first token
@@ -90,12 +81,35 @@ struct RequestTimings {
   int32_t num_preemptions = 0;
 };
 
+// How far a prompt has been computed.
+struct PromptProgress {
+  int64_t num_prompt_tokens = 0;
+  int64_t num_cached_tokens = 0;     // of them, found in the cache
+  int64_t num_processed_tokens = 0;  // of them, known by now, cached ones among them
+  int64_t elapsed_ns = 0;            // since the request was first scheduled
+};
+
+// News of one sequence of a request. `text` is whole characters that no stop string can take back any more;
+// it may lag behind `tokens`. All spans and views are valid during the call only.
+struct SequenceUpdate {
+  int32_t index = 0;                           // 0 … num_sequences - 1
+  std::span<const TokenEvent> tokens;          // new since the last update; an end token is among them
+  std::string_view text;                       // new since the last update
+  std::optional<FinishReason> finish;          // set once, in the last update of the sequence
+  std::string_view stop_match;                 // the stop string, if one ended it
+  int32_t stop_token = -1;                     // the end token, if one ended it
+  std::optional<RequestTimings> timings = {};  // of the request so far, if asked for
+};
+
 // Where a request's news go. Called on the engine thread: implementations copy what they need, hand over and
-// return at once. Calls of one request: [on_prompt_logprobs | on_embedding] on_update* on_done.
+// return at once. Calls of one request: on_progress* [on_prompt_logprobs | on_embedding] on_update* on_done.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
   virtual void on_update(const SequenceUpdate& update) = 0;
+  // If asked for: before the first step that computes tokens of the prompt, and after each that brings it
+  // further than it has been; the last says that all are processed.
+  virtual void on_progress(const PromptProgress&) {}
   // Log probabilities of prompt tokens 1 … n-1 (token 0 has none), if asked for; before the first update.
   virtual void on_prompt_logprobs(std::span<const TokenEvent> tokens) = 0;
   // [hidden_size], if asked for; valid during the call.

@@ -116,10 +116,11 @@ struct RequestState {
   bool prompt_done = false;  // computed at least once
   // Of the prompt, as found when it was first scheduled.
   int64_t num_cached_tokens = 0;
-  int64_t num_swapped_tokens = 0;  // of those: read from the store
-  bool queued = true;              // not started yet: the inbox counts its prompt
-  bool parked = false;             // may not run: its client does not read
-  Status status;                   // what on_done will say
+  int64_t num_swapped_tokens = 0;    // of those: read from the store
+  int64_t num_reported_tokens = -1;  // of the prompt, that on_progress has told of
+  bool queued = true;                // not started yet: the inbox counts its prompt
+  bool parked = false;               // may not run: its client does not read
+  Status status;                     // what on_done will say
 };
 
 }  // namespace pagoda

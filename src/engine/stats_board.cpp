@@ -125,7 +125,7 @@ void StatsBoard::record_step(const StepRecord& step) {
   stats_.num_preemptions += static_cast<uint64_t>(step.num_preemptions);
   if (step.num_tokens == 0) return;
   ++stats_.num_steps;
-  stats_.iteration_tokens.observe(static_cast<double>(step.num_tokens));
+  stats_.iteration_tokens.observe(static_cast<double>(step.num_prompt_tokens + step.num_sampled_tokens));
   stats_.step_time.observe(step.seconds);
   stats_.predicted_step_seconds += step.predicted_seconds;
   stats_.costs = step.costs;

@@ -19,7 +19,9 @@ struct StepRecord {
   int64_t num_parked = 0;
   int64_t kv_pages_used = 0;
   PrefixCacheStats prefix_cache;
-  int64_t num_tokens = 0;  // computed, prompts and generation; 0: nothing was computed
+  int64_t num_tokens = 0;         // computed, prompts and generation; 0: nothing was computed
+  int64_t num_prompt_tokens = 0;  // of those
+  int64_t num_sampled_tokens = 0;
   int64_t num_preemptions = 0;
   double seconds = 0;  // where something was computed
   double predicted_seconds = 0;

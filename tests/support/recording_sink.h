@@ -43,7 +43,12 @@ class RecordingSink final : public RequestSink {
     output.finish = update.finish;
     output.stop_match = update.stop_match;
     output.stop_token = update.stop_token;
+    if (update.timings) running_timings.push_back(*update.timings);
     num_updates.fetch_add(1, std::memory_order_relaxed);
+  }
+  void on_progress(const PromptProgress& news) override {
+    EXPECT_EQ(num_updates.load(), 0) << "progress of the prompt after an update";
+    progress.push_back(news);
   }
   void on_prompt_logprobs(std::span<const TokenEvent> tokens) override {
     EXPECT_EQ(num_updates.load(), 0) << "prompt logprobs after an update";
@@ -66,6 +71,8 @@ class RecordingSink final : public RequestSink {
   std::vector<Output> outputs;
   std::vector<Token> prompt_logprobs;
   std::vector<float> embedding;
+  std::vector<PromptProgress> progress;
+  std::vector<RequestTimings> running_timings;  // of the updates
   bool has_prompt_logprobs = false;
   RequestTimings timings;
   Status status;
