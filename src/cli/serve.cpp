@@ -72,7 +72,8 @@ Status execute(const ServeArguments& arguments) {
     PAGODA_TRY(chat_template, read_chat_template(arguments.chat_template_file));
   }
   if (options.model_names.empty()) options.model_names = {default_model_name(path)};
-  const EngineOptions engine = engine_options(arguments.model, arguments.engine);
+  EngineOptions engine = engine_options(arguments.model, arguments.engine);
+  engine.constraints = true;
   const auto load = [&]() -> Result<ServedModel> {
     PAGODA_TRY(LoadedEngine loaded, load_with_progress(path, engine));
     for (const std::string& line : loaded.banner) print_line(line);

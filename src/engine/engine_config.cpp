@@ -93,15 +93,18 @@ uint64_t disk_tier_bytes(const EngineConfig& config, const ModelInfo& info) {
 Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineConfig& config) {
   const uint64_t page_bytes = info.kv_shape.page_bytes();
   const uint64_t known_page_bytes = page_bytes + (options.prefix_cache ? PrefixCache::kBytesPerNode : 0);
-  const uint64_t fixed_bytes = config.weight_bytes + config.workspace_bytes + disk_tier_bytes(config, info);
+  const uint64_t fixed_bytes =
+      config.weight_bytes + config.workspace_bytes + config.constraint_bytes + disk_tier_bytes(config, info);
   const uint64_t least_bytes = fixed_bytes + static_cast<uint64_t>(config.max_sequences) * known_page_bytes;
   if (config.memory_bytes < least_bytes)
     return fail(
         ErrorCode::out_of_memory,
-        "{} of memory are not enough: weights {}, scratch {}, and {} for the KV cache of {} sequences; raise "
-        "--memory to at least {}, or lower --max-sequences or --max-batch-tokens",
+        "{} of memory are not enough: weights {}, scratch {}, tables for constraints {}, and {} for the KV "
+        "cache of {} sequences; raise --memory to at least {}, or lower --max-sequences or "
+        "--max-batch-tokens",
         mebibytes(config.memory_bytes), mebibytes(config.weight_bytes), mebibytes(config.workspace_bytes),
-        mebibytes(least_bytes - fixed_bytes), config.max_sequences, mebibytes(least_bytes));
+        mebibytes(config.constraint_bytes), mebibytes(least_bytes - fixed_bytes), config.max_sequences,
+        mebibytes(least_bytes));
   uint64_t num_pages = (config.memory_bytes - fixed_bytes) / known_page_bytes;
   if (options.max_kv_bytes != 0) num_pages = std::min(num_pages, options.max_kv_bytes / page_bytes);
   if (num_pages < static_cast<uint64_t>(config.max_sequences))
@@ -152,7 +155,8 @@ Result<Resources> resolve_resources(const EngineOptions& options, const MachineI
                    .memory_bytes = or_default(options.memory_bytes, machine.available_memory / 10 * 8)};
 }
 
-Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine) {
+Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine,
+                             uint64_t constraint_bytes) {
   const ModelInfo& info = model.info();
   PAGODA_TRY_STATUS(check_options(options, info));
   EngineConfig config;
@@ -175,6 +179,7 @@ Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, c
     return std::unexpected(policy.error());
   config.weight_bytes = info.weight_bytes;
   config.workspace_bytes = workspace_bytes(config, model);
+  if (options.constraints) config.constraint_bytes = constraint_bytes;
   PAGODA_TRY_STATUS(resolve_kv(options, info, config));
   return config;
 }

@@ -18,6 +18,7 @@ namespace pagoda {
 struct EngineOptions {
   int num_threads = 0;           // default: the usable cores
   uint64_t memory_bytes = 0;     // weights + KV + scratch stay under it; default: 80 % of what is available
+  bool constraints = false;      // so does a ConstraintFactory of the model's tokenizer
   int64_t max_context = 0;       // default: the model's
   int32_t max_batch_tokens = 0;  // tokens in one step, decodes and prefill chunks together; default 256
   int32_t max_sequences = 0;     // running at once; default 64
@@ -52,6 +53,7 @@ struct EngineConfig {
   uint64_t kv_bytes = 0;
   uint64_t weight_bytes = 0;
   uint64_t workspace_bytes = 0;  // forward scratch, logits rows and sampling scratch
+  uint64_t constraint_bytes = 0;
   uint64_t seed = 0;
   PrefixCacheOptions prefix_cache;  // the store is the engine's
   std::string kv_disk;
@@ -84,7 +86,9 @@ Result<Resources> resolve_resources(const EngineOptions& options, const MachineI
 
 // Pure. Without max_context the model's is lowered to what the KV pool holds. out_of_memory, with the sizes
 // and the option to change, when the budget cannot hold the weights, the scratch and at least one page per
-// running sequence; invalid_argument for options out of range.
-Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine);
+// running sequence; invalid_argument for options out of range. `constraint_bytes`: what a factory of
+// constraints takes, which counts if the options ask for one.
+Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, const MachineInfo& machine,
+                             uint64_t constraint_bytes);
 
 }  // namespace pagoda

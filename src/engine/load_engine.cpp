@@ -9,6 +9,7 @@
 #include "kernels/kernels.h"
 #include "model/load_model.h"
 #include "model/vocabulary.h"
+#include "text/constraint.h"
 
 namespace pagoda {
 
@@ -71,9 +72,12 @@ std::vector<std::string> make_banner(const Engine& engine, const MachineInfo& ma
                   static_cast<double>(model.num_parameters) * 1e-6, size_text(model.weight_bytes)),
       fmt::format("kernels: {} on {} threads, {}", to_string(isa), config.num_threads,
                   machine.cpu.model_name),
-      fmt::format("memory: {} at most; KV cache of {} tokens ({}, {}), scratch {}",
+      fmt::format("memory: {} at most; KV cache of {} tokens ({}, {}), scratch {}{}",
                   size_text(config.memory_bytes), config.kv_capacity_tokens(), size_text(config.kv_bytes),
-                  to_string(model.kv_shape.dtype), size_text(config.workspace_bytes)),
+                  to_string(model.kv_shape.dtype), size_text(config.workspace_bytes),
+                  config.constraint_bytes > 0
+                      ? fmt::format(", constraints {}", size_text(config.constraint_bytes))
+                      : ""),
       prefix_cache_text(config),
       fmt::format("batch: {} sequences of at most {} tokens, {} tokens per step, {} scheduling",
                   config.max_sequences, config.max_context, config.max_batch_tokens, config.policy),
@@ -104,7 +108,8 @@ Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOpti
   text_loader.join();
   PAGODA_TRY_STATUS(text_status);
   PAGODA_TRY(auto model, std::move(loading));
-  PAGODA_TRY(EngineConfig config, resolve(options, *model, machine));
+  PAGODA_TRY(EngineConfig config,
+             resolve(options, *model, machine, ConstraintFactory::memory_bytes(*loaded.tokenizer)));
   config.prefix_cache.fingerprint = kv_fingerprint(*file, *model, options.float_activations);
   Engine::Parts parts{.model = std::move(model),
                       .tokenizer = loaded.tokenizer,

@@ -9,6 +9,10 @@ namespace pagoda {
 
 namespace {
 
+// Measured, rounded up: llguidance keeps several tries over the vocabulary.
+constexpr uint64_t kFactoryBytesPerToken = 280;
+constexpr uint64_t kFactoryBytesPerByte = 72;
+
 PgConstraintKind abi_kind(ConstraintSource::Kind kind) {
   switch (kind) {
     case ConstraintSource::Kind::json_schema:
@@ -35,6 +39,15 @@ std::string lark_json(std::string_view schema_json) {
   for (size_t at = json.find("::="); at != std::string::npos; at = json.find("::=", at))
     json.replace(at, 1, "\\u003a");
   return json;
+}
+
+std::string lark_pattern(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("\\/.^$|?*+()[]{}").contains(c)) out += '\\';
+    out += c;
+  }
+  return out;
 }
 
 struct Constraint::Handle {
@@ -107,6 +120,13 @@ ConstraintFactory::ConstraintFactory(std::unique_ptr<Handle> handle) : handle_(s
 ConstraintFactory::ConstraintFactory(ConstraintFactory&&) noexcept = default;
 ConstraintFactory& ConstraintFactory::operator=(ConstraintFactory&&) noexcept = default;
 ConstraintFactory::~ConstraintFactory() = default;
+
+uint64_t ConstraintFactory::memory_bytes(const Tokenizer& tokenizer) {
+  const int64_t num_tokens = tokenizer.vocab_size();
+  std::string bytes;
+  for (TokenId token = 0; token < num_tokens; ++token) tokenizer.append_bytes(token, bytes);
+  return static_cast<uint64_t>(num_tokens) * kFactoryBytesPerToken + bytes.size() * kFactoryBytesPerByte;
+}
 
 Result<ConstraintFactory> ConstraintFactory::create(const Tokenizer& tokenizer,
                                                     std::span<const TokenId> end_tokens) {

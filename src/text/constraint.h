@@ -40,6 +40,8 @@ struct ConstraintSource {
 //   "start: " + lark_literal("<call>") + " " + lark_json(schema) + " " + lark_literal("</call>")
 std::string lark_literal(std::string_view text);
 std::string lark_json(std::string_view schema_json);
+// The text as a part of a regular expression between slashes.
+std::string lark_pattern(std::string_view text);
 
 // The state of one sequence. Not thread-safe; two of them never wait for each other. After an error it is of
 // no further use. Errors say what the grammar cannot do: it takes too much work or memory, or refuses the
@@ -90,6 +92,8 @@ class ConstraintFactory {
  public:
   // end_tokens: what may follow a complete text; those that the tokenizer lacks are ignored.
   static Result<ConstraintFactory> create(const Tokenizer& tokenizer, std::span<const TokenId> end_tokens);
+  // At most what one takes, while it is built and later: tables over the vocabulary. Constraints come on top.
+  static uint64_t memory_bytes(const Tokenizer& tokenizer);
   ConstraintFactory(ConstraintFactory&&) noexcept;
   ConstraintFactory& operator=(ConstraintFactory&&) noexcept;
   ~ConstraintFactory();

@@ -15,12 +15,12 @@ constexpr uint64_t kMiB = 1 << 20;
 class EngineConfigTest : public ::testing::Test {
  protected:
   EngineConfig resolved(const EngineOptions& options) {
-    auto config = resolve(options, model_, machine_);
+    auto config = resolve(options, model_, machine_, 10 * kMiB);
     EXPECT_TRUE(config) << config.error().message;
     return config.value_or(EngineConfig{});
   }
   void expect_error(const EngineOptions& options, ErrorCode code, const char* part) {
-    const auto config = resolve(options, model_, machine_);
+    const auto config = resolve(options, model_, machine_, 10 * kMiB);
     ASSERT_FALSE(config) << part;
     EXPECT_EQ(config.error().code, code);
     EXPECT_THAT(config.error().message, HasSubstr(part));
@@ -71,6 +71,20 @@ TEST_F(EngineConfigTest, MemoryIsAPromise) {
     EXPECT_LE(config.weight_bytes + config.workspace_bytes + config.kv_bytes, memory);
     EXPECT_EQ(config.kv_bytes, static_cast<uint64_t>(config.num_pages) * model_.info().kv_shape.page_bytes());
   }
+}
+
+TEST_F(EngineConfigTest, ConstraintsTakeTheirPartOfTheBudget) {
+  const EngineOptions without{.memory_bytes = 20 * kMiB};
+  EngineOptions with = without;
+  with.constraints = true;
+  EXPECT_EQ(resolved(without).constraint_bytes, 0u);
+  EXPECT_EQ(resolved(with).constraint_bytes, 10 * kMiB);
+  const uint64_t page = model_.info().kv_shape.page_bytes() + PrefixCache::kBytesPerNode;
+  const auto fewer = static_cast<uint64_t>(resolved(without).num_pages - resolved(with).num_pages);
+  EXPECT_GE(fewer * page, 10 * kMiB - page);
+  EXPECT_LE(fewer * page, 10 * kMiB + page);
+  with.memory_bytes = 11 * kMiB;
+  expect_error(with, ErrorCode::out_of_memory, "tables for constraints 10.0 MiB");
 }
 
 TEST_F(EngineConfigTest, ThePoolIsNoLargerThanAllSequencesNeed) {

@@ -1,7 +1,13 @@
 // Hostile schemas, expressions and grammars: each is compiled or refused within a bounded time, and what
 // compiles is bounded in the work of each token.
+#include <malloc.h>
+
+#include <algorithm>
+#include <atomic>
 #include <ctime>
 #include <functional>
+#include <random>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -244,6 +250,43 @@ TEST_F(ConstraintBoundsTest, Grammars) {
   grammar("root ::= " + repeated("(\"a\" | ", 150) + "\"b\"" + std::string(150, ')'));
   grammar("root ::= root root | root root root | \"a\" | [b-z]");
   grammar("root ::= x{1,9999999}\nx ::= [a-z]{1,9999999} x?");
+}
+
+size_t allocated_bytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// Like the vocabularies of models: words, most of them with a space before, and pieces of them.
+FakeTokenizer large_tokenizer(int64_t num_tokens) {
+  std::mt19937 random(1);
+  std::vector<std::string> texts = {"<|end|>"};
+  for (int byte = 0; byte < 256; ++byte) texts.emplace_back(1, static_cast<char>(byte));
+  while (std::ssize(texts) < num_tokens) {
+    std::string text = random() % 3 == 0 ? "" : " ";
+    for (uint32_t left = 2 + random() % 8; left > 0; --left) text += static_cast<char>('a' + random() % 26);
+    texts.push_back(std::move(text));
+  }
+  return FakeTokenizer(std::move(texts), {kEnd}, -1, kEnd);
+}
+
+TEST(ConstraintMemory, AFactoryTakesNoMoreThanItSays) {
+  const FakeTokenizer tokenizer = large_tokenizer(50'000);
+  const uint64_t bound = ConstraintFactory::memory_bytes(tokenizer);
+  const size_t before = allocated_bytes();
+  std::atomic<bool> built{false};
+  size_t peak = 0;
+  std::thread watcher([&] {
+    while (!built) peak = std::max(peak, allocated_bytes());
+  });
+  const auto factory = ConstraintFactory::create(tokenizer, std::vector{kEnd});
+  const size_t after = allocated_bytes();
+  built = true;
+  watcher.join();
+  ASSERT_TRUE(factory);
+  if (after == before) GTEST_SKIP() << "another allocator is at work";
+  EXPECT_LE(std::max(peak, after) - before, bound);
+  EXPECT_GE(after - before, bound / 2) << "a bound far above wastes memory";
 }
 
 }  // namespace

@@ -108,7 +108,7 @@ class Simulator {
     MachineInfo machine{.available_memory = kEndlessMemory};
     machine.cpu.num_cores = 1;
     PAGODA_TRY(EngineConfig config,
-               resolve(engine_options(trace_, options_, model->info().kv_shape), *model, machine));
+               resolve(engine_options(trace_, options_, model->info().kv_shape), *model, machine, 0));
     Engine::Parts parts{.model = std::move(model),
                         .tokenizer = make_silent_tokenizer(SimulatedModel::kVocabSize),
                         .end_tokens = {},
