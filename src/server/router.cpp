@@ -131,12 +131,18 @@ void log_request(const RequestRecord& record, int status) {
   log_event("request", fields);
 }
 
+// Errors as the API of the path has them.
+HttpResponse in_the_shape_of(std::string_view path, HttpResponse error) {
+  const bool anthropic = path == "/v1/messages" || path.starts_with("/v1/messages/");
+  return anthropic ? to_anthropic_error(std::move(error)) : std::move(error);
+}
+
 }  // namespace
 
 std::optional<HttpResponse> Router::admit(HttpRequest& head) {
   std::optional<HttpResponse> refusal = refuse(head);
-  const bool anthropic = head.path == "/v1/messages" || head.path.starts_with("/v1/messages/");
-  return refusal && anthropic ? to_anthropic_error(std::move(*refusal)) : std::move(refusal);
+  if (refusal) refusal = in_the_shape_of(head.path, std::move(*refusal));
+  return refusal;
 }
 
 std::optional<HttpResponse> Router::refuse(HttpRequest& head) {
@@ -169,27 +175,30 @@ Answer Router::handle(HttpRequest request) {
   return route->endpoint(context_, std::move(request));
 }
 
-HttpResponse Router::fault(TransportFault fault, std::string_view detail) {
+HttpResponse Router::fault(TransportFault fault, std::string_view path, std::string_view detail) {
+  return in_the_shape_of(path, to_response(transport_error(fault, detail)));
+}
+
+ApiError Router::transport_error(TransportFault fault, std::string_view detail) const {
   switch (fault) {
     case TransportFault::headers_too_large:
-      return to_response({.status = 431,
-                          .message = fmt::format("The request's headers exceed {} bytes.",
-                                                 context_.options.http.header_limit),
-                          .code = "headers_too_large"});
+      return {.status = 431,
+              .message =
+                  fmt::format("The request's headers exceed {} bytes.", context_.options.http.header_limit),
+              .code = "headers_too_large"};
     case TransportFault::body_too_large:
-      return to_response({.status = 413,
-                          .message = fmt::format("The request's body exceeds the limit of {} bytes.",
-                                                 context_.options.http.body_limit),
-                          .code = "request_too_large"});
+      return {.status = 413,
+              .message = fmt::format("The request's body exceeds the limit of {} bytes.",
+                                     context_.options.http.body_limit),
+              .code = "request_too_large"};
     case TransportFault::too_slow:
-      return to_response({.status = 408,
-                          .message = "The request was not received completely in time.",
-                          .code = "request_timeout"});
+      return {.status = 408,
+              .message = "The request was not received completely in time.",
+              .code = "request_timeout"};
     case TransportFault::bad_request:
       break;
   }
-  return to_response(
-      {.status = 400, .message = fmt::format("Not a valid HTTP request: {}.", detail), .code = "bad_http"});
+  return {.status = 400, .message = fmt::format("Not a valid HTTP request: {}.", detail), .code = "bad_http"};
 }
 
 void Router::record(const RequestRecord& record) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/endpoint.h"
+#include "server/openai/api_error.h"
 
 namespace pagoda {
 
@@ -11,11 +12,12 @@ class Router final : public Handler {
 
   std::optional<HttpResponse> admit(HttpRequest& head) override;
   Answer handle(HttpRequest request) override;
-  HttpResponse fault(TransportFault fault, std::string_view detail) override;
+  HttpResponse fault(TransportFault fault, std::string_view path, std::string_view detail) override;
   void record(const RequestRecord& record) override;
 
  private:
   std::optional<HttpResponse> refuse(HttpRequest& head);
+  ApiError transport_error(TransportFault fault, std::string_view detail) const;
 
   AppContext& context_;
 };

@@ -179,6 +179,25 @@ TEST_F(MessagesTest, ErrorsHaveAnthropicsShape) {
   expect_anthropic_error(get(kMessages), 405, "invalid_request_error");
 }
 
+TEST_F(MessagesTest, SoHaveErrorsOfTheTransport) {
+  options.http.body_limit = 1000;
+  options.http.body_timeout = std::chrono::milliseconds(50);
+  options.root_path = "/llm";
+  start();
+  const std::string too_long(1001, ' ');
+  for (const char* path : {kMessages, kCount, "/messages", "/llm/v1/messages"})
+    expect_anthropic_error(post(path, too_long), 413, "request_too_large");
+  HttpClient chunked(port());
+  chunked.send("POST /v1/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (int i = 0; i < 3; ++i) chunked.send("190\r\n" + std::string(0x190, ' ') + "\r\n");
+  expect_anthropic_error(chunked.receive(), 413, "request_too_large");
+  HttpClient slow(port());
+  slow.send("POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{");
+  expect_anthropic_error(slow.receive(), 408, "invalid_request_error");
+  expect_anthropic_error(post("/v1/messages/batches", "{}"), 404, "not_found_error");
+  expect_anthropic_error(post(kMessages, "{}", "timeout: soon\r\n"), 400, "invalid_request_error");
+}
+
 TEST_F(MessagesTest, KeysAreCheckedAndTheErrorHasAnthropicsShape) {
   options.api_keys = {{.key = "secret"}};
   start();

@@ -80,8 +80,8 @@ class Handler {
   // without reading the body.
   virtual std::optional<HttpResponse> admit(HttpRequest& head) = 0;
   virtual Answer handle(HttpRequest request) = 0;
-  // `detail` is a short English phrase.
-  virtual HttpResponse fault(TransportFault fault, std::string_view detail) = 0;
+  // `detail` is a short English phrase; `path` is as admit() left it, empty where the head could not be read.
+  virtual HttpResponse fault(TransportFault fault, std::string_view path, std::string_view detail) = 0;
   virtual void record(const RequestRecord& record) = 0;
 };
 

@@ -26,9 +26,11 @@ class RequestReader {
   // No more bytes will come. end_of_stream if none had come.
   void put_end(boost::system::error_code& ec);
 
-  // Once the head is there. Lower-case header names; the target's scheme and host are dropped.
+  // Once the head is there, or put() has found that its body would be too long. Lower-case header names; the
+  // target's scheme and host are dropped.
   HttpRequest take_head() const;
   unsigned version() const { return parser_.get().version(); }  // 10 or 11
+  // Not after an error.
   bool keep_alive() const { return parser_.get().keep_alive(); }
   bool expects_continue() const;
   // At the end.

@@ -254,7 +254,7 @@ awaitable<Outcome> refuse(Connection& c, Exchange& exchange, error_code ec) {
   const std::optional<TransportFault> fault = fault_of(c, ec);
   if (!fault) co_return Outcome::gone;
   exchange.after = AfterResponse::close;
-  const HttpResponse response = c.hub->handler.fault(*fault, ec.message());
+  const HttpResponse response = c.hub->handler.fault(*fault, exchange.path, ec.message());
   const Outcome outcome = co_await write_response(c, exchange, response);
   record(*c.hub, exchange, outcome);
   co_return outcome;
@@ -295,13 +295,15 @@ awaitable<Outcome> serve_request(Connection& c) {
   c.arm(c.hub->options.header_timeout);
   co_await read_request(c, reader, RequestReader::Until::body, ec);
   c.disarm();
-  if (ec) {
+  // A whole head, which says that too long a body follows: whose request it is still matters.
+  const bool too_large = ec == beast::http::error::body_limit;
+  if (ec && !too_large) {
     const Outcome refused = co_await refuse(c, exchange, ec);
     co_return refused;
   }
   HttpRequest request = reader.take_head();
   exchange.version = reader.version();
-  if (!reader.keep_alive()) exchange.after = AfterResponse::close;
+  if (too_large || !reader.keep_alive()) exchange.after = AfterResponse::close;
   std::optional<HttpResponse> refusal = c.hub->handler.admit(request);
   exchange.id = request.id;
   exchange.method = request.method;
@@ -314,6 +316,10 @@ awaitable<Outcome> serve_request(Connection& c) {
     const Outcome outcome = co_await write_response(c, exchange, *refusal);
     record(*c.hub, exchange, outcome);
     co_return outcome;
+  }
+  if (too_large) {
+    const Outcome refused = co_await refuse(c, exchange, ec);
+    co_return refused;
   }
   const Outcome outcome = co_await serve_body(c, reader, std::move(request), exchange);
   co_return outcome;
