@@ -107,6 +107,12 @@ void add_gauges(FamilyList& list, const EngineStats& stats, const EngineConfig& 
   ClientMetric metric = list.labelled();
   metric.label.push_back({"block_size", fmt::format("{}", kPageTokens)});
   metric.label.push_back({"num_cpu_blocks", fmt::format("{}", config.num_pages)});
+  metric.label.push_back({"enable_prefix_caching", config.prefix_cache.enabled ? "True" : "False"});
+  metric.label.push_back({"kv_cache_size_tokens", fmt::format("{}", config.kv_capacity_tokens())});
+  // Sequences that fit at full context.
+  const double concurrency =
+      static_cast<double>(config.kv_capacity_tokens()) / static_cast<double>(config.max_context);
+  metric.label.push_back({"kv_cache_max_concurrency", fmt::format("{:.2f}", concurrency)});
   metric.gauge.value = 1;
   info.metric.push_back(std::move(metric));
 }
@@ -182,7 +188,8 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
   list.histogram("vllm:request_params_n", "The n parameter.", stats.request_n);
   list.histogram("vllm:request_num_preemptions", "How often a request was preempted.",
                  stats.request_preemptions);
-  list.histogram("vllm:iteration_tokens_total", "Tokens computed in one step.", stats.iteration_tokens);
+  list.histogram("vllm:iteration_tokens_total", "Prompt tokens computed and tokens generated in one step.",
+                 stats.iteration_tokens);
   list.histogram("pagoda:step_time_seconds", "Time of a step of the engine.", stats.step_time);
 }
 

@@ -35,7 +35,7 @@ ServedModel make_served_model(std::vector<std::string> names, std::unique_ptr<En
           .output_format = output_format,
           .default_sampling = std::move(default_sampling),
           .created = static_cast<int64_t>(std::time(nullptr)),
-          .fingerprint = fmt::format("pagoda-{}-{:08x}", kVersion, short_hash(identity))};
+          .fingerprint = fmt::format("b{}-{:08x}", kVersion, short_hash(identity))};
 }
 
 }  // namespace pagoda

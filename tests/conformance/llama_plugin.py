@@ -1,9 +1,9 @@
 """pytest plugin: runs llama.cpp's tools/server/tests against pagoda, their files unchanged.
 
 It stands for what llama-server has and pagoda does not: defaults of sampling given at the command line, any model's
-name, its native /completion (asked as /v1/completions), its build number in system_fingerprint, null for "" in a chat's
-first chunk. The text and token counts of its test model are not compared, as another model is served. What it does not
-stand for is in llama.toml.
+name, its native /completion (asked as /v1/completions), null for "" in a chat's first chunk. The text and token counts of
+its test model, and counts of batches that follow from them, are not compared, as another model is served. What it does
+not stand for is in llama.toml.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import pathlib
 import re
 
 import utils
+from openai.resources.chat.completions import Completions
 
 from selection import Selection
 
@@ -39,13 +40,9 @@ def translate_request(server, path, data):
         data.setdefault("temperature", server.temperature)
         data.setdefault("seed", server.seed)
         if server.n_predict and server.n_predict > 0 and not {"max_tokens", "n_predict"} & data.keys():
-            data["max_tokens"] = server.n_predict
+            data["n_predict"] = server.n_predict
     if path in TEMPLATED and server.reasoning:
         data["chat_template_kwargs"] = {"enable_thinking": server.reasoning != "off"}
-    if "n_predict" in data:
-        n_predict = data.pop("n_predict")
-        if n_predict > 0:
-            data["max_tokens"] = n_predict
     if path in ("/completion", "/completions"):
         path = "/v1/completions"
         if isinstance(data.get("logit_bias"), list):
@@ -54,15 +51,28 @@ def translate_request(server, path, data):
 
 
 def own_marks(body):
-    """llama.cpp's build number in the fingerprint, and null for "" in the chunk that opens a chat."""
+    """null for "" in the chunk that opens a chat."""
     if not isinstance(body, dict):
         return body
-    if isinstance(body.get("system_fingerprint"), str):
-        body["system_fingerprint"] = "b" + body["system_fingerprint"]
     for choice in body.get("choices", []):
         if choice.get("delta", {}).get("role") and choice["delta"].get("content") == "":
             choice["delta"]["content"] = None
     return body
+
+
+def unopened(create):
+    """The same for what the openai client reads."""
+    def call(*arguments, **options):
+        answer = create(*arguments, **options)
+        return map(without_empty_text, answer) if options.get("stream") else answer
+    return call
+
+
+def without_empty_text(chunk):
+    for choice in chunk.choices:
+        if choice.delta.role and choice.delta.content == "":
+            choice.delta.content = None
+    return chunk
 
 
 def native_answer(body):
@@ -70,7 +80,8 @@ def native_answer(body):
     if not isinstance(body, dict) or "choices" not in body:
         return body
     answers = [{"content": choice["text"], "stop": choice["finish_reason"] is not None, "timings": body.get("timings"),
-                "stop_type": {"length": "limit", "stop": "eos"}.get(choice["finish_reason"])} for choice in body["choices"]]
+                "stop_type": {"length": "limit", "stop": "eos"}.get(choice["finish_reason"])} |
+               {name: body[name] for name in ("prompt_progress",) if name in body} for choice in body["choices"]]
     return answers[0] if len(answers) == 1 else answers
 
 
@@ -113,6 +124,7 @@ def pytest_configure(config):
     utils.ServerProcess.start = Adapted.start
     utils.ServerProcess.make_request = Adapted.make_request
     utils.ServerProcess.make_stream_request = Adapted.make_stream_request
+    Completions.create = unopened(Completions.create)
     utils.ServerPreset.load_all = staticmethod(lambda: None)
     utils.match_regex = match_regex
 
@@ -121,7 +133,7 @@ def pytest_collection_modifyitems(config, items):
     selection.apply(config, items)
     for item in items:
         with contextlib.suppress(AttributeError):
-            for name in ("n_prompt", "n_tokens"):
+            for name in ("n_prompt", "n_tokens", "batch_count"):
                 if name in item.callspec.params:
                     item.callspec.params[name] = AnyCount(item.callspec.params[name])
 

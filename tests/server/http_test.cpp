@@ -32,6 +32,19 @@ TEST_F(HttpTest, ControlRoutesAnswer) {
   EXPECT_NE(metrics.body.find("engine=\"0\""), std::string::npos);
 }
 
+TEST_F(HttpTest, TheKvCacheIsDescribedByLabels) {
+  engine_config.num_pages = 300;
+  engine_config.max_context = 2048;
+  start();
+  const std::string metrics = get("/metrics").body;
+  const size_t begin = metrics.find("vllm:cache_config_info{");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string line = metrics.substr(begin, metrics.find('\n', begin) - begin);
+  for (const char* label : {"block_size=\"16\"", "num_cpu_blocks=\"300\"", "kv_cache_size_tokens=\"4800\"",
+                            "kv_cache_max_concurrency=\"2.34\"", "enable_prefix_caching=\"True\""})
+    EXPECT_TRUE(line.contains(label)) << line;
+}
+
 TEST_F(HttpTest, ModelsAreListed) {
   start();
   const json::value list = parse(get("/v1/models").body);
@@ -122,6 +135,20 @@ TEST_F(HttpTest, BodiesAreLimited) {
   for (int i = 0; i < 3; ++i) chunked.send("190\r\n" + std::string(0x190, ' ') + "\r\n");
   EXPECT_EQ(chunked.receive().status, 413);
   EXPECT_EQ(post("/v1/completions", R"({"prompt":"a","max_tokens":1})" + std::string(900, ' ')).status, 200);
+}
+
+TEST_F(HttpTest, ARequestWithTooLongABodyIsStillLookedAt) {
+  options.http.body_limit = 1000;
+  options.api_keys = {{.key = "secret"}};
+  start();
+  const std::string body(1001, ' ');
+  const HttpReply reply =
+      post("/v1/completions", body, "Authorization: Bearer secret\r\nX-Request-Id: mine\r\n");
+  EXPECT_EQ(reply.status, 413);
+  EXPECT_EQ(reply.headers.at("x-request-id"), "mine");
+  EXPECT_EQ(reply.headers.at("connection"), "close");
+  EXPECT_EQ(post("/v1/completions", body).status, 401);
+  EXPECT_EQ(post("/nothing", body).status, 404);
 }
 
 TEST_F(HttpTest, ARefusalReachesAClientThatIsStillSending) {

@@ -56,6 +56,46 @@ TEST(ChatRequestTest, TheModelsOwnSamplingHoldsWhereARequestIsSilent) {
   EXPECT_EQ(request->generation.engine.sampling.top_p, 0.5f);
 }
 
+TEST(ChatRequestTest, EveryWrongKeyOfLogitBiasIsNamed) {
+  const auto error_of = [](const std::string& keys) {
+    return parse_chat_request(chat_with(fmt::format(R"("logit_bias":{{{}}})", keys)), kLimits).error();
+  };
+  const ApiError two = error_of(R"("x":1,"5":1,"100":1,"y":"a")");
+  EXPECT_EQ(two.param, "logit_bias");
+  EXPECT_EQ(two.message,
+            "Invalid 'logit_bias': 'x', '100', 'y' are not token ids of this model (0 to 99): out of "
+            "vocabulary.");
+  std::string many;
+  for (int i = 0; i < 20; ++i) many += fmt::format(R"({}"k{}":1)", i > 0 ? "," : "", i);
+  EXPECT_TRUE(error_of(many).message.contains("'k15' and 4 more are not")) << error_of(many).message;
+  EXPECT_FALSE(error_of(many).message.contains("'k16'"));
+  const std::string long_key = std::string(63, 'a') + "ä";
+  EXPECT_TRUE(error_of(fmt::format(R"("{}":1)", long_key)).message.contains("a\xef\xbf\xbd' is not"))
+      << "cut, and still UTF-8";
+}
+
+TEST(ChatRequestTest, NPredictBoundsWhereMaxTokensDoesNot) {
+  EXPECT_EQ(chat(R"("n_predict":7)").generation.default_max_tokens, 7);
+  EXPECT_FALSE(chat(R"("n_predict":7)").generation.max_tokens) << "cut, not refused, at the context's end";
+  EXPECT_EQ(chat(R"("n_predict":7,"max_tokens":9)").generation.max_tokens, 9);
+  EXPECT_EQ(completion(R"("n_predict":-1)").generation.default_max_tokens,
+            std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(completion("").generation.default_max_tokens, 16);
+  EXPECT_EQ(parse_chat_request(chat_with(R"("n_predict":-2)"), kLimits).error().param, "n_predict");
+}
+
+TEST(ChatRequestTest, VllmsReasoningIsReasoningContent) {
+  const auto messages = [](std::string_view members) {
+    return parse_chat_request(
+        fmt::format(R"({{"messages":[{{"role":"assistant","content":"a"{}}}]}})", members), kLimits);
+  };
+  EXPECT_EQ(messages(R"(,"reasoning":"r")")->messages[0].at("reasoning_content"), "r");
+  EXPECT_EQ(messages(R"(,"reasoning":"r","reasoning_content":"c")")->messages[0].at("reasoning_content"),
+            "c");
+  EXPECT_FALSE(messages(R"(,"reasoning":null)")->messages[0].as_object().contains("reasoning_content"));
+  EXPECT_EQ(messages(R"(,"reasoning":1)").error().param, "messages[0].reasoning");
+}
+
 TEST(ChatRequestTest, EveryParameterArrives) {
   const ChatRequest request = chat(R"(
     "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "presence_penalty": -2, "frequency_penalty": 2,
@@ -358,7 +398,7 @@ TEST(EngineRequestTest, AnOverlongPromptIsToldBothNumbers) {
   EXPECT_EQ(refused.error().code, "context_length_exceeded");
   EXPECT_EQ(refused.error().param, "messages");
   EXPECT_NE(refused.error().message.find("maximum context length is 64 tokens"), std::string::npos);
-  EXPECT_NE(refused.error().message.find("your prompt has 64 tokens"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("your prompt is too large: it has 64 tokens"), std::string::npos);
   GenerationRequest scoring;
   scoring.max_tokens = 0;
   EXPECT_TRUE(make_engine_request(scoring, std::vector<int32_t>(64, 1), kLimits, "prompt"));

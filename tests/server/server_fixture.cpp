@@ -23,13 +23,16 @@ void ServerFixture::start_without_model() {
 }
 
 void ServerFixture::set_model() {
-  model = fake_served_model(
+  ServedModel served = make_fake_served_model(
       engine_config,
       [this](const ForwardBatch&) {
         gate.pass();
         if (step_time.count() > 0) std::this_thread::sleep_for(step_time);
       },
       poison_token);
+  if (output_format) served.output_format = *output_format;
+  if (chat_template != kChatMl) served.chat_template = *ChatTemplate::compile(chat_template);
+  model = std::make_shared<const ServedModel>(std::move(served));
   server->set_model(model);
 }
 

@@ -46,6 +46,8 @@ class ServerFixture : public ::testing::Test {
   EngineConfig engine_config = fake_engine_config();
   Gate gate;  // closed: the engine stands still in a forward pass
   int32_t poison_token = -1;
+  std::optional<OutputFormat> output_format;  // else that of the fake model
+  std::string chat_template = kChatMl;
   std::chrono::microseconds step_time{0};
   std::shared_ptr<const ServedModel> model;
   std::unique_ptr<Server> server;

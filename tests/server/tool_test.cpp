@@ -129,15 +129,20 @@ TEST_F(ToolTest, ThinkingIsReasoningContent) {
   const std::string said = "<think>\nTwo and two.\n</think>\n\nFour.";
   const json::value answer = choice(said, "");
   EXPECT_EQ(answer.at("message").at("reasoning_content"), "Two and two.");
+  EXPECT_EQ(answer.at("message").at("reasoning"), "Two and two.") << "vLLM's name";
   EXPECT_EQ(answer.at("message").at("content"), "Four.");
   const json::value hidden = choice(said, R"("include_reasoning":false)");
-  EXPECT_FALSE(hidden.at("message").as_object().contains("reasoning_content"));
+  for (const char* name : {"reasoning_content", "reasoning"})
+    EXPECT_FALSE(hidden.at("message").as_object().contains(name)) << name;
   EXPECT_EQ(hidden.at("message").at("content"), "Four.");
   EXPECT_EQ(choice(said, R"("separate_reasoning":false)").at("message").at("content"), json::value(said));
   std::string reasoning;
   std::string content;
   for (const json::value& piece : deltas(said, R"("n":1)")) {
-    if (const auto* text = piece.as_object().if_contains("reasoning_content")) reasoning += text->as_string();
+    if (const auto* text = piece.as_object().if_contains("reasoning_content")) {
+      reasoning += text->as_string();
+      EXPECT_EQ(piece.at("reasoning"), *text);
+    }
     if (const auto* text = piece.as_object().if_contains("content")) content += text->as_string();
   }
   EXPECT_EQ(reasoning, "Two and two.");
@@ -155,6 +160,26 @@ TEST_F(ToolTest, APromptMayEndInsideTheThinkingSection) {
   const json::value message = parse(reply.body).at("choices").at(0).at("message");
   EXPECT_EQ(message.at("reasoning_content"), "So");
   EXPECT_EQ(message.at("content"), "Done.");
+}
+
+TEST_F(ToolTest, ThinkingThatTheTemplateOpensIsClosedIfNotWanted) {
+  chat_template =
+      "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+      "{% endfor %}<|im_start|>assistant\n<think>{{ '\n' }}";
+  start();
+  const auto prompt_with = [&](std::string_view members) {
+    const HttpReply reply = post(
+        "/apply-template", fmt::format(R"({{"messages":[{{"role":"user","content":"q"}}]{}}})", members));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return std::string(parse(reply.body).at("prompt").as_string());
+  };
+  EXPECT_TRUE(prompt_with("").ends_with("assistant\n<think>\n"));
+  EXPECT_TRUE(prompt_with(R"(,"chat_template_kwargs":{"enable_thinking":true})").ends_with("<think>\n"));
+  EXPECT_TRUE(
+      prompt_with(R"(,"chat_template_kwargs":{"enable_thinking":false})").ends_with("<think>\n</think>"));
+  const std::string off =
+      R"("chat_template_kwargs":{"enable_thinking":false},"max_tokens":3,"ignore_eos":true)";
+  EXPECT_FALSE(choice("ab", off).at("message").as_object().contains("reasoning_content"));
 }
 
 TEST_F(ToolTest, CallsAndResultsInTheHistoryAreRendered) {
@@ -193,9 +218,8 @@ TEST_F(ToolTest, LogprobsStayComplete) {
                                                          R"("stream_options":{"include_usage":true})")))) {
     if (event.data == "[DONE]") continue;
     if (event.data.at("choices").as_array().empty()) {
-      EXPECT_EQ(event.data.at("usage").at("completion_tokens").as_int64(),
-                static_cast<int64_t>(num_tokens) + 1)
-          << "the end token is not shown";
+      EXPECT_EQ(event.data.at("usage").at("completion_tokens").as_int64(), static_cast<int64_t>(num_tokens))
+          << "all tokens, the end among them";
       continue;
     }
     const json::value& logprobs = event.data.at("choices").at(0).at("logprobs");
@@ -253,6 +277,67 @@ TEST_F(ToolTest, DemandedCallsAreEnforced) {
   }
   EXPECT_EQ(name, "get_weather");
   EXPECT_TRUE(parse(arguments).as_object().contains("unit"));
+}
+
+// What the model would say is wrong, and `strict` leaves it no way to say it.
+TEST_F(ToolTest, StrictCallsFitAlsoWhereTheModelIsFree) {
+  start();
+  const auto tools = [](bool strict) {
+    return fmt::format(
+        R"("tools":[{{"function":{{"name":"f","strict":{},"parameters":{{"type":"object","properties":)"
+        R"({{"unit":{{"enum":["C","F"]}}}},"required":["unit"],"additionalProperties":false}}}}}},)"
+        R"({{"function":{{"name":"g","parameters":{{"type":"object","properties":{{"x":{{"enum":[1]}}}}}}}}}}])",
+        strict);
+  };
+  const std::string wrong =
+      "Hm. <tool_call>\n{\"name\": \"f\", \"arguments\": {\"unit\": \"K\"}}\n</tool_call>";
+  const auto arguments_of = [](const json::value& answer) {
+    return answer.at("message").at("tool_calls").at(0).at("function").at("arguments");
+  };
+  EXPECT_EQ(arguments_of(choice(wrong, tools(false))), R"({"unit": "K"})");
+  const json::value held = choice(wrong, tools(true));
+  EXPECT_EQ(held.at("message").at("content"), "Hm.");
+  EXPECT_EQ(held.at("message").at("tool_calls").at(0).at("function").at("name"), "f");
+  const json::value unit = parse(std::string(arguments_of(held).as_string())).at("unit");
+  EXPECT_TRUE(unit == "C" || unit == "F") << json::serialize(held);
+  const std::string lax = "<tool_call>\n{\"name\": \"g\", \"arguments\": {\"x\": 2}}\n</tool_call>";
+  EXPECT_EQ(arguments_of(choice(lax, tools(true))), R"({"x": 2})") << "not strict itself";
+  EXPECT_EQ(choice("Just {text}.", tools(true)).at("message").at("content"), "Just {text}.");
+  const json::value thought = choice("<think>\n" + wrong + "\n</think>\n\nNo.", tools(true));
+  EXPECT_EQ(thought.at("message").at("reasoning_content"), json::value(wrong)) << "thinking is free";
+  EXPECT_EQ(thought.at("message").at("content"), "No.");
+  expect_bad(R"("tools":[{"function":{"name":"f","strict":true,"parameters":{"type":"nonsense"}}}])", "tools",
+             "invalid_value");
+}
+
+TEST_F(ToolTest, CallIdsAreAsTheTemplateWantsThem) {
+  output_format = OutputFormat{.tool_calls = &kHermesCalls, .call_ids = CallIdStyle::nine_letters};
+  chat_template =
+      "{% for message in messages %}{% for call in message.tool_calls or [] %}"
+      "{% if call.id|length != 9 %}{{ raise_exception('nine!') }}{% endif %}{{ call.id }}{% endfor %}"
+      "{% if message.tool_call_id %}={{ message.tool_call_id }};{% endif %}"
+      "{{ message.content or '' }}{% endfor %}<|im_start|>assistant\n";
+  start();
+  const std::string id(choice(kCall, kTools).at("message").at("tool_calls").at(0).at("id").as_string());
+  EXPECT_EQ(id.size(), 9u);
+  const std::vector<json::value> pieces = deltas(kCall, kTools);
+  const auto begin = std::ranges::find_if(
+      pieces, [](const json::value& piece) { return piece.as_object().contains("tool_calls"); });
+  ASSERT_NE(begin, pieces.end());
+  EXPECT_EQ(begin->at("tool_calls").at(0).at("id").as_string().size(), 9u);
+  const auto prompt_with = [&](std::string_view call_id) {
+    const HttpReply reply = post(
+        "/apply-template",
+        fmt::format(
+            R"({{"messages":[{{"role":"assistant","tool_calls":[{{"id":"{0}","function":{{"name":"f"}}}}]}},)"
+            R"({{"role":"tool","tool_call_id":"{0}","content":"r"}}]}})",
+            call_id));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return std::string(parse(reply.body).at("prompt").as_string());
+  };
+  EXPECT_TRUE(prompt_with(id).starts_with(id + "=" + id + ";r"));
+  const std::string foreign = prompt_with("call_from_elsewhere");
+  EXPECT_EQ(foreign.substr(0, 9), foreign.substr(10, 9)) << "call and result still match";
 }
 
 // What is said fits the constraint here: thinking first, and then the call.

@@ -47,8 +47,9 @@ json::object message_json(const AnswerInfo& info, json::array content, const Usa
           {"usage", usage_json(usage)}};
 }
 
-std::string call_id_prefix(const AnswerInfo& info) {
-  return fmt::format("{}{}_", kCallIdPrefix, info.id.substr(info.id.find('_') + 1));
+CallIds anthropic_call_ids(const AnswerInfo& info) {
+  return {.prefix = fmt::format("{}{}_", kCallIdPrefix, info.id.substr(info.id.find('_') + 1)),
+          .style = info.served->output_format.call_ids};
 }
 
 // What the model wrote is checked JSON, but for numbers or depths that only this parser refuses.
@@ -70,7 +71,7 @@ class MessagesAnswer final : public Presenter {
   void update(size_t, const SequenceNews& news, std::string&) override {
     text_.push(news.text);
     if (!news.finish) return;
-    message_ = text_.finish(call_id_prefix(info_));
+    message_ = text_.finish(anthropic_call_ids(info_));
     ending_ = ending_of(news, !message_.calls.empty());
   }
 
@@ -104,7 +105,7 @@ class MessagesStream final : public Presenter {
  public:
   explicit MessagesStream(AnswerInfo info)
       : info_(std::move(info)),
-        call_ids_(call_id_prefix(info_)),
+        call_ids_(anthropic_call_ids(info_)),
         parser_(*info_.output, ToolCallParserOptions::Tell::at_once) {}
 
   bool streams() const override { return true; }
@@ -172,7 +173,7 @@ class MessagesStream final : public Presenter {
       block = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}};
     else
       block = {{"type", "tool_use"},
-               {"id", fmt::format("{}{}", call_ids_, num_calls_++)},
+               {"id", call_ids_.at(num_calls_++)},
                {"name", delta.text},
                {"input", json::object{}}};
     event(out, "content_block_start", {{"index", index_}, {"content_block", std::move(block)}});
@@ -186,7 +187,7 @@ class MessagesStream final : public Presenter {
   }
 
   AnswerInfo info_;
-  std::string call_ids_;
+  CallIds call_ids_;
   OutputParser parser_;
   std::optional<Kind> open_;  // of the block at hand
   int32_t index_ = 0;         // of the block at hand or the next

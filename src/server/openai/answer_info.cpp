@@ -56,6 +56,32 @@ json::object Usage::timings_json() const {
           {"predicted_per_second", 1e3 * ratio(tokens(decode_tokens), ms(decode_ns))}};
 }
 
+void RunningTimings::note(size_t prompt, const PromptProgress& progress) {
+  latest_[prompt] = {.prefill_ns = progress.elapsed_ns,
+                     .num_prompt_tokens = progress.num_processed_tokens,
+                     .num_cached_tokens = progress.num_cached_tokens};
+  known_ = true;
+}
+
+void RunningTimings::note(size_t prompt, const SequenceNews& news) {
+  if (!news.timings) return;
+  latest_[prompt] = *news.timings;
+  known_ = true;
+}
+
+json::object RunningTimings::to_json() const {
+  Usage sum;
+  for (const RequestTimings& timings : latest_) sum.add(timings, num_choices_);
+  return sum.timings_json();
+}
+
+json::object to_json(const PromptProgress& progress) {
+  return {{"total", progress.num_prompt_tokens},
+          {"cache", progress.num_cached_tokens},
+          {"processed", progress.num_processed_tokens},
+          {"time_ms", progress.elapsed_ns / 1'000'000}};
+}
+
 std::string_view finish_name(FinishReason reason) {
   return reason == FinishReason::length ? "length" : "stop";
 }
@@ -69,7 +95,9 @@ json::value stop_reason(const SequenceNews& news) {
 ChunkWriter::ChunkWriter(const AnswerInfo& info, std::string_view object)
     : include_usage_(info.include_usage),
       continuous_usage_(info.continuous_usage),
-      so_far_{.prompt_tokens = info.num_prompt_tokens} {
+      wants_timings_(info.wants_timings),
+      so_far_{.prompt_tokens = info.num_prompt_tokens},
+      timings_(info.prompts.size(), info.num_choices) {
   prefix_ = json::serialize(head(info, object));
   prefix_.back() = ',';  // in place of the closing brace
   prefix_ = fmt::format("data: {}\"choices\":[", prefix_);
@@ -83,7 +111,22 @@ void ChunkWriter::choice(std::string& out, const json::object& choice, const jso
     out += fmt::format(",{}:{}", json::serialize(name), json::serialize(value));
   if (include_usage_) out += ",\"usage\":";
   if (include_usage_) out += continuous_usage_ ? json::serialize(so_far_.to_json()) : "null";
+  if (wants_timings_ && timings_.known()) {
+    out += ",\"timings\":";
+    out += json::serialize(timings_.to_json());
+  }
   out += "}\n\n";
+}
+
+void ChunkWriter::progress(std::string& out, size_t prompt, const PromptProgress& progress,
+                           const json::object& choice) {
+  timings_.note(prompt, progress);
+  this->choice(out, choice, json::object{{"prompt_progress", pagoda::to_json(progress)}});
+}
+
+void ChunkWriter::count(size_t prompt, const SequenceNews& news) {
+  so_far_.completion_tokens += news.num_tokens;
+  timings_.note(prompt, news);
 }
 
 void ChunkWriter::end(std::string& out, const Usage& usage) const {

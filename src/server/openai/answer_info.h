@@ -28,6 +28,7 @@ struct AnswerInfo {
   int32_t num_returned = 1;  // of them, the best ones
   bool include_usage = false;
   bool continuous_usage = false;  // in every chunk
+  bool wants_timings = false;     // likewise
   bool wants_logprobs = false;
   int64_t max_top_logprobs = kMaxLogprobs;     // per token of a completion
   std::optional<int64_t> num_prompt_logprobs;  // prompt_logprobs, if wanted
@@ -36,6 +37,7 @@ struct AnswerInfo {
   int64_t num_prompt_tokens = 0;              // of all prompts
   std::vector<std::vector<int32_t>> prompts;  // empty ones unless something above wants them
   std::shared_ptr<const OutputPlan> output;   // of a chat
+  std::string echo;                           // what the text of a chat begins with
 
   const Tokenizer& tokenizer() const { return served->engine->tokenizer(); }
 };
@@ -61,6 +63,26 @@ std::string_view finish_name(FinishReason reason);
 // vLLM's stop_reason: the stop string, or the id out of stop_token_ids, or null for the model's own end.
 boost::json::value stop_reason(const SequenceNews& news);
 
+// What is known of a request's prompts while they are worked on, where that is asked for.
+class RunningTimings {
+ public:
+  RunningTimings(size_t num_prompts, int32_t num_choices) : latest_(num_prompts), num_choices_(num_choices) {}
+
+  void note(size_t prompt, const PromptProgress& progress);
+  void note(size_t prompt, const SequenceNews& news);
+  bool known() const { return known_; }
+  // As in Usage::timings_json, of all prompts.
+  boost::json::object to_json() const;
+
+ private:
+  std::vector<RequestTimings> latest_;
+  int32_t num_choices_;
+  bool known_ = false;
+};
+
+// llama.cpp's prompt_progress: {total, cache, processed, time_ms}, in tokens.
+boost::json::object to_json(const PromptProgress& progress);
+
 // Builds the chunks of a stream as server-sent events.
 class ChunkWriter {
  public:
@@ -68,8 +90,11 @@ class ChunkWriter {
   // `extra`: further members of the chunk.
   void choice(std::string& out, const boost::json::object& choice,
               const boost::json::object& extra = {}) const;
-  // Tokens that the next chunks' usage counts.
-  void count(int64_t num_tokens) { so_far_.completion_tokens += num_tokens; }
+  // A chunk about a prompt; `choice`: an empty one.
+  void progress(std::string& out, size_t prompt, const PromptProgress& progress,
+                const boost::json::object& choice);
+  // What the next chunks' usage and timings count.
+  void count(size_t prompt, const SequenceNews& news);
   // The last chunk before the end, if usage was asked for; then "[DONE]".
   void end(std::string& out, const Usage& usage) const;
   static void error(std::string& out, const ApiError& error);
@@ -78,7 +103,9 @@ class ChunkWriter {
   std::string prefix_;  // up to the contents of `choices`
   bool include_usage_;
   bool continuous_usage_;
+  bool wants_timings_;
   Usage so_far_;
+  RunningTimings timings_;
 };
 
 // The whole of a plain answer.

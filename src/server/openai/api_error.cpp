@@ -24,8 +24,8 @@ ApiError model_not_found(std::string_view name) {
 ApiError context_overflow(std::string_view prompt_param, int64_t prompt_tokens, int64_t max_context) {
   return bad_parameter(
       prompt_param, "context_length_exceeded",
-      fmt::format("This model's maximum context length is {} tokens. However, your prompt has {} "
-                  "tokens, and at least one must be left to generate. Please shorten the prompt.",
+      fmt::format("This model's maximum context length is {} tokens. However, your prompt is too large: it "
+                  "has {} tokens, and at least one must be left to generate. Please shorten the prompt.",
                   max_context, prompt_tokens));
 }
 

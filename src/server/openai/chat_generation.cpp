@@ -6,6 +6,16 @@
 #include "server/openai/tool_constraint.h"
 
 namespace pagoda {
+namespace {
+
+std::string final_text_of_assistant(const boost::json::array& messages) {
+  const boost::json::object& last = messages.back().as_object();
+  if (last.at("role") != "assistant") return {};
+  const boost::json::value* content = last.if_contains("content");
+  return content && content->is_string() ? std::string(content->get_string()) : std::string();
+}
+
+}  // namespace
 
 ApiResult<Generation> prepare_chat_generation(AppContext& context, std::shared_ptr<const ServedModel> model,
                                               ChatRequest request, std::string_view id_prefix,
@@ -18,6 +28,7 @@ ApiResult<Generation> prepare_chat_generation(AppContext& context, std::shared_p
     return std::unexpected(std::move(*error));
   OutputPlan plan = plan_output(*model, request, generation.engine);
   const ToolUse tools = request.tools;
+  if (request.echo) info->echo = final_text_of_assistant(request.messages);
   ApiResult<std::vector<int32_t>> prompt = build_chat_prompt(*model, std::move(request));
   if (!prompt) return std::unexpected(std::move(prompt).error());
   if (generation.add_special_tokens.value_or(false)) prepend_bos(model->engine->tokenizer(), *prompt);

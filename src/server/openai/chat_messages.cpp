@@ -103,8 +103,19 @@ std::optional<ApiError> check_content(json::object& message, const std::string& 
   return fields.error();
 }
 
+// Templates know vLLM's `reasoning` under its older name.
+std::optional<ApiError> check_reasoning(json::object& message, const std::string& param) {
+  const json::value* reasoning = message.if_contains("reasoning");
+  if (!reasoning || reasoning->is_null()) return std::nullopt;
+  if (!reasoning->is_string()) return wrong_type(param + ".reasoning", "a string", *reasoning);
+  if (!message.contains("reasoning_content"))
+    message["reasoning_content"] = json::string(reasoning->get_string());
+  return std::nullopt;
+}
+
 std::optional<ApiError> normalise(json::object& message, const std::string& param) {
   if (auto error = check_role(message, param)) return error;
+  if (auto error = check_reasoning(message, param)) return error;
   if (auto error = check_tool_calls(message, param)) return error;
   return check_content(message, param);
 }

@@ -11,6 +11,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
+// Clients read one or the other: llama.cpp's and SGLang's, and vLLM's.
+constexpr const char* kReasoningNames[] = {"reasoning_content", "reasoning"};
 constexpr size_t kMarkerTokens = 16;  // at the end of a prompt: a marker, in the worst case a byte a token
 
 void show_markers(const Tokenizer& tokenizer, std::span<const std::string_view> markers, Request& engine) {
@@ -75,22 +77,24 @@ void MessageCollector::add(const OutputDeltas& deltas) {
   }
 }
 
-ParsedMessage MessageCollector::finish(std::string_view id_prefix) {
+ParsedMessage MessageCollector::finish(const CallIds& ids) {
   OutputDeltas deltas;
   parser_.finish(deltas);
   add(deltas);
-  for (size_t i = 0; i < message_.calls.size(); ++i) message_.calls[i].id = fmt::format("{}{}", id_prefix, i);
+  for (size_t i = 0; i < message_.calls.size(); ++i) message_.calls[i].id = ids.at(static_cast<int64_t>(i));
   return std::exchange(message_, {});
 }
 
-std::string tool_call_id_prefix(std::string_view answer_id, int32_t choice) {
-  const std::string_view unique = answer_id.substr(answer_id.find_last_of("-_") + 1);
-  return fmt::format("call_{}{}_", unique, choice > 0 ? fmt::format("_{}", choice) : "");
+CallIds call_ids(const AnswerInfo& info, int32_t choice) {
+  const std::string_view unique = std::string_view(info.id).substr(info.id.find_last_of("-_") + 1);
+  return {.prefix = fmt::format("call_{}{}_", unique, choice > 0 ? fmt::format("_{}", choice) : ""),
+          .style = info.served->output_format.call_ids};
 }
 
 json::object to_chat_message(ParsedMessage message) {
   json::object result{{"role", "assistant"}, {"content", message.content}, {"refusal", nullptr}};
-  if (!message.reasoning.empty()) result["reasoning_content"] = message.reasoning;
+  if (!message.reasoning.empty())
+    for (const char* name : kReasoningNames) result[name] = message.reasoning;
   if (message.calls.empty()) return result;
   json::array calls;
   for (ToolCall& call : message.calls)
@@ -103,17 +107,17 @@ json::object to_chat_message(ParsedMessage message) {
   return result;
 }
 
-json::object to_chat_delta(const OutputDelta& delta, std::string_view id_prefix, int32_t& num_calls) {
+json::object to_chat_delta(const OutputDelta& delta, const CallIds& ids, int32_t& num_calls) {
   switch (delta.kind) {
     case OutputDelta::Kind::content:
       return {{"content", delta.text}};
     case OutputDelta::Kind::reasoning:
-      return {{"reasoning_content", delta.text}};
+      return {{kReasoningNames[0], delta.text}, {kReasoningNames[1], delta.text}};
     case OutputDelta::Kind::call: {
       const int32_t index = num_calls++;
       return {{"tool_calls", json::array{json::object{
                                  {"index", index},
-                                 {"id", fmt::format("{}{}", id_prefix, index)},
+                                 {"id", ids.at(index)},
                                  {"type", "function"},
                                  {"function", json::object{{"name", delta.text}, {"arguments", ""}}}}}}};
     }

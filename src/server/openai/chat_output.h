@@ -10,6 +10,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include "server/openai/answer_info.h"
 #include "server/openai/chat_request.h"
 #include "server/output/output_parser.h"
 #include "server/served_model.h"
@@ -41,8 +42,7 @@ class MessageCollector {
       : parser_(plan, ToolCallParserOptions::Tell::when_complete) {}
   // The section that the last of the text belongs to; none if all of it is held back.
   std::optional<OutputDelta::Kind> push(std::string_view text);
-  // `id_prefix`: ids are this and a number.
-  ParsedMessage finish(std::string_view id_prefix);
+  ParsedMessage finish(const CallIds& ids);
 
  private:
   void add(const OutputDeltas& deltas);
@@ -51,12 +51,12 @@ class MessageCollector {
   ParsedMessage message_;
 };
 
-// "call_1f2e…_", so that ids differ between answers and choices.
-std::string tool_call_id_prefix(std::string_view answer_id, int32_t choice);
+// Of a choice of the answer.
+CallIds call_ids(const AnswerInfo& info, int32_t choice);
 
-// {"role": "assistant", "content", "refusal"[, "reasoning_content"][, "tool_calls"]}
+// {"role": "assistant", "content", "refusal"[, "reasoning_content", "reasoning"][, "tool_calls"]}
 boost::json::object to_chat_message(ParsedMessage message);
 // The deltas of a stream's chunks. `num_calls` counts the calls of the choice so far.
-boost::json::object to_chat_delta(const OutputDelta& delta, std::string_view id_prefix, int32_t& num_calls);
+boost::json::object to_chat_delta(const OutputDelta& delta, const CallIds& ids, int32_t& num_calls);
 
 }  // namespace pagoda

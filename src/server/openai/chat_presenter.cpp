@@ -44,7 +44,8 @@ class ChatAnswer final : public Presenter {
       if (info_.wants_logprobs)
         logprobs = json::object{{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
       const auto index = static_cast<int32_t>(choices.size());
-      ParsedMessage message = choice.text.finish(tool_call_id_prefix(info_.id, index));
+      ParsedMessage message = choice.text.finish(call_ids(info_, index));
+      message.content.insert(0, info_.echo);
       if (!message.calls.empty() && choice.finish == "stop") choice.finish = "tool_calls";
       json::object entry = {{"index", index},
                             {"message", to_chat_message(std::move(message))},
@@ -78,8 +79,8 @@ class ChatStream final : public Presenter {
  public:
   explicit ChatStream(AnswerInfo info) : info_(std::move(info)), writer_(info_, "chat.completion.chunk") {
     for (int32_t index = 0; index < info_.num_choices; ++index)
-      choices_.push_back({.parser = {*info_.output, ToolCallParserOptions::Tell::at_once},
-                          .id_prefix = tool_call_id_prefix(info_.id, index)});
+      choices_.push_back(
+          {.parser = {*info_.output, ToolCallParserOptions::Tell::at_once}, .ids = call_ids(info_, index)});
   }
 
   bool streams() const override { return true; }
@@ -92,10 +93,16 @@ class ChatStream final : public Presenter {
     if (info_.wants_token_ids) extra["prompt_token_ids"] = to_json(info_.prompts.front());
     for (int32_t index = 0; index < info_.num_choices; ++index)
       writer_.choice(out, choice(index, json::object{{"role", "assistant"}, {"content", ""}}), extra);
+    for (int32_t index = 0; index < info_.num_choices && !info_.echo.empty(); ++index)
+      writer_.choice(out, choice(index, json::object{{"content", info_.echo}}));
   }
 
-  void update(size_t, const SequenceNews& news, std::string& out) override {
-    writer_.count(news.num_tokens);
+  void progress(size_t prompt, const PromptProgress& progress, std::string& out) override {
+    writer_.progress(out, prompt, progress, choice(0, json::object{}));
+  }
+
+  void update(size_t prompt, const SequenceNews& news, std::string& out) override {
+    writer_.count(prompt, news);
     Choice& state = choices_[static_cast<size_t>(news.index)];
     OutputDeltas deltas;
     state.parser.push(news.text, deltas);
@@ -109,7 +116,7 @@ class ChatStream final : public Presenter {
     if (info_.wants_token_ids && !news.token_ids.empty()) of_tokens["token_ids"] = to_json(news.token_ids);
     if (deltas.empty() && !of_tokens.empty()) deltas.push_back({});
     for (const OutputDelta& delta : deltas) {
-      json::object piece = choice(news.index, to_chat_delta(delta, state.id_prefix, state.num_calls));
+      json::object piece = choice(news.index, to_chat_delta(delta, state.ids, state.num_calls));
       for (auto& member : std::exchange(of_tokens, {})) piece[member.key()] = std::move(member.value());
       writer_.choice(out, piece);
     }
@@ -128,7 +135,7 @@ class ChatStream final : public Presenter {
 
   struct Choice {
     OutputParser parser;
-    std::string id_prefix;
+    CallIds ids;
     int32_t num_calls = 0;
   };
 

@@ -23,6 +23,7 @@ void read_logprobs(Fields& fields, SamplingParams& out) {
 }
 
 void read_max_tokens(Fields& fields, GenerationRequest& out) {
+  read_n_predict(fields, out);
   fields.integer("max_tokens", {.min = 1}, out.max_tokens);
   if (!fields.any("max_completion_tokens")) return;
   fields.integer("max_completion_tokens", {.min = 1}, out.max_tokens);
@@ -33,6 +34,7 @@ void read_template_options(Fields& fields, ChatRequest& out) {
   const bool explicit_prompt = fields.any("add_generation_prompt") != nullptr;
   fields.boolean("add_generation_prompt", out.add_generation_prompt);
   fields.boolean("continue_final_message", out.continue_final_message);
+  fields.boolean("echo", out.echo);
   if (const json::object* kwargs = fields.object("chat_template_kwargs")) out.template_kwargs = *kwargs;
   if (const json::array* documents = fields.array("documents")) out.template_kwargs["documents"] = *documents;
   if (!out.continue_final_message) return;
@@ -75,6 +77,7 @@ ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimi
   ChatRequest request;
   read_generation_fields(fields, limits, request.generation);
   read_max_tokens(fields, request.generation);
+  read_running_reports(fields, request.generation);
   read_logprobs(fields, request.generation.engine.sampling);
   read_chat_tools(fields, request.tools);
   read_reasoning_switches(fields, request);

@@ -19,6 +19,7 @@ struct ChatRequest {
   boost::json::object template_kwargs;
   bool add_generation_prompt = true;
   bool continue_final_message = false;
+  bool echo = false;  // vLLM's: the answer begins with the last message, if that is the assistant's
   bool include_reasoning = true;   // show the thinking section
   bool separate_reasoning = true;  // find it; else it is part of the content, with its markers
 };

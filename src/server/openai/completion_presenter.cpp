@@ -149,7 +149,9 @@ class CompletionAnswer final : public CompletionPresenter {
 class CompletionStream final : public CompletionPresenter {
  public:
   CompletionStream(AnswerInfo info, size_t num_prompts, std::vector<EchoedPrompt> echo)
-      : CompletionPresenter(std::move(info), num_prompts, std::move(echo)), writer_(info_, kObject) {}
+      : CompletionPresenter(std::move(info), num_prompts, std::move(echo)),
+        writer_(info_, kObject),
+        begun_(num_choices()) {}
 
   bool streams() const override { return true; }
   void end(std::string& out) override { writer_.end(out, usage_); }
@@ -173,8 +175,12 @@ class CompletionStream final : public CompletionPresenter {
     }
   }
 
+  void progress(size_t prompt, const PromptProgress& progress, std::string& out) override {
+    writer_.progress(out, prompt, progress, choice(choice_index(prompt, 0), ""));
+  }
+
   void update(size_t prompt, const SequenceNews& news, std::string& out) override {
-    writer_.count(news.num_tokens);
+    writer_.count(prompt, news);
     if (news.text.empty() && news.tokens.empty() && news.token_ids.empty() && !news.finish) return;
     const size_t index = choice_index(prompt, news.index);
     json::object chunk = choice(index, news.text);
@@ -192,11 +198,17 @@ class CompletionStream final : public CompletionPresenter {
   }
 
  private:
-  static json::object choice(size_t index, std::string_view text) {
-    return {{"index", index}, {"text", text}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
+  json::object choice(size_t index, std::string_view text) {
+    json::object piece = {
+        {"index", index}, {"text", text}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
+    if (begun_[index] || !info_.wants_token_ids) return piece;
+    begun_[index] = true;
+    piece["prompt_token_ids"] = to_json(info_.prompts[index / static_cast<size_t>(info_.num_choices)]);
+    return piece;
   }
 
   ChunkWriter writer_;
+  std::vector<bool> begun_;  // per choice: its prompt's tokens were told
 };
 
 }  // namespace

@@ -55,6 +55,8 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   read_generation_fields(fields, limits, generation);
   fields.boolean("echo", request.echo);
   const bool looks_at_prompt = request.echo || generation.num_prompt_logprobs;
+  read_n_predict(fields, generation);
+  read_running_reports(fields, generation);
   fields.integer("max_tokens", {.min = looks_at_prompt ? 0 : 1}, generation.max_tokens);
   fields.integer("logprobs", {.min = 0, .max = kMaxLogprobs}, generation.engine.sampling.num_logprobs);
   request.wants_logprobs = generation.engine.sampling.num_logprobs >= 0;

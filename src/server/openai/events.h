@@ -17,8 +17,7 @@ struct ScoredToken {
   int32_t rank = 0;  // of prompt tokens
 };
 
-// News of one sequence. `tokens` are kept only if logprobs were asked for, and without an end token that is
-// not shown.
+// News of one sequence. `tokens` are kept only if logprobs were asked for; an end token is among them.
 struct SequenceNews {
   int32_t index = 0;
   std::vector<ScoredToken> tokens;
@@ -27,7 +26,8 @@ struct SequenceNews {
   std::string text;
   std::optional<FinishReason> finish;
   std::string stop_match;
-  int32_t stop_token = -1;  // the one of stop_token_ids that ended it
+  int32_t stop_token = -1;                     // the one of stop_token_ids that ended it
+  std::optional<RequestTimings> timings = {};  // of the request so far, if asked for
 };
 
 }  // namespace pagoda

@@ -42,6 +42,7 @@ ApiResult<AnswerInfo> make_answer_info(AppContext& context, std::shared_ptr<cons
                     .num_returned = request.engine.num_sequences,
                     .include_usage = request.include_usage,
                     .continuous_usage = request.include_usage && request.continuous_usage,
+                    .wants_timings = request.engine.report_timings,
                     .wants_logprobs = request.engine.sampling.num_logprobs >= 0,
                     .num_prompt_logprobs = request.num_prompt_logprobs,
                     .token_names = request.tokens_as_ids ? TokenNames::ids : TokenNames::text,

@@ -32,7 +32,6 @@ class GenerationOperation::Sink final : public RequestSink {
         prompt_(prompt),
         stop_token_ids_(request.stop_token_ids),
         wants_logprobs_(request.sampling.num_logprobs >= 0),
-        shows_stop_(request.include_stop_in_output),
         token_ids_(token_ids) {}
 
   void on_update(const SequenceUpdate& update) override {
@@ -42,18 +41,17 @@ class GenerationOperation::Sink final : public RequestSink {
                       .num_tokens = static_cast<int64_t>(update.tokens.size()),
                       .text = std::string(update.text),
                       .finish = update.finish,
-                      .stop_match = std::string(update.stop_match)};
+                      .stop_match = std::string(update.stop_match),
+                      .timings = update.timings};
     if (std::ranges::find(stop_token_ids_, update.stop_token) != stop_token_ids_.end())
       news.stop_token = update.stop_token;
-    if (wants_logprobs_) {
-      const bool hides_last = update.stop_token >= 0 && !shows_stop_ && !update.tokens.empty();
-      news.tokens = copy_tokens(update.tokens.first(update.tokens.size() - (hides_last ? 1 : 0)));
-    }
+    if (wants_logprobs_) news.tokens = copy_tokens(update.tokens);
     if (token_ids_ == TokenIds::keep)
       for (const TokenEvent& event : update.tokens) news.token_ids.push_back(event.token);
     const size_t bytes = news.text.size() + bytes_of(news.tokens) + news.token_ids.size() * sizeof(int32_t);
     operation_->add_event({prompt_, std::move(news)}, bytes);
   }
+  void on_progress(const PromptProgress& progress) override { operation_->add_event({prompt_, progress}, 0); }
   void on_prompt_logprobs(std::span<const TokenEvent> tokens) override {
     operation_->add_event({prompt_, copy_tokens(tokens)}, 0);  // bounded by the context, and needed whole
   }
@@ -66,7 +64,6 @@ class GenerationOperation::Sink final : public RequestSink {
   const size_t prompt_;
   const std::vector<int32_t> stop_token_ids_;
   const bool wants_logprobs_;
-  const bool shows_stop_;
   const TokenIds token_ids_;
 };
 
@@ -227,6 +224,8 @@ void GenerationOperation::present(Event& event, std::string& out) {
     presenter_->update(event.prompt, *news, out);
   } else if (const auto* tokens = std::get_if<std::vector<ScoredToken>>(&event.what)) {
     presenter_->prompt_logprobs(event.prompt, *tokens, out);
+  } else if (const auto* progress = std::get_if<PromptProgress>(&event.what)) {
+    presenter_->progress(event.prompt, *progress, out);
   } else {
     const Done& done = std::get<Done>(event.what);
     presenter_->prompt_done(event.prompt, done.timings);

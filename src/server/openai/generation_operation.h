@@ -55,7 +55,7 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
   };
   struct Event {
     size_t prompt = 0;
-    std::variant<SequenceNews, std::vector<ScoredToken>, Done> what;
+    std::variant<SequenceNews, std::vector<ScoredToken>, PromptProgress, Done> what;
   };
   enum class Phase { preparing, refused, running };
 

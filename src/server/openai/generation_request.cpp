@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "server/openai/accepted_fields.h"
+#include "server/openai/token_text.h"
 
 namespace pagoda {
 namespace json = boost::json;
@@ -14,6 +15,9 @@ namespace json = boost::json;
 namespace {
 
 constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
+// Of the keys that an error names.
+constexpr size_t kMaxNamedKeys = 16;
+constexpr size_t kMaxNamedKeyBytes = 64;
 
 void add_stop(Fields& fields, const std::string& param, const json::value& value,
               std::vector<std::string>& out) {
@@ -57,6 +61,23 @@ std::optional<int32_t> parse_token_id(std::string_view text, int64_t vocab_size)
   return static_cast<int32_t>(id);
 }
 
+// Names all the keys that are no token ids, up to kMaxNamedKeys.
+std::optional<ApiError> check_bias_keys(const json::object& biases, int64_t vocab_size) {
+  std::string wrong;
+  size_t num_wrong = 0;
+  for (const auto& bias : biases) {
+    if (parse_token_id(bias.key(), vocab_size) || ++num_wrong > kMaxNamedKeys) continue;
+    wrong += fmt::format("{}'{}'", wrong.empty() ? "" : ", ",
+                         to_utf8(std::string_view(bias.key()).substr(0, kMaxNamedKeyBytes)));
+  }
+  if (num_wrong == 0) return std::nullopt;
+  if (num_wrong > kMaxNamedKeys) wrong += fmt::format(" and {} more", num_wrong - kMaxNamedKeys);
+  return bad_parameter(
+      "logit_bias", "invalid_value",
+      fmt::format("Invalid 'logit_bias': {} {} of this model (0 to {}): out of vocabulary.", wrong,
+                  num_wrong == 1 ? "is not a token id" : "are not token ids", vocab_size - 1));
+}
+
 void read_logit_bias(Fields& fields, const ModelLimits& limits, SamplingParams& out) {
   const json::object* biases = fields.object("logit_bias");
   if (!biases) return;
@@ -66,15 +87,10 @@ void read_logit_bias(Fields& fields, const ModelLimits& limits, SamplingParams& 
                       fmt::format("Invalid 'logit_bias': at most {} tokens can be biased, but got "
                                   "{}.",
                                   kMaxLogitBiases, biases->size())));
+  if (auto error = check_bias_keys(*biases, limits.vocab_size)) return fields.fail_with(std::move(*error));
   Fields values(*biases, "logit_bias.");
   for (const auto& [key, value] : *biases) {
     const std::optional<int32_t> id = parse_token_id(key, limits.vocab_size);
-    if (!id)
-      return fields.fail_with(
-          bad_parameter("logit_bias", "invalid_value",
-                        fmt::format("Invalid 'logit_bias': '{}' is not a token id of this model "
-                                    "(0 to {}): out of vocabulary.",
-                                    std::string_view(key), limits.vocab_size - 1)));
     float bias = 0;
     values.decimal(key, {.min = -100, .max = 100}, bias);
     if (const auto& error = values.error()) return fields.fail_with(*error);
@@ -183,6 +199,21 @@ void read_stream_options(Fields& fields, GenerationRequest& out) {
 }
 
 }  // namespace
+
+void read_n_predict(Fields& fields, GenerationRequest& out) {
+  std::optional<int64_t> bound;
+  fields.integer("n_predict", {.min = -1}, bound);
+  if (bound) out.default_max_tokens = *bound < 0 ? std::numeric_limits<int64_t>::max() : *bound;
+}
+
+void read_running_reports(Fields& fields, GenerationRequest& out) {
+  bool timings = false;
+  bool progress = false;
+  fields.boolean("timings_per_token", timings);
+  fields.boolean("return_progress", progress);
+  out.engine.report_timings = out.stream && timings;
+  out.engine.report_progress = out.stream && progress;
+}
 
 void read_request_fields(Fields& fields, GenerationRequest& out) {
   fields.integer("priority", {.min = -kMaxInt32, .max = kMaxInt32}, out.engine.priority);

@@ -37,7 +37,7 @@ struct GenerationRequest {
   Request engine;     // all but prompt, external_id, max_tokens and constraint
   std::optional<StructuredOutput> structured_output;
   std::optional<int64_t> max_tokens;
-  int64_t default_max_tokens = std::numeric_limits<int64_t>::max();  // cut to what fits
+  int64_t default_max_tokens = std::numeric_limits<int64_t>::max();  // without max_tokens; cut to what fits
   std::string max_tokens_param = "max_tokens";                       // the name the client used
   bool stream = false;
   bool include_usage = false;
@@ -57,6 +57,13 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
 
 // Of a request that generates nothing, too: priority, cache_salt, truncate_prompt_tokens, add_special_tokens.
 void read_request_fields(Fields& fields, GenerationRequest& out);
+
+// llama.cpp's `n_predict`: a bound that counts where max_tokens is not given, cut to what the context holds;
+// -1: by that alone.
+void read_n_predict(Fields& fields, GenerationRequest& out);
+
+// llama.cpp's `timings_per_token` and `return_progress`, of streams.
+void read_running_reports(Fields& fields, GenerationRequest& out);
 
 // The end of reading: the first error, or the names of the fields that nobody asked for.
 std::optional<ApiError> finish_reading(const Fields& fields, GenerationRequest& out);

@@ -34,7 +34,7 @@ class ResponseAnswer final : public Presenter {
   }
 
   void end(std::string& out) override {
-    const ParsedMessage message = text_.finish(tool_call_id_prefix(info_.id, 0));
+    const ParsedMessage message = text_.finish(call_ids(info_, 0));
     const bool cut = status_ == ResponseStatus::incomplete;
     json::array output;
     const auto add_text = [&](Kind kind, const std::string& text, bool last, json::array logprobs) {
@@ -66,7 +66,8 @@ class ResponseStream final : public Presenter {
   ResponseStream(AnswerInfo info, json::object echo)
       : info_(std::move(info)),
         echo_(std::move(echo)),
-        parser_(*info_.output, ToolCallParserOptions::Tell::at_once) {}
+        parser_(*info_.output, ToolCallParserOptions::Tell::at_once),
+        timings_(info_.prompts.size(), info_.num_choices) {}
 
   bool streams() const override { return true; }
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
@@ -77,7 +78,15 @@ class ResponseStream final : public Presenter {
     event(out, "response.in_progress", {{"response", response}});
   }
 
-  void update(size_t, const SequenceNews& news, std::string& out) override {
+  void progress(size_t prompt, const PromptProgress& progress, std::string& out) override {
+    timings_.note(prompt, progress);
+    json::object members{{"response", response_json(info_, echo_, ResponseStatus::in_progress, {}, {})},
+                         {"prompt_progress", to_json(progress)}};
+    event(out, "response.in_progress", with_timings(std::move(members)));
+  }
+
+  void update(size_t prompt, const SequenceNews& news, std::string& out) override {
+    timings_.note(prompt, news);
     OutputDeltas deltas;
     parser_.push(news.text, deltas);
     tokens_.add(news, deltas.empty() ? std::nullopt : std::optional(deltas.back().kind));
@@ -91,7 +100,8 @@ class ResponseStream final : public Presenter {
   void end(std::string& out) override {
     usage_.reasoning_tokens = tokens_.num_reasoning();
     const char* type = status_ == ResponseStatus::incomplete ? "response.incomplete" : "response.completed";
-    event(out, type, {{"response", response_json(info_, echo_, status_, std::move(output_), usage_)}});
+    json::object members{{"response", response_json(info_, echo_, status_, std::move(output_), usage_)}};
+    event(out, type, with_timings(std::move(members)));
   }
 
   void fail(const ApiError& error, std::string& out) override {
@@ -102,6 +112,10 @@ class ResponseStream final : public Presenter {
   }
 
  private:
+  json::object with_timings(json::object members) const {
+    if (info_.wants_timings && timings_.known()) members["timings"] = timings_.to_json();
+    return members;
+  }
   void event(std::string& out, std::string_view type, json::object members) {
     json::object data{{"type", type}, {"sequence_number", sequence_++}};
     for (auto& member : members) data[member.key()] = std::move(member.value());
@@ -130,7 +144,7 @@ class ResponseStream final : public Presenter {
       json::array logprobs = chat_logprobs(info_.tokenizer(), tokens_.take_content());
       logprobs_.insert(logprobs_.end(), logprobs.begin(), logprobs.end());
       item_event(out, "response.output_text.delta",
-                 {{"delta", delta.text}, {"logprobs", std::move(logprobs)}});
+                 with_timings({{"delta", delta.text}, {"logprobs", std::move(logprobs)}}));
     }
   }
 
@@ -141,7 +155,7 @@ class ResponseStream final : public Presenter {
     text_.clear();
     logprobs_.clear();
     if (delta.kind == Kind::call) {
-      call_ = {.id = fmt::format("{}{}", tool_call_id_prefix(info_.id, 0), num_calls_++), .name = delta.text};
+      call_ = {.id = call_ids(info_, 0).at(num_calls_++), .name = delta.text};
       event(out, "response.output_item.added",
             {{"output_index", output_.size()}, {"item", call_item(id_, "in_progress", call_)}});
       return;
@@ -183,6 +197,7 @@ class ResponseStream final : public Presenter {
   ToolCall call_;
   int32_t num_calls_ = 0;
   int64_t sequence_ = 0;
+  RunningTimings timings_;
   ResponseStatus status_ = ResponseStatus::completed;
   Usage usage_;
 };

@@ -186,6 +186,7 @@ ApiResult<ResponsesRequest> parse_responses_request(std::string_view body, const
   read_generation_fields(fields, limits, chat.generation);
   fields.integer("max_output_tokens", {.min = 1}, chat.generation.max_tokens);
   chat.generation.max_tokens_param = "max_output_tokens";
+  read_running_reports(fields, chat.generation);
   if (chat.generation.engine.num_sequences != 1)
     fields.fail_with(bad_parameter("n", "invalid_value", "Invalid 'n': a response has one output."));
   read_tools(fields, chat.tools);

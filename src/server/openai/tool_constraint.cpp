@@ -1,5 +1,7 @@
 #include "server/openai/tool_constraint.h"
 
+#include <algorithm>
+
 #include <boost/json.hpp>
 
 namespace pagoda {
@@ -7,6 +9,7 @@ namespace json = boost::json;
 
 namespace {
 
+constexpr std::string_view kAnyArguments = R"({"type":"object"})";
 constexpr std::string_view kNoArguments = R"({"type":"object","properties":{},"additionalProperties":false})";
 
 std::vector<CallableFunction> callable_functions(const ToolUse& tools) {
@@ -15,18 +18,12 @@ std::vector<CallableFunction> callable_functions(const ToolUse& tools) {
     if (tools.choice == ToolUse::Choice::named && tools.names[i] != tools.named) continue;
     const json::object& function = tools.tools[i].at("function").get_object();
     const json::value* schema = function.if_contains("parameters");
-    functions.push_back({tools.names[i], schema ? json::serialize(*schema) : std::string(kNoArguments)});
+    const bool free = tools.choice == ToolUse::Choice::automatic && !tools.strict[i];
+    functions.push_back({tools.names[i], free     ? std::string(kAnyArguments)
+                                         : schema ? json::serialize(*schema)
+                                                  : std::string(kNoArguments)});
   }
   return functions;
-}
-
-std::string escape_regex(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::string_view("\\/.^$|?*+()[]{}").find(c) != std::string_view::npos) out += '\\';
-    out += c;
-  }
-  return out;
 }
 
 MarkerSymbol symbols_of(const Tokenizer& tokenizer) {
@@ -47,7 +44,7 @@ std::string start_rule(const OutputPlan& plan, std::string_view answer, const Ma
   rules += fmt::format("thought: THOUGHT {} SPACE\nSPACE: /\\n{{0,2}}/\n", special ? close : "");
   if (special) return rules + "THOUGHT: /(?s:.*)/\n";
   // A lexer takes all it can, so the text ends with its first marker as one terminal.
-  const std::string marker = escape_regex(plan.reasoning->close);
+  const std::string marker = lark_pattern(plan.reasoning->close);
   return rules + fmt::format("THOUGHT: /(?s:.*){0}/ & ~/(?s:.*){0}(?s:.+)/\n", marker);
 }
 
@@ -62,6 +59,24 @@ StructuredOutput forced_calls(const ServedModel& model, const ToolUse& tools, Ou
   return {.source = {.kind = ConstraintSource::Kind::grammar, .text = std::move(grammar)}, .param = "tools"};
 }
 
+// Free text with calls that fit: what `strict` asks for where the model decides whether to call.
+StructuredOutput fitting_calls(const ServedModel& model, const ToolUse& tools, const OutputPlan& plan) {
+  const MarkerSymbol symbol = symbols_of(model.engine->tokenizer());
+  std::string thinking;
+  if (plan.reasoning && plan.reasoning_start == ReasoningParser::Start::unknown)
+    thinking = fmt::format("\\s*{}", lark_pattern(plan.reasoning->open));
+  std::string grammar =
+      start_rule(plan, "answer", symbol) +
+      plan.tool_calls->free_grammar(callable_functions(tools),
+                                    tools.parallel ? NumCalls::several : NumCalls::one, symbol, thinking);
+  return {.source = {.kind = ConstraintSource::Kind::grammar, .text = std::move(grammar)}, .param = "tools"};
+}
+
+bool must_fit(const ToolUse& tools, const OutputPlan& plan) {
+  return tools.offered() && std::ranges::find(tools.strict, true) != tools.strict.end() && plan.tool_calls &&
+         plan.tool_calls->free_grammar;
+}
+
 }  // namespace
 
 ApiResult<std::shared_ptr<const CompiledConstraint>> constrain_output(
@@ -69,6 +84,8 @@ ApiResult<std::shared_ptr<const CompiledConstraint>> constrain_output(
     OutputPlan& plan) {
   const bool forced = tools.choice == ToolUse::Choice::required || tools.choice == ToolUse::Choice::named;
   if (forced) return compile_structured_output(model.constraints, forced_calls(model, tools, plan));
+  if (!format && must_fit(tools, plan))
+    return compile_structured_output(model.constraints, fitting_calls(model, tools, plan));
   if (!format || !plan.reasoning) return compile_structured_output(model.constraints, format);
   // What is no JSON by itself must not become part of a grammar.
   json::error_code malformed;

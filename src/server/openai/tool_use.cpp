@@ -78,6 +78,7 @@ void add_function(Fields& fields, const std::string& param, const json::object& 
   if (schema) copy["parameters"] = *schema;
   out.tools.push_back(json::object{{"type", "function"}, {"function", std::move(copy)}});
   out.names.push_back(std::move(name));
+  out.strict.push_back(strict);
 }
 
 void choose_function(Fields& fields, const std::string& param, std::string name, ToolUse& out) {

@@ -21,6 +21,7 @@ struct ToolUse {
 
   boost::json::array tools;        // [{"type": "function", "function": {"name", …}}], as templates want them
   std::vector<std::string> names;  // of `tools`
+  std::vector<bool> strict;        // of `tools`: the arguments of a call must fit, also if it is free to call
   Choice choice = Choice::automatic;
   std::string named;
   bool parallel = true;  // several calls in one answer

@@ -30,9 +30,20 @@ std::string grammar(std::span<const CallableFunction> functions, NumCalls num_ca
          json_call_rule(functions, "arguments");
 }
 
+std::string free_grammar(std::span<const CallableFunction> functions, NumCalls num_calls,
+                         const MarkerSymbol& symbol, std::string_view not_first) {
+  return answer_rule({.open = kMarkers[0], .bare = "bare_call", .not_first = not_first}, num_calls, symbol) +
+         fmt::format("rest: GAP call GAP {}\nGAP: /\n?/\n", symbol(kMarkers[1])) +
+         bare_call_rule(functions, "arguments") + json_call_rule(functions, "arguments");
+}
+
 }  // namespace
 
-const ToolCallFormat kHermesCalls{
-    .name = "hermes", .markers = kMarkers, .is_of = is_of, .make = make, .grammar = grammar};
+const ToolCallFormat kHermesCalls{.name = "hermes",
+                                  .markers = kMarkers,
+                                  .is_of = is_of,
+                                  .make = make,
+                                  .grammar = grammar,
+                                  .free_grammar = free_grammar};
 
 }  // namespace pagoda

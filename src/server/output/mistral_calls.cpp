@@ -23,19 +23,40 @@ std::unique_ptr<ToolCallParser> make(ToolCallParserOptions options) {
                                           options);
 }
 
-std::string grammar(std::span<const CallableFunction> functions, NumCalls num_calls,
-                    const MarkerSymbol& symbol) {
-  return calls_rule("list", "", NumCalls::one) +
-         fmt::format("list: {} {} items {}\n", symbol(kMarkers[0]), lark_literal("["), lark_literal("]")) +
+// The rule `list`: a list of calls.
+std::string list_rule(std::span<const CallableFunction> functions, NumCalls num_calls) {
+  return fmt::format("list: {} items {}\n", lark_literal("["), lark_literal("]")) +
          (num_calls == NumCalls::one
               ? "items: call\n"
               : fmt::format("items: call ({} call){{0,{}}}\n", lark_literal(", "), kMaxForcedCalls - 1)) +
          json_call_rule(functions, "arguments");
 }
 
+std::string grammar(std::span<const CallableFunction> functions, NumCalls num_calls,
+                    const MarkerSymbol& symbol) {
+  return fmt::format("calls: {} list\n", symbol(kMarkers[0])) + list_rule(functions, num_calls);
+}
+
+std::string free_grammar(std::span<const CallableFunction> functions, NumCalls num_calls,
+                         const MarkerSymbol& symbol, std::string_view not_first) {
+  std::string rest = "rest: GAP list";
+  std::string named;
+  for (size_t i = 0; i < functions.size(); ++i) {
+    rest += fmt::format(" | GAP named_{}", i);
+    named += fmt::format("named_{}: {} {}? {}\n", i, lark_literal(functions[i].name), symbol(kMarkers[1]),
+                         lark_json(functions[i].schema));
+  }
+  return answer_rule({.open = kMarkers[0], .not_first = not_first}, num_calls, symbol) + rest +
+         "\nGAP: / ?/\n" + named + list_rule(functions, num_calls);
+}
+
 }  // namespace
 
-const ToolCallFormat kMistralCalls{
-    .name = "mistral", .markers = kMarkers, .is_of = is_of, .make = make, .grammar = grammar};
+const ToolCallFormat kMistralCalls{.name = "mistral",
+                                   .markers = kMarkers,
+                                   .is_of = is_of,
+                                   .make = make,
+                                   .grammar = grammar,
+                                   .free_grammar = free_grammar};
 
 }  // namespace pagoda

@@ -15,7 +15,7 @@ std::string known_names(std::string_view more) {
 Result<OutputFormat> choose_output_format(const OutputFormatNames& names,
                                           const std::optional<ChatTemplate>& chat_template) {
   const std::string_view source = chat_template ? std::string_view(chat_template->source()) : "";
-  OutputFormat format;
+  OutputFormat format{.call_ids = detect_call_id_style(source)};
   if (names.tool_calls == "auto") {
     format.tool_calls = detect_tool_call_format(source);
   } else if (names.tool_calls != "none") {

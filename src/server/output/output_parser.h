@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "server/output/call_ids.h"
 #include "server/output/reasoning_parser.h"
 #include "server/output/tool_call_parser.h"
 #include "text/chat_template.h"
@@ -18,6 +19,7 @@ namespace pagoda {
 struct OutputFormat {
   const ToolCallFormat* tool_calls = nullptr;
   const ReasoningFormat* reasoning = nullptr;
+  CallIdStyle call_ids = CallIdStyle::any;
 };
 
 // Names of formats, "auto" (as the chat template shows) or "none".

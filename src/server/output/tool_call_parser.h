@@ -50,6 +50,10 @@ struct ToolCallFormat {
   // format.
   std::string (*grammar)(std::span<const CallableFunction> functions, NumCalls num_calls,
                          const MarkerSymbol& symbol) = nullptr;
+  // A Lark grammar's rule `answer`: any text, but what begins like a call is one to these functions. The text
+  // does not begin with what `not_first` (a regular expression, may be empty) matches. nullptr likewise.
+  std::string (*free_grammar)(std::span<const CallableFunction> functions, NumCalls num_calls,
+                              const MarkerSymbol& symbol, std::string_view not_first) = nullptr;
 };
 
 extern const ToolCallFormat kHermesCalls;    // <tool_call>{"name": …, "arguments": {…}}</tool_call>
