@@ -105,7 +105,7 @@ class Engine::Impl {
   void commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns);
   void commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns);
   void commit_no_token(Sequence& sequence, const SampledToken& result);
-  void follow_constraint(Sequence& sequence, int32_t token);
+  void check_constraint(Sequence& sequence);
   void end_sequence(Sequence& sequence, FinishReason reason);
   void end_request(RequestState& request, FinishReason reason, Error error);
   void retire(Sequence& sequence);
@@ -421,17 +421,17 @@ void Engine::Impl::commit_no_token(Sequence& sequence, const SampledToken& resul
   end_sequence(sequence, FinishReason::stop);
 }
 
-void Engine::Impl::follow_constraint(Sequence& sequence, int32_t token) {
+void Engine::Impl::check_constraint(Sequence& sequence) {
   if (!sequence.constraint || sequence.output.finish_reason()) return;
-  if (const Status status = sequence.constraint->consume(token); !status)
-    return end_request(sequence.request, FinishReason::error, status.error());
+  if (!sequence.constraint_status)
+    return end_request(sequence.request, FinishReason::error, sequence.constraint_status.error());
   if (sequence.constraint->is_finished()) sequence.output.end(FinishReason::stop);
 }
 
 void Engine::Impl::commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns) {
   RequestState& request = sequence.request;
   sequence.output.push(sampled);
-  follow_constraint(sequence, sampled.token);
+  check_constraint(sequence);
   if (sequence.state != SequenceState::running) return;
   ++num_sampled_tokens_;
   stats_.record_token(sequence, end_ns);

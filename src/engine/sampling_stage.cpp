@@ -31,7 +31,7 @@ std::span<const SampledToken> SamplingStage::run(std::span<const RowJob> jobs, s
   return std::span(results_).first(jobs.size());
 }
 
-SampledToken SamplingStage::sample(const RowJob& job, std::span<float> row, Worker& worker) {
+SampledToken SamplingStage::choose(const RowJob& job, std::span<float> row, Worker& worker) {
   Sequence& sequence = *job.sequence;
   const Request& request = sequence.request.request;
   SamplingState state{.prompt = request.prompt,
@@ -53,6 +53,15 @@ SampledToken SamplingStage::sample(const RowJob& job, std::span<float> row, Work
   if (!sequence.constraint_status) return {.token = kNoTokenAllowed};
   state.mask = worker.mask;
   return worker.sampler.sample(row, request.sampling, state);
+}
+
+SampledToken SamplingStage::sample(const RowJob& job, std::span<float> row, Worker& worker) {
+  Sequence& sequence = *job.sequence;
+  const SampledToken chosen = choose(job, row, worker);
+  // Here rather than when the token is committed, because rows are worked on side by side.
+  if (sequence.constraint && chosen.token >= 0)
+    sequence.constraint_status = sequence.constraint->consume(chosen.token);
+  return chosen;
 }
 
 void SamplingStage::run_job(const RowJob& job, size_t job_index, std::span<float> row, Worker& worker) {

@@ -27,7 +27,9 @@ class SamplingStage {
     std::vector<uint32_t> mask;  // of one row
   };
   void run_job(const RowJob& job, size_t job_index, std::span<float> row, Worker& worker);
+  // The next token of a sequence, which its constraint follows.
   SampledToken sample(const RowJob& job, std::span<float> row, Worker& worker);
+  SampledToken choose(const RowJob& job, std::span<float> row, Worker& worker);
 
   int64_t vocab_size_;
   std::vector<Worker> workers_;             // one per thread

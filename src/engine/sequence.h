@@ -53,9 +53,9 @@ struct Sequence {
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
   SequenceOutput output;
-  // If the request has one: has taken output.tokens(), but for an end token.
+  // If the request has one: between steps it has taken output.tokens().
   std::optional<Constraint> constraint;
-  Status constraint_status;
+  Status constraint_status;  // of its last mask or token
 };
 
 // Log probabilities of the prompt's tokens, where asked for: entry i is of token i + 1.

@@ -99,10 +99,13 @@ struct OpKernels {
   // Index of the greatest value, the smallest index among equals; NaN never wins (0 if all are NaN).
   int64_t (*argmax)(const float* x, int64_t n) noexcept;
   float (*max)(const float* x, int64_t n) noexcept;
-  // log(sum exp(x[i])); needs no maximum from the caller. -infinity counts as nothing; NaN gives NaN.
+  // log(sum exp(x[i])); needs no maximum from the caller. -infinity counts as nothing (-infinity if there is
+  // nothing else, at once); NaN gives NaN.
   float (*log_sum_exp)(const float* x, int64_t n) noexcept;
   // Whether no value is NaN or +infinity; -infinity is fine (a masked token).
   bool (*all_valid)(const float* x, int64_t n) noexcept;
+  // out[i] = x[i] where bit i % 32 of mask[i / 32] is set, -infinity elsewhere.
+  void (*apply_mask)(const float* x, const uint32_t* mask, int64_t n, float* out) noexcept;
   void (*divide)(const float* x, float divisor, int64_t n, float* out) noexcept;  // out = x / divisor
   // out[i] = exp(x[i] - shift), for shift >= x[i].
   void (*exponentiate)(const float* x, float shift, int64_t n, float* out) noexcept;

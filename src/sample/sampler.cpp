@@ -125,12 +125,7 @@ SampledToken Sampler::score(std::span<const float> logits, int32_t token, int32_
 
 std::span<float> Sampler::masked(std::span<const float> logits, std::span<const uint32_t> mask) {
   PAGODA_CHECK(mask.size() * 32 >= logits.size(), "{} mask words for {} logits", mask.size(), logits.size());
-  for (size_t begin = 0; begin < logits.size(); begin += 32) {
-    const uint32_t word = mask[begin / 32];
-    const size_t size = std::min<size_t>(32, logits.size() - begin);
-    for (size_t i = 0; i < size; ++i)
-      masked_[begin + i] = (word >> i & 1u) != 0 ? logits[begin + i] : -kInfinity;
-  }
+  kernels_->ops.apply_mask(logits.data(), mask.data(), static_cast<int64_t>(logits.size()), masked_.data());
   return masked_;
 }
 
@@ -197,8 +192,7 @@ double Sampler::weigh_blocks(std::span<const float> scaled, float max) {
     const size_t begin = block * kBlock;
     const size_t size = std::min(kBlock, scaled.size() - begin);
     const float log_weight = kernels_->ops.log_sum_exp(scaled.data() + begin, static_cast<int64_t>(size));
-    // A block of masked tokens only may come back as NaN.
-    block_weights_[block] = log_weight > -kInfinity ? weight(log_weight, max) : 0.0;
+    block_weights_[block] = weight(log_weight, max);
     total += block_weights_[block];
   }
   return total;

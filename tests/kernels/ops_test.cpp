@@ -323,11 +323,30 @@ TEST(Ops, DivideAndExponentiate) {
   }
 }
 
+TEST(Ops, AMaskLeavesItsTokens) {
+  for (const int64_t n : kLengths) {
+    const auto x = random_values(n, 33);
+    std::vector<uint32_t> mask(static_cast<size_t>(n + 31) / 32);
+    std::mt19937 generator(34);
+    for (uint32_t& word : mask) word = generator();
+    for (const Isa isa : isas()) {
+      std::vector<float> out(x.size() + 1, 5.0f);
+      kernels_for(isa).ops.apply_mask(x.data(), mask.data(), n, out.data());
+      for (size_t i = 0; i < x.size(); ++i)
+        EXPECT_EQ(out[i], (mask[i / 32] >> (i % 32) & 1u) != 0 ? x[i] : -kInfinity) << to_string(isa);
+      EXPECT_EQ(out.back(), 5.0f);
+    }
+  }
+}
+
 TEST(Ops, LogSumExpOfInfinities) {
   for (const Isa isa : isas()) {
     const OpKernels& ops = kernels_for(isa).ops;
     std::vector<float> x(20, -kInfinity);
     EXPECT_EQ(ops.log_sum_exp(x.data(), 20), -kInfinity);
+    x[18] = kNan;
+    EXPECT_TRUE(std::isnan(ops.log_sum_exp(x.data(), 20)));
+    x[18] = -kInfinity;
     x[3] = 2.5f;
     EXPECT_EQ(ops.log_sum_exp(x.data(), 20), 2.5f);
     x[17] = kInfinity;

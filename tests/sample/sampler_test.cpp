@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <random>
 #include <set>
@@ -99,6 +100,34 @@ TEST_F(SamplerTest, WithoutFiltersWalksTheVocabularyInOrder) {
     const float random = uniform(5, static_cast<uint64_t>(position), 0);
     EXPECT_EQ(sample(logits, {}, {.seed = 5, .position = position}).token,
               allowed[static_cast<int>(random * 4)]);
+  }
+}
+
+TEST_F(SamplerTest, AMaskIsAsIfTheOthersHadNoLogit) {
+  constexpr size_t kVocabSize = 5003;
+  const auto logits = random_logits(kVocabSize, 11);
+  std::vector<uint32_t> mask((kVocabSize + 31) / 32);
+  // Few tokens in one block; scattered ones; all but a block.
+  const std::function<bool(size_t)> rules[] = {
+      [](size_t token) { return token >= 4990; },
+      [](size_t token) { return token % 7 == 3; },
+      [](size_t token) { return token < 1024 || token >= 2048; },
+  };
+  for (const auto& allowed : rules) {
+    std::ranges::fill(mask, 0);
+    auto masked = logits;
+    for (size_t token = 0; token < kVocabSize; ++token)
+      if (allowed(token))
+        mask[token / 32] |= 1u << (token % 32);
+      else
+        masked[token] = -kInfinity;
+    for (const SamplingParams& params :
+         {SamplingParams{}, {.temperature = 0}, {.temperature = 0.7f}, {.top_k = 5}, {.top_p = 0.9f}})
+      for (int64_t position = 0; position < 50; ++position) {
+        const SampledToken sampled = sample(logits, params, {.seed = 3, .position = position, .mask = mask});
+        EXPECT_TRUE(allowed(static_cast<size_t>(sampled.token)));
+        EXPECT_EQ(sampled.token, sample(masked, params, {.seed = 3, .position = position}).token);
+      }
   }
 }
 

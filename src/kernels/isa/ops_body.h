@@ -140,8 +140,14 @@ struct Ops {
       if (x[i] == best) return i;
     return 0;
   }
+  static float total_of(const float* x, int64_t n) {
+    V total = V::set1(0.0f);
+    for_runs(n, [&](int64_t i, int lanes) { total = total + load(x + i, lanes); });
+    return V::sum(total);
+  }
   static float log_sum_exp(const float* x, int64_t n) noexcept {
     const float greatest = max(x, n);
+    if (greatest == -__builtin_inff()) return total_of(x, n);  // nothing to weigh: -infinity, or NaN
     const float offset = __builtin_fabsf(greatest) < __builtin_inff() ? greatest : 0.0f;
     const V shift = V::set1(offset);
     const V zero = V::set1(0.0f);
@@ -161,6 +167,12 @@ struct Ops {
     });
     const float sum = V::sum(product);
     return sum == sum;
+  }
+  static void apply_mask(const float* x, const uint32_t* mask, int64_t n, float* out) noexcept {
+    const V lowest = V::set1(-__builtin_inff());
+    for_runs(n, [&](int64_t i, int lanes) {
+      store(V::select_bits(mask[i / 32] >> (i % 32), load(x + i, lanes), lowest), out + i, lanes);
+    });
   }
   static void divide(const float* x, float divisor, int64_t n, float* out) noexcept {
     map(x, n, out, [d = V::set1(divisor)](V v) { return v / d; });
@@ -209,6 +221,7 @@ struct Ops {
         .max = max,
         .log_sum_exp = log_sum_exp,
         .all_valid = all_valid,
+        .apply_mask = apply_mask,
         .divide = divide,
         .exponentiate = exponentiate,
     };

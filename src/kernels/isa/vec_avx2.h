@@ -100,6 +100,14 @@ struct F32x16 {
     return {_mm256_blendv_ps(no.lo, yes.lo, _mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q)),
             _mm256_blendv_ps(no.hi, yes.hi, _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q))};
   }
+  static __m256 select_half(uint32_t bits, __m256 yes, __m256 no) {
+    const __m256i lane_bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane_bits);
+    return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane_bits)));
+  }
+  static F32x16 select_bits(uint32_t bits, F32x16 yes, F32x16 no) {
+    return {select_half(bits, yes.lo, no.lo), select_half(bits >> 8, yes.hi, no.hi)};
+  }
   static __m256 keep_half(__m256 a, int begin, int end, __m256 other) {
     const __m256i inside = _mm256_andnot_si256(below(begin), below(end));
     return _mm256_blendv_ps(other, a, _mm256_castsi256_ps(inside));

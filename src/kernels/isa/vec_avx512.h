@@ -63,6 +63,9 @@ struct F32x16 {
   static F32x16 select_nan(F32x16 a, F32x16 yes, F32x16 no) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), no.v, yes.v)};
   }
+  static F32x16 select_bits(uint32_t bits, F32x16 yes, F32x16 no) {
+    return {_mm512_mask_blend_ps(static_cast<__mmask16>(bits), no.v, yes.v)};
+  }
   static F32x16 keep(F32x16 a, int begin, int end, F32x16 other) {
     const auto mask = static_cast<__mmask16>(((1u << end) - 1) & ~((1u << begin) - 1));
     return {_mm512_mask_blend_ps(mask, other.v, a.v)};

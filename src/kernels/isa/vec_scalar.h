@@ -110,6 +110,10 @@ struct F32x16 {
   static F32x16 select_nan(F32x16 a, F32x16 yes, F32x16 no) {
     return make([&](int i) { return a.lane[i] != a.lane[i] ? yes.lane[i] : no.lane[i]; });
   }
+  // Lane i of yes where bit i is set, of no elsewhere.
+  static F32x16 select_bits(uint32_t bits, F32x16 yes, F32x16 no) {
+    return make([&](int i) { return (bits >> i & 1u) != 0 ? yes.lane[i] : no.lane[i]; });
+  }
   // Lanes [begin, end) of a, `other` elsewhere.
   static F32x16 keep(F32x16 a, int begin, int end, F32x16 other) {
     return make([&](int i) { return i >= begin && i < end ? a.lane[i] : other.lane[i]; });
