@@ -31,7 +31,7 @@ struct ModelArguments {
   int num_threads = 0;
   uint64_t memory_bytes = 0;
   int64_t max_context = 0;
-  KvType kv_type = KvType::automatic;
+  std::optional<KvType> kv_type;
   FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // a folder; "": beside the model
   std::optional<LogLevel> log_level;
@@ -219,6 +219,7 @@ struct EvalPerplexityArguments {
   int64_t context = 0;
   int64_t max_chunks = 0;  // 0: all
   int32_t chunk = 0;
+  std::optional<KvType> reference_kv_type;  // compare with the model that has such a KV cache
   bool json = false;
 };
 

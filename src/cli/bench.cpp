@@ -73,7 +73,7 @@ void add_common_members(const Bench& bench, boost::json::object& object) {
   const ModelInfo& info = bench.loaded.model->info();
   object["model"] = info.name.empty() ? bench.loaded.file->path() : info.name;
   object["architecture"] = info.architecture;
-  object["kv_type"] = std::string(to_string(info.kv_shape.dtype));
+  object["kv_type"] = std::string(to_string(info.kv_shape.type));
   add_machine(bench.machine, object);
 }
 

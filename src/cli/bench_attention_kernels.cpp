@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "cli/bench_kernels.h"
-#include "tensor/half.h"
 
 namespace pagoda {
 
@@ -24,6 +23,27 @@ size_t layer_bytes(const KvShape& kv, int64_t depth) {
   return kv.layer_bytes(pages);
 }
 
+std::vector<float> arbitrary_values(size_t count) {
+  std::vector<float> values(count);
+  uint32_t state = 1;
+  for (float& value : values) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<float>(state >> 8) * 0x1p-23f - 1;
+  }
+  return values;
+}
+
+// Fills memory with copies of the pattern.
+void repeat(ThreadPool& pool, std::span<const std::byte> pattern, std::span<std::byte> memory) {
+  const size_t num_copies = (memory.size() + pattern.size() - 1) / pattern.size();
+  pool.parallel_for(num_copies, 1, [&](size_t begin, size_t end, int) {
+    for (size_t copy = begin; copy < end; ++copy) {
+      const auto to = memory.subspan(copy * pattern.size());
+      std::memcpy(to.data(), pattern.data(), std::min(to.size(), pattern.size()));
+    }
+  });
+}
+
 // The caches of as many layers as the working set holds; a layer's new token is computed at a time, as in a
 // model: threads share segments, then the outputs are merged.
 class Layers {
@@ -33,7 +53,7 @@ class Layers {
         kv_(kv_shape(shape)),
         layer_bytes_(layer_bytes(kv_, depth)),
         num_layers_(bench.working_set.size() / layer_bytes_) {
-    fill_with_values(bench.pool, bench.working_set, shape.kv_type);
+    fill_caches();
     const auto pages = bench.scratch.take<PageId>(layer_bytes_ / kv_.layer_page_bytes());
     std::iota(pages.begin(), pages.end(), 0);
     const auto q_size = static_cast<size_t>(shape.num_q_heads) * static_cast<size_t>(shape.head_dim);
@@ -90,6 +110,25 @@ class Layers {
     bench_.kernels.ops.attention_segment(args_of(head), 0, segment, partials_of(head, segment));
   }
 
+  // One cluster of pages is filled as a model would; all others are its copies.
+  void fill_caches() const {
+    constexpr int64_t kTokens = int64_t{kClusterPages} * kPageTokens;
+    const auto token_values = static_cast<size_t>(kv_.num_kv_heads) * static_cast<size_t>(kv_.head_dim);
+    const std::vector<float> values = arbitrary_values(token_values + kTokens);
+    std::vector<std::byte> cluster(kv_.layer_bytes(kClusterPages));
+    std::vector<PageId> pages(kClusterPages);
+    std::iota(pages.begin(), pages.end(), 0);
+    // Each token has the values of the one before it, moved by one dim.
+    const KvAppendArgs args = {.kv = {&kv_, cluster.data()},
+                               .page_table = pages.data(),
+                               .num_tokens = kTokens,
+                               .k = values.data(),
+                               .v = values.data(),
+                               .stride = 1};
+    for (int64_t part = 0; part < num_append_parts(kv_); ++part) bench_.kernels.ops.append_kv(args, part);
+    repeat(bench_.pool, cluster, bench_.working_set);
+  }
+
   const KernelBench& bench_;
   KvShape kv_;
   size_t layer_bytes_;
@@ -109,23 +148,9 @@ size_t bench_working_set_bytes(std::span<const int64_t> depths) {
   return bytes;
 }
 
-void fill_with_values(ThreadPool& pool, std::span<std::byte> memory, DType type) {
-  const size_t size = info(type).block_bytes;
-  std::vector<std::byte> pattern(kPatternBytes);
-  uint32_t state = 1;
-  for (size_t i = 0; i < pattern.size(); i += size) {
-    state = state * 1664525u + 1013904223u;
-    const float value = static_cast<float>(state >> 8) * 0x1p-23f - 1;
-    const uint16_t half = f32_to_bf16(value);
-    std::memcpy(pattern.data() + i, type == DType::f32 ? static_cast<const void*>(&value) : &half, size);
-  }
-  const size_t num_copies = (memory.size() + kPatternBytes - 1) / kPatternBytes;
-  pool.parallel_for(num_copies, 1, [&](size_t begin, size_t end, int) {
-    for (size_t copy = begin; copy < end; ++copy) {
-      const auto to = memory.subspan(copy * kPatternBytes);
-      std::memcpy(to.data(), pattern.data(), std::min(to.size(), kPatternBytes));
-    }
-  });
+void fill_with_values(ThreadPool& pool, std::span<std::byte> memory) {
+  const std::vector<float> pattern = arbitrary_values(kPatternBytes / sizeof(float));
+  repeat(pool, std::as_bytes(std::span(pattern)), memory);
 }
 
 KernelFigures measure_attention(const KernelBench& bench, const AttentionShape& shape, int64_t depth,
@@ -143,7 +168,8 @@ KernelFigures measure_attention(const KernelBench& bench, const AttentionShape& 
   KernelFigures figures;
   figures.seconds = spread_of(std::move(times));
   const double values = static_cast<double>(depth + 1) * shape.head_dim;
-  figures.work.bytes = 2 * values * shape.num_kv_heads * static_cast<double>(kv_shape(shape).element_bytes());
+  figures.work.bytes =
+      static_cast<double>(depth + 1) * static_cast<double>(kv_shape(shape).layer_page_bytes()) / kPageTokens;
   figures.work.add_attention(shape.kv_type, 2 * values * shape.num_q_heads);
   return figures;
 }

@@ -181,7 +181,7 @@ Status execute(const BenchKernelsArguments& arguments) {
   for (const AttentionShape& shape : kAttentionShapes)
     for (const int64_t depth : arguments.depths)
       report.attention(shape, depth, measure_attention(bench, shape, depth, budget.take(kAttentionWeight)));
-  fill_with_values(pool, working_set.bytes(), DType::f32);
+  fill_with_values(pool, working_set.bytes());
   report.row_heading();
   for (const RowKernel kernel : kRowKernels)
     report.row(kernel, measure_row_kernel(bench, kernel, budget.take(kRowWeight)));

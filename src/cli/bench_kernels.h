@@ -81,12 +81,18 @@ struct AttentionShape {
   int num_q_heads = 0;
   int num_kv_heads = 0;
   int head_dim = 0;
-  DType kv_type = DType::bf16;
+  KvType kv_type = KvType::bf16;
 };
-inline constexpr std::array kAttentionShapes = {
-    AttentionShape{"qwen2.5 1.5B", 12, 2, 128}, AttentionShape{"qwen2.5 0.5B", 14, 2, 64},
-    AttentionShape{"llama 3 8B", 32, 8, 128},   AttentionShape{"smollm2 135M", 9, 3, 64},
-    AttentionShape{"gemma 3 270M", 4, 1, 256},  AttentionShape{"qwen2.5 1.5B", 12, 2, 128, DType::f32}};
+inline constexpr std::array kAttentionShapes = {AttentionShape{"qwen2.5 1.5B", 12, 2, 128},
+                                                AttentionShape{"qwen2.5 0.5B", 14, 2, 64},
+                                                AttentionShape{"llama 3 8B", 32, 8, 128},
+                                                AttentionShape{"smollm2 135M", 9, 3, 64},
+                                                AttentionShape{"gemma 3 270M", 4, 1, 256},
+                                                AttentionShape{"qwen2.5 1.5B", 12, 2, 128, KvType::f32},
+                                                AttentionShape{"qwen2.5 1.5B", 12, 2, 128, KvType::int8},
+                                                AttentionShape{"qwen2.5 0.5B", 14, 2, 64, KvType::int8},
+                                                AttentionShape{"smollm2 135M", 9, 3, 64, KvType::int8},
+                                                AttentionShape{"gemma 3 270M", 4, 1, 256, KvType::int8}};
 
 struct KernelFigures {
   Spread seconds;  // for one piece of work
@@ -114,7 +120,7 @@ RowFigures measure_row_kernel(const KernelBench& bench, RowKernel kernel, double
 // The least working set that attention at these depths, and one matrix of any format, fit into.
 size_t bench_working_set_bytes(std::span<const int64_t> depths);
 
-// Fills memory with a repeated run of values in [-1, 1) of this type (f32 or bf16).
-void fill_with_values(ThreadPool& pool, std::span<std::byte> memory, DType type);
+// Fills memory with a repeated run of f32 values in [-1, 1).
+void fill_with_values(ThreadPool& pool, std::span<std::byte> memory);
 
 }  // namespace pagoda

@@ -27,8 +27,9 @@ void Work::add_linear(ActivationFormat activations, double macs) {
   ops += 2 * macs;
 }
 
-void Work::add_attention(DType kv, double macs) {
-  (kv == DType::bf16 ? bf16_ops : f32_ops) += 2 * macs;
+void Work::add_attention(KvType kv, double macs) {
+  double& ops = kv == KvType::f32 ? f32_ops : kv == KvType::bf16 ? bf16_ops : int8_ops;
+  ops += 2 * macs;
 }
 
 Achieved achieved(const MachineLimits& limits, const Work& work, double seconds) {

@@ -11,8 +11,8 @@
 
 #include "base/thread_pool.h"
 #include "engine/engine_config.h"
+#include "kernels/kv_page.h"
 #include "kernels/machine_limits.h"
-#include "tensor/dtype.h"
 
 namespace pagoda {
 
@@ -37,8 +37,9 @@ struct Work {
   // Adds the multiply-adds of a linear layer with such activations: the kernels' arithmetic follows from
   // them.
   void add_linear(ActivationFormat activations, double macs);
-  // Adds those of attention over a cache of this type.
-  void add_attention(DType kv, double macs);
+  // Adds those of attention over a cache of this type. int8 is multiplied by int16, which at best is half as
+  // fast as int8.
+  void add_attention(KvType kv, double macs);
 };
 
 // What a measured time is worth. Each share is of what the machine allows: 1 is the limit.

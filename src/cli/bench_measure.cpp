@@ -172,14 +172,14 @@ Work work_per_token(const ModelInfo& info, const BenchCase& bench_case, Arithmet
   const auto tokens_per_step = static_cast<double>(is_prefill ? step : bench_case.sequences);
   const double linear_macs = static_cast<double>(info.macs_per_token) +
                              static_cast<double>(info.head_macs) / (is_prefill ? tokens : 1);
-  const double kv_bytes = 2.0 * static_cast<double>(kv.element_bytes()) * kv.num_kv_heads * kv.head_dim;
+  const double kv_bytes = static_cast<double>(kv.layer_page_bytes()) / kPageTokens;
   Work work;
   work.bytes = static_cast<double>(info.bytes_per_token) / tokens_per_step + kv_bytes * read;
   double& linear_ops = peak == ArithmeticPeak::int8   ? work.int8_ops
                        : peak == ArithmeticPeak::bf16 ? work.bf16_ops
                                                       : work.f32_ops;
   linear_ops += 2 * linear_macs;
-  work.add_attention(kv.dtype, 2.0 * info.num_query_heads * kv.head_dim * attended);
+  work.add_attention(kv.type, 2.0 * info.num_query_heads * kv.head_dim * attended);
   return work;
 }
 

@@ -64,7 +64,7 @@ struct StepTimes {
 class Steps {
  public:
   static Result<std::unique_ptr<Steps>> create(int32_t num_nodes) {
-    const KvShape shape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::bf16};
+    const KvShape shape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .type = KvType::bf16};
     PAGODA_TRY(KvPool pool, KvPool::create(shape, num_nodes + static_cast<int32_t>(kRunningPages)));
     return std::make_unique<Steps>(std::move(pool), num_nodes);
   }

@@ -266,6 +266,7 @@ class Parser {
     app.add_option("--chunks", arguments->max_chunks, "Windows to score (default: all)")
         ->type_name("K")
         ->check(CLI::PositiveNumber);
+    add_reference_kv_type(app, arguments->reference_kv_type);
     add_chunk(app, arguments->chunk);
     add_json(app, arguments->json, "Print one JSON object");
   }

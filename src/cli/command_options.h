@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,7 @@ void add_model_name(CLI::App& app, std::string& model);
 void add_threads(CLI::App& app, int& num_threads);
 // The model and the engine's options of every command that loads one.
 void add_model_options(CLI::App& app, ModelArguments& model, const char* default_log_level);
+void add_reference_kv_type(CLI::App& app, std::optional<KvType>& type);
 void add_json(CLI::App& app, bool& json, const char* description);
 void add_chunk(CLI::App& app, int32_t& chunk);
 

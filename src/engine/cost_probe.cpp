@@ -101,8 +101,7 @@ CostModel guess_costs(const ModelInfo& info, int num_threads) {
   const KvShape& kv = info.kv_shape;
   const auto head_bytes = static_cast<double>(info.head_macs) * static_cast<double>(info.weight_bytes) /
                           static_cast<double>(std::max<int64_t>(info.num_parameters, 1));
-  const double kv_bytes =
-      2.0 * static_cast<double>(kv.element_bytes()) * kv.num_layers * kv.num_kv_heads * kv.head_dim;
+  const double kv_bytes = static_cast<double>(kv.page_bytes()) / kPageTokens;
   const double pair_macs = 2.0 * kv.num_layers * info.num_query_heads * kv.head_dim;
   const double token_seconds = static_cast<double>(info.macs_per_token) / (kMacsPerSecond * num_threads);
   CostVector costs{};

@@ -25,7 +25,7 @@ struct EngineOptions {
   int32_t max_queued_requests = 0;  // waiting; default 256
   int64_t max_queued_tokens = 0;    // of their prompts; default: no bound
   int32_t prefill_chunk = 0;        // most tokens of one prompt in one step; default max_batch_tokens
-  KvType kv_type = KvType::automatic;
+  std::optional<KvType> kv_type;    // as in LoadOptions
   FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
   std::string policy;                       // default "fcfs"

@@ -111,8 +111,10 @@ Result<Evaluator> Evaluator::create(Model& model, const Kernels& kernels, Thread
   if (num_pages > INT32_MAX)
     return fail(ErrorCode::invalid_argument, "{} sequences of {} tokens need too many pages",
                 limits.max_sequences, limits.max_context);
+  KvShape kv_shape = info.kv_shape;
+  kv_shape.type = limits.kv_type.value_or(kv_shape.type);
   const size_t workspace_bytes = model.workspace_bytes(batch_limits);
-  const uint64_t needed = info.weight_bytes + static_cast<uint64_t>(num_pages) * info.kv_shape.page_bytes() +
+  const uint64_t needed = info.weight_bytes + static_cast<uint64_t>(num_pages) * kv_shape.page_bytes() +
                           workspace_bytes + static_cast<uint64_t>(max_rows * info.vocab_size) * sizeof(float);
   if (needed > limits.memory_bytes)
     return fail(ErrorCode::out_of_memory,
@@ -121,7 +123,7 @@ Result<Evaluator> Evaluator::create(Model& model, const Kernels& kernels, Thread
                 "or ask for fewer tokens",
                 limits.max_sequences, limits.max_context, needed / 1'000'000 + 1,
                 limits.memory_bytes / 1'000'000);
-  PAGODA_TRY(KvPool kv, KvPool::create(info.kv_shape, static_cast<int32_t>(num_pages)));
+  PAGODA_TRY(KvPool kv, KvPool::create(kv_shape, static_cast<int32_t>(num_pages)));
   PAGODA_TRY(Workspace workspace, Workspace::create(workspace_bytes));
   return Evaluator(
       std::make_unique<Impl>(model, kernels, pool, limits, max_rows, std::move(kv), std::move(workspace)));

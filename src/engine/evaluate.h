@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/result.h"
@@ -18,6 +19,7 @@ struct EvaluatorLimits {
   int64_t max_context = 0;  // tokens of one sequence
   int32_t max_sequences = 1;
   int32_t max_tokens_per_step = 256;   // longer inputs are cut into chunks of this size
+  std::optional<KvType> kv_type;       // default: the model's
   uint64_t memory_bytes = UINT64_MAX;  // weights, KV cache, scratch and logits together
 };
 

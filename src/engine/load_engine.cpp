@@ -74,7 +74,7 @@ std::vector<std::string> make_banner(const Engine& engine, const MachineInfo& ma
                   machine.cpu.model_name),
       fmt::format("memory: {} at most; KV cache of {} tokens ({}, {}), scratch {}{}",
                   size_text(config.memory_bytes), config.kv_capacity_tokens(), size_text(config.kv_bytes),
-                  to_string(model.kv_shape.dtype), size_text(config.workspace_bytes),
+                  to_string(model.kv_shape.type), size_text(config.workspace_bytes),
                   config.constraint_bytes > 0
                       ? fmt::format(", constraints {}", size_text(config.constraint_bytes))
                       : ""),

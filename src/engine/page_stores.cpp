@@ -27,7 +27,7 @@ Digest kv_fingerprint(const ModelFile& file, const Model& model, FloatActivation
                         tensor.view.shape.to_string(), tensor.file_offset);
   text += fmt::format("{} pages of {} tokens, {} layers, {} heads, {} dims, {}, activations {}\n", kKvVersion,
                       kPageTokens, shape.num_layers, shape.num_kv_heads, shape.head_dim,
-                      to_string(shape.dtype), static_cast<int>(activations));
+                      to_string(shape.type), static_cast<int>(activations));
   return digest(std::as_bytes(std::span(text)));
 }
 

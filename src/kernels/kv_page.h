@@ -1,13 +1,23 @@
 // Where K and V of a token lie in memory. A page holds 16 tokens of every layer; its bytes are spread over
 // the layers' regions. In a region the pages stand in clusters of 32, as many as a segment of attention has,
-// so that pages with neighbouring numbers are read as two long runs, first all K, then all V:
+// so that pages with neighbouring numbers are read as long runs, first all K, then all V:
 //
-//   pool:   [layer][cluster][kv head]{ K plane of 32 pages, V plane of 32 pages }
-//   K plane [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
-//   V plane [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
+//   pool:    [layer][cluster][kv head]{ K planes of 32 pages, V planes, and for int8 V scales, K offsets }
+//   K plane  [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
+//   V plane  [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
 //
-// (both are operands of bf16 dot products, none needs a transpose when read). Elements are f32 or bf16. Dims
-// beyond head_dim in the last V block are zero or never read.
+// (both are operands of dot products of pairs, none needs a transpose when read). Elements are f32, bf16 or
+// int8. Dims beyond head_dim in the last V block may be anything.
+//
+// INT8. Dims are taken in groups of 32. A group of a token's V is its int8 times a scale. A group of a
+// token's K is its int8 times a scale, plus the page's offset: the mean K, as stored, of the page before it
+// in the sequence; in the first page the K of the first token. So what a page holds depends on the tokens up
+// to its own and nothing else, and is not rewritten when it fills up. Scales and offsets are bf16; a scale is
+// the smallest with which 127 covers the group.
+//   K plane        ends with the scales, [group][16 tokens]
+//   V scale plane  [group][16 tokens]
+//   K offset plane [head_dim]: written with the page's first token. Those of successive pages tell what the
+//                  pages before them are about, without their K planes.
 //
 // Always inlined: kernels of several ISAs include this, and none may export a copy compiled for its own ISA.
 #pragma once
@@ -15,29 +25,42 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "tensor/dtype.h"
-
 namespace pagoda {
 
 using PageId = int32_t;
 inline constexpr int kPageTokens = 16;
 inline constexpr int kClusterPages = 32;
 
+inline constexpr int kKvGroupDims = 32;  // of int8
+
+// How K and V are stored.
+enum class KvType : uint8_t { f32, bf16, int8 };
+
+[[gnu::always_inline]] inline const char* to_string(KvType type) {
+  return type == KvType::f32 ? "f32" : type == KvType::bf16 ? "bf16" : "int8";
+}
+
 struct KvShape {
   int num_layers = 0;
   int num_kv_heads = 0;
-  int head_dim = 0;           // even
-  DType dtype = DType::bf16;  // f32 or bf16
+  int head_dim = 0;  // even
+  KvType type = KvType::bf16;
 
-  [[gnu::always_inline]] size_t element_bytes() const { return dtype == DType::f32 ? 4 : 2; }
+  [[gnu::always_inline]] int num_groups() const { return (head_dim + kKvGroupDims - 1) / kKvGroupDims; }
+  // Planes of a page and KV head; multiples of 64 bytes.
   [[gnu::always_inline]] size_t k_plane_bytes() const {
-    return size_t(head_dim) * kPageTokens * element_bytes();
+    return whole_lines(size_t(head_dim) * kPageTokens * element_bytes() + scale_bytes());
   }
   [[gnu::always_inline]] size_t v_plane_bytes() const {
-    return size_t((head_dim + 15) / 16 * 16) * kPageTokens * element_bytes();
+    return whole_lines(size_t(padded_dim()) * kPageTokens * element_bytes());
   }
-  // Planes are multiples of 64 bytes.
-  [[gnu::always_inline]] size_t head_bytes() const { return k_plane_bytes() + v_plane_bytes(); }
+  [[gnu::always_inline]] size_t v_scale_plane_bytes() const { return whole_lines(scale_bytes()); }
+  [[gnu::always_inline]] size_t k_offset_plane_bytes() const {
+    return type == KvType::int8 ? whole_lines(size_t(padded_dim()) * sizeof(uint16_t)) : 0;
+  }
+  [[gnu::always_inline]] size_t head_bytes() const {
+    return k_plane_bytes() + v_plane_bytes() + v_scale_plane_bytes() + k_offset_plane_bytes();
+  }
   [[gnu::always_inline]] size_t layer_page_bytes() const { return head_bytes() * size_t(num_kv_heads); }
   [[gnu::always_inline]] size_t page_bytes() const { return layer_page_bytes() * size_t(num_layers); }
   // Bytes of a layer's region with room for num_pages: whole clusters.
@@ -45,6 +68,16 @@ struct KvShape {
     return (num_pages + kClusterPages - 1) / kClusterPages * kClusterPages * layer_page_bytes();
   }
   bool operator==(const KvShape&) const = default;
+
+ private:
+  [[gnu::always_inline]] size_t element_bytes() const {
+    return type == KvType::f32 ? 4 : type == KvType::bf16 ? 2 : 1;
+  }
+  [[gnu::always_inline]] static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+  [[gnu::always_inline]] int padded_dim() const { return (head_dim + 15) / 16 * 16; }
+  [[gnu::always_inline]] size_t scale_bytes() const {
+    return type == KvType::int8 ? size_t(num_groups()) * kPageTokens * sizeof(uint16_t) : 0;
+  }
 };
 
 // The pages of one layer, in KvShape::layer_bytes bytes.
@@ -53,17 +86,28 @@ struct KvLayerView {
   std::byte* base = nullptr;
 
   [[gnu::always_inline]] std::byte* k_plane(PageId page, int kv_head) const {
-    return head_cluster(page, kv_head) + size_t(page % kClusterPages) * shape->k_plane_bytes();
+    return plane(page, kv_head, 0, shape->k_plane_bytes());
   }
   [[gnu::always_inline]] std::byte* v_plane(PageId page, int kv_head) const {
-    return head_cluster(page, kv_head) + kClusterPages * shape->k_plane_bytes() +
-           size_t(page % kClusterPages) * shape->v_plane_bytes();
+    return plane(page, kv_head, shape->k_plane_bytes(), shape->v_plane_bytes());
+  }
+  // Of int8 pages.
+  [[gnu::always_inline]] std::byte* v_scale_plane(PageId page, int kv_head) const {
+    return plane(page, kv_head, shape->k_plane_bytes() + shape->v_plane_bytes(),
+                 shape->v_scale_plane_bytes());
+  }
+  [[gnu::always_inline]] std::byte* k_offset_plane(PageId page, int kv_head) const {
+    return plane(page, kv_head, shape->head_bytes() - shape->k_offset_plane_bytes(),
+                 shape->k_offset_plane_bytes());
   }
 
  private:
-  [[gnu::always_inline]] std::byte* head_cluster(PageId page, int kv_head) const {
+  // bytes_before: of the page's planes that come before this one.
+  [[gnu::always_inline]] std::byte* plane(PageId page, int kv_head, size_t bytes_before, size_t bytes) const {
     const size_t cluster = size_t(page / kClusterPages) * kClusterPages;
-    return base + cluster * shape->layer_page_bytes() + size_t(kv_head) * kClusterPages * shape->head_bytes();
+    return base + cluster * shape->layer_page_bytes() +
+           size_t(kv_head) * kClusterPages * shape->head_bytes() + kClusterPages * bytes_before +
+           size_t(page % kClusterPages) * bytes;
   }
 };
 

@@ -12,6 +12,21 @@
 
 namespace pagoda {
 
+// New tokens of one sequence, whose pages the table already has.
+struct KvAppendArgs {
+  KvLayerView kv;
+  const PageId* page_table = nullptr;  // pages of positions 0..15, 16..31, …
+  int64_t first_position = 0;
+  int64_t num_tokens = 0;
+  const float* k = nullptr;  // [num_tokens][stride], a token's [num_kv_heads][head_dim]
+  const float* v = nullptr;  // likewise
+  int64_t stride = 0;
+};
+// Parts of the work that threads can share: groups of a KV head's dims.
+[[gnu::always_inline]] inline int64_t num_append_parts(const KvShape& shape) {
+  return int64_t{shape.num_kv_heads} * shape.num_groups();
+}
+
 // Attention of some query tokens of one sequence, for one KV head (all its query heads together: each KV byte
 // is read once). For query token t at position p = first_position + t and query head h:
 //   score[j] = scale * sum over d of q[d] * k[j][d],   j in [max(0, p - window + 1), p]
@@ -23,6 +38,11 @@ namespace pagoda {
 // o[d] = sum of w[j] v[j][d]. Segments are merged in ascending order: m' = max(m, m2); o = o * exp(m - m') +
 // o2 * exp(m2 - m'), l likewise; at the end o / l. Hence the bits of a token's output depend only on its
 // query and the cached K and V, never on chunking, batching or pages.
+// Where K and V are int8 (kv_page.h), sums of products are exact integers instead. q has 32767 steps up to
+// its greatest magnitude. score = step * (sum over groups of dims, one fma chain, of the integer sum of q k *
+// the token's scale) + the sum of q * offset (16 lanes, tree; exact q). For each group of dims of V the
+// weights times V's scales have 32767 steps up to their greatest in the segment, and o[d] is the integer sum
+// times the step. l is that of the exact weights.
 struct AttentionArgs {
   KvLayerView kv;
   const PageId* page_table = nullptr;  // pages of positions 0..15, 16..31, …
@@ -83,8 +103,10 @@ struct OpKernels {
   void (*scale)(float* x, float factor, int64_t n) noexcept;  // x *= factor
   void (*softcap)(float* x, float cap, int64_t n) noexcept;   // x = cap * tanh(x / cap)
 
-  // Writes K and V of one token of one layer, all KV heads: k, v: [num_kv_heads][head_dim].
-  void (*append_kv)(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) noexcept;
+  // Writes one part, below num_append_parts(), of the tokens' K and V of one layer. What stands in a page
+  // afterwards depends on the sequence's tokens alone, not on how they were cut into calls. An int8 token
+  // that is not finite makes all its scores NaN.
+  void (*append_kv)(const KvAppendArgs& args, int64_t part) noexcept;
   // Query tokens [token_begin, token_end) of args. Scratch comes from the stack.
   void (*attention)(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept;
 

@@ -6,6 +6,22 @@
 
 namespace pagoda {
 
+namespace {
+
+// A page and KV head's planes; those that a type has not are empty.
+struct PlaneOf {
+  std::byte* (KvLayerView::*begin)(PageId, int) const;
+  size_t (KvShape::*bytes)() const;
+};
+constexpr PlaneOf kPlanes[] = {
+    {&KvLayerView::k_plane, &KvShape::k_plane_bytes},
+    {&KvLayerView::v_plane, &KvShape::v_plane_bytes},
+    {&KvLayerView::v_scale_plane, &KvShape::v_scale_plane_bytes},
+    {&KvLayerView::k_offset_plane, &KvShape::k_offset_plane_bytes},
+};
+
+}  // namespace
+
 Result<KvPool> KvPool::create(const KvShape& shape, int32_t num_pages) {
   PAGODA_CHECK(num_pages >= 0 && shape.num_layers > 0 && shape.num_kv_heads > 0 && shape.head_dim > 0,
                "{} pages of {} layers, {} heads, {} dims", num_pages, shape.num_layers, shape.num_kv_heads,
@@ -36,10 +52,8 @@ void KvPool::for_each_plane(PageId page, const Act& act) const {
   PAGODA_CHECK(page >= 0 && page < num_pages_, "page {} of {}", page, num_pages_);
   for (int index = 0; index < shape_.num_layers; ++index) {
     const KvLayerView layer = view(index);
-    for (int head = 0; head < shape_.num_kv_heads; ++head) {
-      act(layer.k_plane(page, head), shape_.k_plane_bytes());
-      act(layer.v_plane(page, head), shape_.v_plane_bytes());
-    }
+    for (int head = 0; head < shape_.num_kv_heads; ++head)
+      for (const PlaneOf& plane : kPlanes) act((layer.*plane.begin)(page, head), (shape_.*plane.bytes)());
   }
 }
 
@@ -48,10 +62,9 @@ void KvPool::copy_page(PageId from, PageId to) {
                from, to, num_pages_);
   for (int index = 0; index < shape_.num_layers; ++index) {
     const KvLayerView view = layer(index);
-    for (int head = 0; head < shape_.num_kv_heads; ++head) {
-      std::memcpy(view.k_plane(to, head), view.k_plane(from, head), shape_.k_plane_bytes());
-      std::memcpy(view.v_plane(to, head), view.v_plane(from, head), shape_.v_plane_bytes());
-    }
+    for (int head = 0; head < shape_.num_kv_heads; ++head)
+      for (const PlaneOf& plane : kPlanes)
+        std::memcpy((view.*plane.begin)(to, head), (view.*plane.begin)(from, head), (shape_.*plane.bytes)());
   }
 }
 

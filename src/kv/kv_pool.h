@@ -23,7 +23,7 @@ class KvPool {
   KvLayerView layer(int index);
   // Copies all layers of a page (copy on write).
   void copy_page(PageId from, PageId to);
-  // All bytes of a page, shape().page_bytes() of them: [layer][kv head]{K plane, V plane}.
+  // All bytes of a page, shape().page_bytes() of them: [layer][kv head]{planes, as kv_page.h draws them}.
   void copy_out(PageId page, std::span<std::byte> to) const;
   void copy_in(PageId page, std::span<const std::byte> from);
   // Fills a page with bytes that are NaN in every type (debug builds, pages that nobody holds).

@@ -27,8 +27,6 @@ struct Decoder::Buffers {
   std::span<float> angles;
   ActivationRows activations;
   std::span<AttentionSequence> sequences;
-  std::span<PageId> pages;
-  std::span<int32_t> slots;
   std::span<AttentionItem> items;
   SegmentSplit split;
 };
@@ -68,8 +66,6 @@ Decoder::Buffers Decoder::take_buffers(Source& source, const Sizes& sizes) const
       source.template take<float>(2 * ropes_.size() * tokens * static_cast<size_t>(rotary_half_));
   buffers.activations = ActivationRows::take(source, activation_formats_, sizes.num_tokens, max_cols);
   buffers.sequences = source.template take<AttentionSequence>(static_cast<size_t>(sizes.num_sequences));
-  buffers.pages = source.template take<PageId>(tokens);
-  buffers.slots = source.template take<int32_t>(tokens);
   buffers.items = source.template take<AttentionItem>(num_items);
   buffers.split =
       SegmentSplit::take(source, sizes.num_threads, sizes.max_context,
@@ -135,7 +131,7 @@ int64_t longest_context(const ForwardBatch& batch) {
 }  // namespace
 
 void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step) {
-  TokenPlaces places(buffers.sequences, buffers.pages, buffers.slots, buffers.items);
+  TokenPlaces places(buffers.sequences, buffers.items);
   find_places(batch, places);
   compute_angles(batch, context, buffers);
   const auto angles_of = [&](int rope) -> RotaryAngles {

@@ -62,13 +62,12 @@ std::string model_name(const ConfigReader& config) {
   return name == nullptr ? std::string() : *name;
 }
 
-KvShape kv_shape(const DecoderSpec& spec, KvType type, bool all_float) {
+KvShape kv_shape(const DecoderSpec& spec, std::optional<KvType> type, bool all_float) {
   KvShape shape;
   shape.num_layers = static_cast<int>(spec.layers.size());
   shape.num_kv_heads = spec.attention.num_kv_heads;
   shape.head_dim = spec.attention.head_dim;
-  const bool is_full = type == KvType::f32 || (type == KvType::automatic && all_float);
-  shape.dtype = is_full ? DType::f32 : DType::bf16;
+  shape.type = type.value_or(all_float ? KvType::f32 : KvType::bf16);
   return shape;
 }
 

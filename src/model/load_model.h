@@ -9,19 +9,15 @@
 #include "base/thread_pool.h"
 #include "io/model_file.h"
 #include "kernels/kernels.h"
+#include "kernels/kv_page.h"
 #include "model/model.h"
 
 namespace pagoda {
 
-enum class KvType {
-  automatic,  // f32 where all linear weights are floating point (full precision asks for full precision),
-              // else bf16
-  f32,
-  bf16,
-};
-
 struct LoadOptions {
-  KvType kv_type = KvType::automatic;
+  // Default: f32 where all linear weights are floating point (full precision asks for full precision), else
+  // bf16.
+  std::optional<KvType> kv_type;
   FloatActivations float_activations = FloatActivations::f32;  // what bf16 weights are multiplied by
   uint64_t max_weight_bytes =
       UINT64_MAX;  // out_of_memory, naming both sizes, if the packed weights need more

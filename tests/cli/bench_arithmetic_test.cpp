@@ -55,10 +55,11 @@ TEST(Spread, OfOddAndEvenCounts) {
   EXPECT_EQ(spread_of({4, 1, 2, 3}).median, 2.5);
 }
 
-// Two layers, one of which sees 4 positions; K and V of a position and layer: 2 * 2 heads * 8 dims * 2 bytes.
+// Two layers, one of which sees 4 positions; K and V of a position and layer: 2 * 2 heads * 16 dims * 2
+// bytes.
 ModelInfo small_model() {
   ModelInfo info;
-  info.kv_shape = {2, 2, 8, DType::bf16};
+  info.kv_shape = {2, 2, 16, KvType::bf16};
   info.num_query_heads = 6;
   info.layer_windows = {0, 4};
   info.bytes_per_token = 1000;
@@ -71,28 +72,28 @@ TEST(WorkPerToken, DecodeReadsItsContextAndTheWindow) {
   const BenchCase decode = {BenchKind::decode, 2, 10, 1, 256};
   const Work work = work_per_token(small_model(), decode, ArithmeticPeak::int8);
   // Positions 10 and 11 see 11 and 12 positions; 4 in the layer with a window.
-  EXPECT_DOUBLE_EQ(work.bytes, 1000 + 64 * (11.5 + 4));
+  EXPECT_DOUBLE_EQ(work.bytes, 1000 + 128 * (11.5 + 4));
   EXPECT_DOUBLE_EQ(work.int8_ops, 2 * 350);
-  EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 8 * (11.5 + 4));
+  EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 16 * (11.5 + 4));
 }
 
 TEST(WorkPerToken, SequencesShareTheWeights) {
   const BenchCase batch = {BenchKind::batch, 1, 0, 4, 256};
   const Work work = work_per_token(small_model(), batch, ArithmeticPeak::f32);
-  EXPECT_DOUBLE_EQ(work.bytes, 250 + 64 * 2);
+  EXPECT_DOUBLE_EQ(work.bytes, 250 + 128 * 2);
   EXPECT_DOUBLE_EQ(work.int8_ops, 0);
   EXPECT_DOUBLE_EQ(work.f32_ops, 2 * 350);
-  EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 8 * 2);
+  EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 16 * 2);
 }
 
 TEST(WorkPerToken, AStepOfAPromptReadsEachPositionOnce) {
   const BenchCase prefill = {BenchKind::prefill, 8, 0, 1, 4};
   const Work work = work_per_token(small_model(), prefill, ArithmeticPeak::int8);
   // Steps [0, 4) and [4, 8): 4 + 8 positions; in the window 4, then 1 … 7.
-  EXPECT_DOUBLE_EQ(work.bytes, 1000.0 / 4 + 64 * (12 + 11) / 8.0);
+  EXPECT_DOUBLE_EQ(work.bytes, 1000.0 / 4 + 128 * (12 + 11) / 8.0);
   EXPECT_DOUBLE_EQ(work.int8_ops, 2 * (300 + 50.0 / 8));
   // 1 + 2 + … + 8, and 1 + 2 + 3 + 4 * 5 in the window.
-  EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 8 * (36 + 26) / 8.0);
+  EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 16 * (36 + 26) / 8.0);
 }
 
 TEST(SecondsPerItem, CountsItemsUntilTheTimeIsOver) {

@@ -61,6 +61,22 @@ TEST(CommandLine, ReadsEngineOptions) {
   EXPECT_EQ(run.prompt, "hello there");
 }
 
+TEST(CommandLine, ReadsTypesOfTheKvCache) {
+  const auto type_of = [](const char* name) {
+    const auto command = parse({"eval", "perplexity", "-m", "m", "--file", "f", "--kv-type", name});
+    return std::get<EvalPerplexityArguments>(command.value()).model.kv_type;
+  };
+  EXPECT_EQ(type_of("auto"), std::nullopt);
+  EXPECT_EQ(type_of("bf16"), KvType::bf16);
+  EXPECT_EQ(type_of("int8"), KvType::int8);
+  auto command = parse({"eval", "perplexity", "-m", "m", "--file", "f"});
+  EXPECT_EQ(std::get<EvalPerplexityArguments>(command.value()).reference_kv_type, std::nullopt);
+  command = parse({"eval", "perplexity", "-m", "m", "--file", "f", "--reference-kv-type", "int8"});
+  EXPECT_EQ(std::get<EvalPerplexityArguments>(command.value()).reference_kv_type, KvType::int8);
+  EXPECT_EQ(parse({"eval", "perplexity", "-m", "m", "--file", "f", "--reference-kv-type", "auto"}).error(),
+            kExitUsage);
+}
+
 TEST(CommandLine, ReadsListsAndKeepsDefaults) {
   auto command = parse({"bench", "batch", "-m", "m", "--sequences", "1,8", "--tokens", "32"});
   ASSERT_TRUE(command);

@@ -264,6 +264,20 @@ TEST(EvalPerplexity, ScoresTheSecondHalvesOfItsWindows) {
     }
   }
   EXPECT_NEAR(lines[0].at("perplexity").to_number<double>() / std::exp(sum / (3 * 31)), 1.0, 1e-5);
+
+  const auto compared_with = [&](const char* kv_type) {
+    std::vector<std::string> more = words;
+    more.insert(more.end(), {"--kv-type", "int8", "--reference-kv-type", kv_type});
+    return parse_lines(run_program(more).out).at(0);
+  };
+  // The reference runs beside it as it would alone.
+  const auto compared = compared_with("f32");
+  EXPECT_EQ(compared.at("kv_type"), "int8");
+  EXPECT_EQ(compared.at("reference").at("kv_type"), "f32");
+  EXPECT_EQ(compared.at("reference").at("perplexity"), lines[0].at("perplexity"));
+  EXPECT_GT(compared.at("reference").at("divergence").to_number<double>(), 0);
+  EXPECT_LT(compared.at("reference").at("divergence").to_number<double>(), 0.01);
+  EXPECT_EQ(compared_with("int8").at("reference").at("divergence").to_number<double>(), 0);
   expect_one_sentence(run_program({"eval", "perplexity", "--model", tiny_model(), "--file",
                                    folder.write("short.txt", "short"), "--context", "64"}),
                       "--context");

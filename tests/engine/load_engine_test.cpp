@@ -180,6 +180,106 @@ TEST_F(LoadEngineTest, ErrorsSayWhatIsWrong) {
   expect_error({}, "", ErrorCode::not_found, folder_.c_str());
 }
 
+// What must change no bit of the output, for each type of KV cache.
+class KvTypeTest : public LoadEngineTest, public ::testing::WithParamInterface<KvType> {
+ protected:
+  static constexpr int32_t kForks = 3;
+
+  EngineOptions options(int32_t chunk = 64) const {
+    return {.max_batch_tokens = chunk, .max_sequences = 8, .kv_type = GetParam()};
+  }
+  EngineOptions with_disk() const {
+    EngineOptions changed = options();
+    changed.kv_disk = folder_ / "kv";
+    changed.kv_disk_bytes = uint64_t{16} << 20;
+    return changed;
+  }
+  // A prompt of several pages, the last of them partly filled.
+  Request long_request(int32_t num_sequences = 1) const {
+    Request request;
+    for (int i = 0; i < 4; ++i) {
+      const auto ids = golden_.ints(fmt::format("prompt{}.ids", i % kNumPrompts));
+      request.prompt.insert(request.prompt.end(), ids.begin(), ids.end());
+    }
+    request.prompt.resize(request.prompt.size() / kPageTokens * kPageTokens - 5);
+    request.sampling = {.temperature = 1, .seed = 3, .num_logprobs = 0};
+    request.max_tokens = 40;
+    request.ignore_eos = true;
+    request.num_sequences = num_sequences;
+    return request;
+  }
+  static std::shared_ptr<RecordingSink> run(Engine& engine, const Request& request) {
+    const auto sink = std::make_shared<RecordingSink>(request.num_sequences);
+    EXPECT_TRUE(engine.submit(request, sink));
+    while (engine.step()) engine.check_invariants();
+    return sink;
+  }
+  // Each request alone, without a cache, in one chunk.
+  std::shared_ptr<RecordingSink> cold(const Request& request) {
+    EngineOptions plain = options(512);
+    plain.prefix_cache = false;
+    return run(*load(plain).engine, request);
+  }
+  static void expect_same(const RecordingSink& a, const RecordingSink& b) {
+    for (size_t i = 0; i < std::min(a.outputs.size(), b.outputs.size()); ++i) {
+      ASSERT_EQ(a.outputs[i].tokens, b.outputs[i].tokens) << i;
+      for (size_t token = 0; token < a.outputs[i].events.size(); ++token)
+        ASSERT_EQ(a.outputs[i].events[token].logprob, b.outputs[i].events[token].logprob) << token;
+    }
+  }
+};
+
+TEST_P(KvTypeTest, ChunksHitsAndForks) {
+  const auto expected = cold(long_request(kForks));
+  expect_same(*cold(long_request()), *expected);
+  for (const int32_t chunk : {9, 16, 64}) {
+    LoadedEngine loaded = load(options(chunk));
+    EXPECT_EQ(loaded.engine->model_info().kv_shape.type, GetParam());
+    expect_same(*run(*loaded.engine, long_request(kForks)), *expected);
+    const auto hit = run(*loaded.engine, long_request(kForks));
+    EXPECT_GT(hit->timings.num_cached_tokens, 0);
+    expect_same(*hit, *expected);
+  }
+}
+
+TEST_P(KvTypeTest, Preemption) {
+  const auto expected = cold(long_request());
+  const auto expected_of_others = run_all(*load(options()).engine);
+  EngineOptions tight = options(16);
+  const uint64_t page_bytes = load(options()).engine->model_info().kv_shape.page_bytes();
+  const auto prompt_pages = static_cast<uint64_t>(std::ssize(long_request().prompt)) / kPageTokens;
+  tight.max_kv_bytes = (prompt_pages + 5) * page_bytes;
+  LoadedEngine loaded = load(tight);
+  const auto sink = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(loaded.engine->submit(long_request(), sink));
+  const auto others = run_all(*loaded.engine);
+  EXPECT_GT(loaded.engine->stats().num_preemptions, 0u);
+  expect_same(*sink, *expected);
+  for (size_t i = 0; i < others.size(); ++i) expect_same(*others[i], *expected_of_others[i]);
+}
+
+TEST_P(KvTypeTest, RestartWithStoredPages) {
+  const auto expected = cold(long_request());
+  const auto num_pages = static_cast<uint64_t>(std::ssize(long_request().prompt)) / kPageTokens;
+  {
+    LoadedEngine loaded = load(with_disk());
+    expect_same(*run(*loaded.engine, long_request()), *expected);
+    while (loaded.engine->stats().prefix_cache.stored_pages < num_pages) run(*loaded.engine, long_request());
+  }
+  {
+    LoadedEngine loaded = load(with_disk());
+    const auto restored = run(*loaded.engine, long_request());
+    EXPECT_EQ(restored->timings.num_swapped_tokens, static_cast<int64_t>(num_pages) * kPageTokens);
+    expect_same(*restored, *expected);
+  }
+  EngineOptions other_type = with_disk();
+  other_type.kv_type = GetParam() == KvType::bf16 ? KvType::int8 : KvType::bf16;
+  EXPECT_EQ(run(*load(other_type).engine, long_request())->timings.num_cached_tokens, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, KvTypeTest, ::testing::Values(KvType::f32, KvType::bf16, KvType::int8),
+                         [](const auto& tested) { return std::string(to_string(tested.param)); });
+
 TEST_F(LoadEngineTest, ADamagedTemplateIsNoHindrance) {
   std::ofstream(folder_ / "chat_template.jinja") << "{% if %}";
   EXPECT_FALSE(load({}).chat_template);

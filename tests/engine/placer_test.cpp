@@ -9,7 +9,7 @@
 namespace pagoda {
 namespace {
 
-constexpr KvShape kShape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::f32};
+constexpr KvShape kShape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .type = KvType::f32};
 
 class PlacerTest : public ::testing::Test {
  protected:

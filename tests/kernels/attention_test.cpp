@@ -1,5 +1,6 @@
 // Attention over pages against a plain reference in double precision, and the identities that it promises.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -12,17 +13,20 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/int8_pages.h"
 #include "kernels/kernels.h"
 #include "tensor/half.h"
 
 namespace pagoda {
 namespace {
 
+constexpr std::array kTypes = {KvType::f32, KvType::bf16, KvType::int8};
+
 struct Case {
   int head_dim = 64;
   int num_kv_heads = 2;
   int group = 3;
-  DType dtype = DType::f32;
+  KvType type = KvType::f32;
   int64_t context = 100;    // cached tokens
   int64_t num_queries = 1;  // the last of them
   int64_t window = 0;
@@ -35,7 +39,7 @@ class Cache {
   enum class Pages { ordered, shuffled };
 
   Cache(const Case& c, Pages pages, const OpKernels& ops) : case_(c) {
-    shape_ = {.num_layers = 1, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim, .dtype = c.dtype};
+    shape_ = {.num_layers = 1, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim, .type = c.type};
     const auto num_pages = static_cast<size_t>((c.context + kPageTokens - 1) / kPageTokens);
     table_.resize(num_pages);
     std::iota(table_.begin(), table_.end(), 0);
@@ -50,18 +54,30 @@ class Cache {
     for (float& value : v_) value = normal(generator);
     q_.resize(static_cast<size_t>(c.num_queries * num_q_heads() * c.head_dim));
     for (float& value : q_) value = 2.0f * normal(generator);
-    for (int64_t token = 0; token < c.context; ++token) {
-      const auto at = static_cast<size_t>(token) * kv_floats;
-      ops.append_kv(view(), table_[static_cast<size_t>(token / kPageTokens)],
-                    static_cast<int>(token % kPageTokens), &k_[at], &v_[at]);
-    }
+    append(0, k_, v_, ops);
+    if (c.type == KvType::int8)
+      for (int head = 0; head < c.num_kv_heads; ++head)
+        int8_.emplace_back(of_head(k_, head), of_head(v_, head), c.head_dim);
   }
 
   // K and V of a token become `value` everywhere.
   void overwrite(int64_t token, float value, const OpKernels& ops) {
     const std::vector<float> row(static_cast<size_t>(case_.num_kv_heads * case_.head_dim), value);
-    ops.append_kv(view(), table_[static_cast<size_t>(token / kPageTokens)],
-                  static_cast<int>(token % kPageTokens), row.data(), row.data());
+    append(token, row, row, ops);
+  }
+
+  // Puts NaN into all that an int8 page holds for a token.
+  void poison_int8(int64_t token) {
+    const PageId page = table_[static_cast<size_t>(token / kPageTokens)];
+    const auto slot = static_cast<size_t>(token % kPageTokens);
+    for (int head = 0; head < case_.num_kv_heads; ++head) {
+      auto* k_scales = reinterpret_cast<uint16_t*>(view().k_plane(page, head) + case_.head_dim * kPageTokens);
+      auto* v_scales = reinterpret_cast<uint16_t*>(view().v_scale_plane(page, head));
+      for (int group = 0; group < shape_.num_groups(); ++group) {
+        k_scales[static_cast<size_t>(group) * kPageTokens + slot] = 0xffff;
+        v_scales[static_cast<size_t>(group) * kPageTokens + slot] = 0xffff;
+      }
+    }
   }
 
   int num_q_heads() const { return case_.num_kv_heads * case_.group; }
@@ -115,23 +131,56 @@ class Cache {
   }
 
  private:
-  double stored(float value) const {
-    return case_.dtype == DType::f32 ? value : bf16_to_f32(f32_to_bf16(value));
+  void append(int64_t position, const std::vector<float>& k, const std::vector<float>& v,
+              const OpKernels& ops) {
+    const int64_t stride = int64_t{case_.num_kv_heads} * case_.head_dim;
+    const KvAppendArgs args = {.kv = view(),
+                               .page_table = table_.data(),
+                               .first_position = position,
+                               .num_tokens = std::ssize(k) / stride,
+                               .k = k.data(),
+                               .v = v.data(),
+                               .stride = stride};
+    for (int64_t part = 0; part < num_append_parts(shape_); ++part) ops.append_kv(args, part);
+  }
+
+  std::vector<float> of_head(const std::vector<float>& rows, int head) const {
+    std::vector<float> values;
+    const auto dims = static_cast<size_t>(case_.head_dim);
+    for (size_t at = static_cast<size_t>(head) * dims; at < rows.size();
+         at += static_cast<size_t>(case_.num_kv_heads) * dims)
+      values.insert(values.end(), rows.begin() + static_cast<std::ptrdiff_t>(at),
+                    rows.begin() + static_cast<std::ptrdiff_t>(at + dims));
+    return values;
+  }
+
+  // Queries and weights as they are multiplied; int8 takes them so finely that it makes no difference here.
+  double operand(float value) const {
+    return case_.type == KvType::bf16 ? bf16_to_f32(f32_to_bf16(value)) : value;
+  }
+  double stored_k(int64_t token, int kv_head, int d) const {
+    if (case_.type == KvType::int8) return int8_[static_cast<size_t>(kv_head)].k_value(token, d);
+    return operand(k_[kv_index(token, kv_head, d)]);
+  }
+  double stored_v(int64_t token, int kv_head, int d) const {
+    if (case_.type == KvType::int8) return int8_[static_cast<size_t>(kv_head)].v_value(token, d);
+    return operand(v_[kv_index(token, kv_head, d)]);
+  }
+  size_t kv_index(int64_t token, int kv_head, int d) const {
+    return static_cast<size_t>((token * case_.num_kv_heads + kv_head) * case_.head_dim + d);
   }
 
   void reference_row(int64_t token, int head, std::vector<double>& out) const {
     const int64_t position = case_.context - case_.num_queries + token;
     const int64_t begin = case_.window > 0 ? std::max<int64_t>(0, position - case_.window + 1) : 0;
     const auto row = static_cast<size_t>((token * num_q_heads() + head) * case_.head_dim);
-    const auto kv_at = [&](int64_t j, int d) {
-      return static_cast<size_t>((j * case_.num_kv_heads + head / case_.group) * case_.head_dim + d);
-    };
+    const int kv_head = head / case_.group;
     std::vector<double> weights;
     std::map<int64_t, double> greatest;  // of each segment
     for (int64_t j = begin; j <= position; ++j) {
       double score = 0;
       for (int d = 0; d < case_.head_dim; ++d)
-        score += stored(q_[row + static_cast<size_t>(d)]) * stored(k_[kv_at(j, d)]);
+        score += operand(q_[row + static_cast<size_t>(d)]) * stored_k(j, kv_head, d);
       score /= std::sqrt(static_cast<double>(case_.head_dim));
       if (case_.softcap > 0) score = case_.softcap * std::tanh(score / case_.softcap);
       weights.push_back(score);
@@ -143,14 +192,14 @@ class Cache {
     for (int64_t j = begin; j <= position; ++j) {
       double& weight = weights[static_cast<size_t>(j - begin)];
       const double segment_max = greatest[j / kSegmentTokens];
-      weight = stored(static_cast<float>(std::exp(weight - segment_max))) *
+      weight = operand(static_cast<float>(std::exp(weight - segment_max))) *
                std::exp(segment_max - greatest_of_all);
       total += weight;
     }
     for (int d = 0; d < case_.head_dim; ++d) {
       double sum = 0;
       for (size_t i = 0; i < weights.size(); ++i)
-        sum += weights[i] * stored(v_[kv_at(begin + static_cast<int64_t>(i), d)]);
+        sum += weights[i] * stored_v(begin + static_cast<int64_t>(i), kv_head, d);
       out[row + static_cast<size_t>(d)] = sum / total;
     }
   }
@@ -160,6 +209,7 @@ class Cache {
   std::vector<PageId> table_;
   std::vector<std::byte> bytes_;
   std::vector<float> k_, v_, q_;
+  std::vector<Int8Pages> int8_;  // of each KV head
 };
 
 void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -171,7 +221,7 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 // All promises for one case.
 void check(const Case& c) {
   SCOPED_TRACE(testing::Message() << "head_dim " << c.head_dim << " kv heads " << c.num_kv_heads << " group "
-                                  << c.group << " " << to_string(c.dtype) << " context " << c.context
+                                  << c.group << " " << to_string(c.type) << " context " << c.context
                                   << " queries " << c.num_queries << " window " << c.window << " softcap "
                                   << c.softcap);
   const OpKernels& scalar = kernels_for(Isa::scalar).ops;
@@ -179,13 +229,14 @@ void check(const Case& c) {
   const auto want = ordered.reference();
   const auto definition = ordered.attend(scalar, c.num_queries);
   // A score that differs in its last bit may round a weight to the neighbouring bf16: few and small.
-  const double tolerance = c.dtype == DType::f32 ? 2e-5 : 4e-3;
+  // That of int8 comes from the steps of queries and weights.
+  const double tolerance = c.type == KvType::f32 ? 2e-5 : c.type == KvType::bf16 ? 4e-3 : 8e-4;
   double total_error = 0;
   for (size_t i = 0; i < want.size(); ++i) {
     ASSERT_NEAR(definition[i], want[i], tolerance) << i;
     total_error += std::abs(definition[i] - want[i]);
   }
-  EXPECT_LT(total_error / static_cast<double>(want.size()), 2e-5);
+  EXPECT_LT(total_error / static_cast<double>(want.size()), c.type == KvType::int8 ? 4e-5 : 2e-5);
   for (const Isa isa : available_isas(detect_cpu())) {
     SCOPED_TRACE(to_string(isa));
     const OpKernels& ops = kernels_for(isa).ops;
@@ -199,23 +250,24 @@ void check(const Case& c) {
 
 TEST(Attention, HeadDims) {
   for (const int head_dim : {16, 20, 24, 32, 64, 80, 96, 128, 256})
-    for (const DType dtype : {DType::f32, DType::bf16})
-      check({.head_dim = head_dim, .dtype = dtype, .context = 75, .num_queries = 20});
+    for (const KvType type : kTypes)
+      check({.head_dim = head_dim, .type = type, .context = 75, .num_queries = 20});
 }
 
 TEST(Attention, Groups) {
   for (const int group : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16})
-    check({.head_dim = 32, .group = group, .dtype = DType::bf16, .context = 50, .num_queries = 6});
+    for (const KvType type : {KvType::bf16, KvType::int8})
+      check({.head_dim = 32, .group = group, .type = type, .context = 50, .num_queries = 6});
 }
 
 TEST(Attention, Lengths) {
   for (const int64_t context : {1, 2, 15, 16, 17, 32, 511, 512, 513, 1100})
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      check({.head_dim = 32, .num_kv_heads = 1, .dtype = dtype, .context = context});
+    for (const KvType type : kTypes) {
+      check({.head_dim = 32, .num_kv_heads = 1, .type = type, .context = context});
       check({.head_dim = 16,
              .num_kv_heads = 1,
              .group = 2,
-             .dtype = dtype,
+             .type = type,
              .context = context,
              .num_queries = std::min<int64_t>(context, 40)});
     }
@@ -223,71 +275,84 @@ TEST(Attention, Lengths) {
 
 TEST(Attention, Windows) {
   for (const int64_t window : {1, 2, 16, 31, 100, 512, 600, 5000})
-    check({.head_dim = 32,
-           .num_kv_heads = 1,
-           .dtype = DType::bf16,
-           .context = 1060,
-           .num_queries = 37,
-           .window = window});
+    for (const KvType type : {KvType::bf16, KvType::int8})
+      check({.head_dim = 32,
+             .num_kv_heads = 1,
+             .type = type,
+             .context = 1060,
+             .num_queries = 37,
+             .window = window});
 }
 
 TEST(Attention, Softcap) {
-  check({.head_dim = 32, .context = 90, .num_queries = 10, .softcap = 5.0f});
+  for (const KvType type : kTypes)
+    check({.head_dim = 32, .type = type, .context = 90, .num_queries = 10, .softcap = 5.0f});
 }
 
 // Queries before the last two tokens must not see that these are NaN and infinite, at the edge of a page or
 // within.
+void check_later_tokens(KvType type, int64_t context, int group, Isa isa) {
+  SCOPED_TRACE(testing::Message() << to_string(isa) << " " << to_string(type) << " context " << context
+                                  << " group " << group);
+  const OpKernels& ops = kernels_for(isa).ops;
+  const Case c{.group = group, .type = type, .context = context, .num_queries = 18};
+  const Cache clean(c, Cache::Pages::ordered, ops);
+  Cache poisoned(c, Cache::Pages::ordered, ops);
+  poisoned.overwrite(context - 2, std::numeric_limits<float>::infinity(), ops);
+  poisoned.overwrite(context - 1, std::numeric_limits<float>::quiet_NaN(), ops);
+  auto want = clean.attend(ops, c.num_queries);
+  auto got = poisoned.attend(ops, c.num_queries);
+  const size_t token_floats = want.size() / static_cast<size_t>(c.num_queries);
+  EXPECT_TRUE(std::isnan(got.back()));
+  want.resize(want.size() - 2 * token_floats);
+  got.resize(want.size());
+  expect_same_bits(want, got);
+}
+
 TEST(Attention, LaterTokensNeverTouchEarlierOnes) {
   for (const int64_t context : {20, 32, 33, 34, 40})
     for (const int group : {1, 3, 4})
-      for (const Isa isa : available_isas(detect_cpu())) {
-        const OpKernels& ops = kernels_for(isa).ops;
-        const Case c{.group = group, .dtype = DType::bf16, .context = context, .num_queries = 18};
-        const Cache clean(c, Cache::Pages::ordered, ops);
-        Cache poisoned(c, Cache::Pages::ordered, ops);
-        poisoned.overwrite(context - 2, std::numeric_limits<float>::infinity(), ops);
-        poisoned.overwrite(context - 1, std::numeric_limits<float>::quiet_NaN(), ops);
-        auto want = clean.attend(ops, c.num_queries);
-        auto got = poisoned.attend(ops, c.num_queries);
-        const size_t token_floats = want.size() / static_cast<size_t>(c.num_queries);
-        EXPECT_TRUE(std::isnan(got.back()));
-        want.resize(want.size() - 2 * token_floats);
-        got.resize(want.size());
-        SCOPED_TRACE(testing::Message() << to_string(isa) << " context " << context << " group " << group);
-        expect_same_bits(want, got);
-      }
+      for (const KvType type : {KvType::bf16, KvType::int8})
+        for (const Isa isa : available_isas(detect_cpu())) check_later_tokens(type, context, group, isa);
 }
 
 // The same for what lies before the window.
 TEST(Attention, TokensBeforeTheWindowNeverTouchLaterOnes) {
   for (const int64_t window : {3, 16, 17, 20})
-    for (const Isa isa : available_isas(detect_cpu())) {
-      const OpKernels& ops = kernels_for(isa).ops;
-      const Case c{.dtype = DType::bf16, .context = 48, .num_queries = 9, .window = window};
-      const Cache clean(c, Cache::Pages::ordered, ops);
-      Cache poisoned(c, Cache::Pages::ordered, ops);
-      for (int64_t token = 0; token <= c.context - c.num_queries - window; ++token)
-        poisoned.overwrite(token, std::numeric_limits<float>::quiet_NaN(), ops);
-      const auto want = clean.attend(ops, c.num_queries);
-      EXPECT_TRUE(std::ranges::none_of(want, [](float value) { return std::isnan(value); }));
-      expect_same_bits(want, poisoned.attend(ops, c.num_queries));
-    }
+    for (const KvType type : {KvType::bf16, KvType::int8})
+      for (const Isa isa : available_isas(detect_cpu())) {
+        const OpKernels& ops = kernels_for(isa).ops;
+        const Case c{.type = type, .context = 48, .num_queries = 9, .window = window};
+        const Cache clean(c, Cache::Pages::ordered, ops);
+        Cache poisoned(c, Cache::Pages::ordered, ops);
+        for (int64_t token = 0; token <= c.context - c.num_queries - window; ++token) {
+          if (type == KvType::int8)
+            poisoned.poison_int8(token);
+          else
+            poisoned.overwrite(token, std::numeric_limits<float>::quiet_NaN(), ops);
+        }
+        const auto want = clean.attend(ops, c.num_queries);
+        EXPECT_TRUE(std::ranges::none_of(want, [](float value) { return std::isnan(value); }));
+        expect_same_bits(want, poisoned.attend(ops, c.num_queries));
+      }
 }
 
 TEST(Attention, NanInAQueryStaysInItsRow) {
-  const Case c{.head_dim = 16, .num_kv_heads = 1, .group = 2, .context = 40, .num_queries = 1};
-  for (const Isa isa : available_isas(detect_cpu())) {
-    const OpKernels& ops = kernels_for(isa).ops;
-    const Cache cache(c, Cache::Pages::ordered, ops);
-    std::vector<float> out(cache.out_floats());
-    AttentionArgs args = cache.args(0, out.data());
-    std::vector<float> q(args.q, args.q + cache.out_floats());
-    q[3] = std::numeric_limits<float>::quiet_NaN();
-    args.q = q.data();
-    ops.attention(args, 0, 1);
-    EXPECT_TRUE(std::isnan(out[0]));
-    EXPECT_FALSE(std::isnan(out[16]));
-  }
+  for (const KvType type : kTypes)
+    for (const Isa isa : available_isas(detect_cpu())) {
+      const Case c{
+          .head_dim = 16, .num_kv_heads = 1, .group = 2, .type = type, .context = 40, .num_queries = 1};
+      const OpKernels& ops = kernels_for(isa).ops;
+      const Cache cache(c, Cache::Pages::ordered, ops);
+      std::vector<float> out(cache.out_floats());
+      AttentionArgs args = cache.args(0, out.data());
+      std::vector<float> q(args.q, args.q + cache.out_floats());
+      q[3] = std::numeric_limits<float>::quiet_NaN();
+      args.q = q.data();
+      ops.attention(args, 0, 1);
+      EXPECT_TRUE(std::isnan(out[0]));
+      EXPECT_FALSE(std::isnan(out[16]));
+    }
 }
 
 }  // namespace

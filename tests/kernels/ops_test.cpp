@@ -384,37 +384,5 @@ TEST(Ops, ExpIsAccurateOverItsRange) {
   EXPECT_LT(worst, 4e-7);
 }
 
-TEST(Ops, AppendKvRoundsAsTheDefinition) {
-  for (const DType dtype : {DType::f32, DType::bf16})
-    for (const int head_dim : {16, 20, 64}) {
-      const KvShape shape{.num_layers = 1, .num_kv_heads = 2, .head_dim = head_dim, .dtype = dtype};
-      auto k = random_values(2 * head_dim, 14);
-      auto v = random_values(2 * head_dim, 15);
-      k[0] = 1e-40f;  // subnormal
-      k[1] = kNan;
-      v[0] = 3.4e38f;
-      for (const Isa isa : isas()) {
-        std::vector<std::byte> bytes(shape.layer_bytes(3));
-        const KvLayerView view{.shape = &shape, .base = bytes.data()};
-        kernels_for(isa).ops.append_kv(view, 1, 5, k.data(), v.data());
-        for (int head = 0; head < 2; ++head)
-          for (int d = 0; d < head_dim; ++d) {
-            const auto read = [&](const std::byte* plane, int index) {
-              if (dtype == DType::f32) return reinterpret_cast<const float*>(plane)[index];
-              return bf16_to_f32(reinterpret_cast<const uint16_t*>(plane)[index]);
-            };
-            const auto stored = [&](float value) {
-              return dtype == DType::f32 ? value : bf16_to_f32(f32_to_bf16(value));
-            };
-            const auto at = static_cast<size_t>(head * head_dim + d);
-            const float got_k = read(view.k_plane(1, head), d / 2 * 32 + 5 * 2 + d % 2);
-            const float got_v = read(view.v_plane(1, head), d / 16 * 256 + 5 / 2 * 32 + d % 16 * 2 + 5 % 2);
-            EXPECT_EQ(std::bit_cast<uint32_t>(got_k), std::bit_cast<uint32_t>(stored(k[at])));
-            EXPECT_EQ(std::bit_cast<uint32_t>(got_v), std::bit_cast<uint32_t>(stored(v[at])));
-          }
-      }
-    }
-}
-
 }  // namespace
 }  // namespace pagoda

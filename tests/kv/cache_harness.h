@@ -40,7 +40,7 @@ inline Tokens count_from(KeyToken begin, size_t num_tokens) {
 }
 
 struct CacheHarness {
-  static constexpr KvShape kShape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::f32};
+  static constexpr KvShape kShape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .type = KvType::f32};
 
   explicit CacheHarness(int32_t num_pages, PrefixCacheOptions options = {}, int32_t num_slots = 0,
                         const MemoryPageStore* before = nullptr)

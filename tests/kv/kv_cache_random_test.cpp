@@ -15,7 +15,7 @@ namespace {
 constexpr int32_t kNumPages = 24;
 constexpr int32_t kMaxTables = 6;
 constexpr int64_t kMaxContext = 200;
-constexpr KvShape kShape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::f32};
+constexpr KvShape kShape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .type = KvType::f32};
 
 struct ModelTable {
   KvHandle handle = -1;

@@ -7,7 +7,7 @@ namespace {
 
 class KvCacheTest : public ::testing::Test {
  protected:
-  static constexpr KvShape kShape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::f32};
+  static constexpr KvShape kShape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .type = KvType::f32};
 
   float& mark(KvHandle handle, int64_t position) {
     const PageId page = cache_.page_table(handle)[static_cast<size_t>(position / kPageTokens)];

@@ -52,7 +52,7 @@ TEST_P(GoldenTest, LogitsAndGreedyContinuation) {
   ThreadPool pool(2);
   for (const Isa isa : available_isas(detect_cpu())) {
     const std::unique_ptr<Model> model = load(configured.path(), isa, pool);
-    EXPECT_EQ(model->info().kv_shape.dtype, DType::f32);
+    EXPECT_EQ(model->info().kv_shape.type, KvType::f32);
     double worst = 0.0;
     for (int prompt = 0; prompt < kPrompts; ++prompt) {
       const double difference = check_prompt(*model, pool, isa, golden, fmt::format("prompt{}", prompt));

@@ -201,7 +201,7 @@ TEST(LoadModel, DescribesTheModel) {
   EXPECT_EQ(info.bytes_per_token, 2 * (info.macs_per_token + info.head_macs));  // bf16
   EXPECT_GE(info.weight_bytes, 2 * 176576u);
   EXPECT_LT(info.weight_bytes, 2 * 176576u + 4096u);
-  EXPECT_EQ(info.kv_shape, (KvShape{3, 2, 16, DType::f32}));
+  EXPECT_EQ(info.kv_shape, (KvShape{3, 2, 16, KvType::f32}));
 }
 
 TEST(LoadModel, HoldsTiedEmbeddingsOnce) {

@@ -12,12 +12,13 @@ constexpr const char* kModels[] = {"llama_gqa", "llama_tied", "llama_bias", "lla
                                    "qwen2",     "gemma3",     "gpt2",       "opt"};
 constexpr int32_t kBatchMates = 8;
 
-class IdentityTest : public ::testing::TestWithParam<const char*> {
+class IdentityTest : public ::testing::TestWithParam<std::tuple<const char*, KvType>> {
  protected:
   IdentityTest() {
-    const std::string folder = model_folder(GetParam());
+    const auto [name, kv_type] = GetParam();
+    const std::string folder = model_folder(name);
     ids_ = GoldenFile(folder + "/golden.safetensors").ints("prompt2.ids");
-    model_ = load(folder, best_isa(), one_thread_);
+    model_ = load(folder, best_isa(), one_thread_, kv_type);
     reference_ = run(*model_, one_thread_, {.isa = best_isa()}, ids_.size());
   }
 
@@ -85,8 +86,13 @@ TEST_P(IdentityTest, BatchMates) {
   expect_same_bits(logits, reference_, "among others");
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, IdentityTest, ::testing::ValuesIn(kModels),
-                         [](const auto& tested) { return std::string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(Models, IdentityTest,
+                         ::testing::Combine(::testing::ValuesIn(kModels),
+                                            ::testing::Values(KvType::f32, KvType::int8)),
+                         [](const auto& tested) {
+                           return fmt::format("{}_{}", std::get<0>(tested.param),
+                                              to_string(std::get<1>(tested.param)));
+                         });
 
 // Only wanted rows are computed, and they are the same.
 TEST(LogitsRows, AnySubset) {
@@ -132,7 +138,7 @@ TEST_P(LongContextTest, ThreadsAndChunks) {
 
 INSTANTIATE_TEST_SUITE_P(Models, LongContextTest,
                          ::testing::Combine(::testing::Values("llama_gqa", "mistral"),
-                                            ::testing::Values(KvType::f32, KvType::bf16)));
+                                            ::testing::Values(KvType::f32, KvType::bf16, KvType::int8)));
 
 }  // namespace
 }  // namespace pagoda::testing

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -64,7 +65,7 @@ class FolderWithConfig {
 };
 
 inline std::unique_ptr<Model> load(const std::string& path, Isa isa, ThreadPool& pool,
-                                   KvType kv_type = KvType::automatic) {
+                                   std::optional<KvType> kv_type = {}) {
   const auto file = value_of(ModelFile::open(path));
   LoadOptions options;
   options.kv_type = kv_type;

@@ -1,5 +1,5 @@
 // Real models in GGUF files of the folder $PAGODA_MODELS against a reference that computes in f32 throughout.
-// Ours rounds activations to int8 and the cache to bf16: bounds as the reference itself loses in that
+// Ours rounds activations to int8 and the cache to bf16 or int8: bounds as the reference itself loses in that
 // arithmetic.
 #include <cmath>
 #include <cstdio>
@@ -44,15 +44,16 @@ double log_probability(std::span<const float> logits, int32_t id) {
   return static_cast<double>(logits[static_cast<size_t>(id)]) - max - std::log(sum);
 }
 
-class RealModelTest : public ::testing::TestWithParam<RealCase> {
+class RealModelTest : public ::testing::TestWithParam<std::tuple<RealCase, KvType>> {
  protected:
   void SetUp() override {
-    const std::string path = find_model(GetParam().file);
-    if (path.empty()) GTEST_SKIP() << "set PAGODA_MODELS to a folder that holds " << GetParam().file;
-    model_ = load(path, best_isa(), pool_);
+    const std::string path = find_model(tested().file);
+    if (path.empty()) GTEST_SKIP() << "set PAGODA_MODELS to a folder that holds " << tested().file;
+    model_ = load(path, best_isa(), pool_, std::get<KvType>(GetParam()));
   }
+  static RealCase tested() { return std::get<RealCase>(GetParam()); }
   GoldenFile golden(const std::string& prompt) const {
-    return GoldenFile(fmt::format("{}/real/{}/{}.safetensors", PAGODA_TEST_DATA, GetParam().name, prompt));
+    return GoldenFile(fmt::format("{}/real/{}/{}.safetensors", PAGODA_TEST_DATA, tested().name, prompt));
   }
   ModelRunner::Options options() const {
     return {.isa = best_isa(), .max_tokens = kChunk, .max_context = 1600};
@@ -86,7 +87,7 @@ TEST_P(RealModelTest, PerplexityAndLogProbabilities) {
   const double got_perplexity = std::exp(-got_sum / count);
   const double want_perplexity = std::exp(-want_sum / count);
   std::printf("%s: perplexity %.3f, reference %.3f; mean difference of log probabilities %.3f\n",
-              GetParam().name, got_perplexity, want_perplexity, difference / count);
+              tested().name, got_perplexity, want_perplexity, difference / count);
   EXPECT_LT(std::abs(got_perplexity / want_perplexity - 1.0), kMaxPerplexityChange);
   EXPECT_LT(difference / count, kMaxMeanDifference);
 }
@@ -109,7 +110,7 @@ TEST_P(RealModelTest, GreedyContinuation) {
       logits = runner.run_to_last(std::span(want).subspan(i, 1), 1);
     }
   }
-  std::printf("%s: %zu greedy tokens compared\n", GetParam().name, num_compared);
+  std::printf("%s: %zu greedy tokens compared\n", tested().name, num_compared);
   EXPECT_GT(num_compared, 60u);
 }
 
@@ -145,11 +146,14 @@ TEST_P(RealModelTest, InstructionSets) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RealModelTest, ::testing::ValuesIn(kCases), [](const auto& tested) {
-  std::string name = tested.param.name;
-  std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Models, RealModelTest,
+                         ::testing::Combine(::testing::ValuesIn(kCases),
+                                            ::testing::Values(KvType::bf16, KvType::int8)),
+                         [](const auto& tested) {
+                           std::string name = std::get<RealCase>(tested.param).name;
+                           std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
+                           return fmt::format("{}_{}", name, to_string(std::get<KvType>(tested.param)));
+                         });
 
 }  // namespace
 }  // namespace pagoda::testing

@@ -32,7 +32,7 @@ class FakeModel final : public Model {
     info_.vocab_size = options_.vocab_size;
     info_.max_context = options_.max_context;
     info_.hidden_size = options_.hidden_size;
-    info_.kv_shape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::f32};
+    info_.kv_shape = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2, .type = KvType::f32};
     info_.weight_bytes = 1 << 20;
   }
 

@@ -37,7 +37,7 @@ SimulatedModel::SimulatedModel(int64_t max_context, double attention_share,
   info_.vocab_size = kVocabSize;
   info_.max_context = max_context;
   info_.hidden_size = 1;
-  info_.kv_shape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .dtype = DType::bf16};
+  info_.kv_shape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .type = KvType::bf16};
   info_.num_query_heads = 1;
   // The engine takes the share as 2 * layers * hidden_size / parameters.
   info_.num_parameters = std::llround(2 / std::clamp(attention_share, 1e-12, 1.0));

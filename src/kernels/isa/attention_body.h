@@ -1,9 +1,10 @@
-// Attention over pages, over a 16-lane vector type V: tiles of rows, and the merging of their segments. Bf16:
-// the policy that multiplies bf16 elements (attention_pairs.h).
+// Attention over pages, over a 16-lane vector type V: tiles of rows, and the merging of their segments. I:
+// the integer vectors that go with V; Bf16: the policy that multiplies bf16 elements (attention_pairs.h).
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/isa/attention_int8_tile.h"
 #include "kernels/isa/attention_pairs.h"
 #include "kernels/isa/attention_tile.h"
 #include "kernels/isa/flush_subnormals.h"
@@ -12,17 +13,15 @@
 
 namespace pagoda {
 
-template <class V, class Pairs>
+template <class V, class Tiles>
 struct AttentionOver {
-  using Tiles = AttentionTile<V, Pairs>;
-  using Range = typename Tiles::Range;
-  using State = typename Tiles::State;
   using Tile = typename Tiles::Tile;
+  using State = AttentionState;
 
   static int heads_per_group(const AttentionArgs& args) {
     return args.num_q_heads / args.kv.shape->num_kv_heads;
   }
-  static Range range_of(const AttentionArgs& args, int64_t token) {
+  static PositionRange range_of(const AttentionArgs& args, int64_t token) {
     const int64_t position = args.first_position + token;
     const int64_t begin = args.window > 0 && position + 1 > args.window ? position + 1 - args.window : 0;
     return {begin, position + 1};
@@ -42,15 +41,15 @@ struct AttentionOver {
   };
 
   // The positions that the rows [first, first + num_rows) attend to; no row's range is far from another's.
-  static Range start_tile(Tile& tile, int64_t first_token, int64_t first, int64_t num_rows) {
+  static PositionRange start_tile(Tile& tile, int64_t first_token, int64_t first, int64_t num_rows) {
     const AttentionArgs& args = tile.args;
     tile.num_rows = static_cast<int>(num_rows);
-    Range all = {INT64_MAX, 0};
+    PositionRange all = {INT64_MAX, 0};
     for (int r = 0; r < tile.num_rows; ++r) {
       const RowPlace place(args, first_token, first + r);
-      const Range range = range_of(args, place.token);
-      const int head_dim = args.kv.shape->head_dim;
-      Tiles::store_query(args.q + place.token * args.q_stride + place.head * head_dim, head_dim, tile.q[r]);
+      const PositionRange range = range_of(args, place.token);
+      const float* q = args.q + place.token * args.q_stride + place.head * args.kv.shape->head_dim;
+      Tiles::store_query(tile, r, q);
       tile.rows[r].range = range;
       all = {range.begin < all.begin ? range.begin : all.begin, range.end > all.end ? range.end : all.end};
     }
@@ -104,8 +103,8 @@ struct AttentionOver {
   }
 
   static void merge(const State& next, State& total, int head_dim) {
-    if (next.sum == Tiles::kEmpty) return;
-    if (total.sum == Tiles::kEmpty)
+    if (next.sum == State::kEmpty) return;
+    if (total.sum == State::kEmpty)
       copy_state(next, total, head_dim);
     else
       merge(total.max, total.sum, total.out, next.max, next.sum, next.out, head_dim);
@@ -117,8 +116,8 @@ struct AttentionOver {
     State totals[Tiles::kMaxRows];
     State states[Tiles::kMaxRows];
     for_tiles((token_end - token_begin) * heads_per_group(args), [&](int64_t first, int64_t num_rows) {
-      const Range all = start_tile(tile, token_begin, first, num_rows);
-      for (int r = 0; r < num_rows; ++r) totals[r].sum = Tiles::kEmpty;
+      const PositionRange all = start_tile(tile, token_begin, first, num_rows);
+      for (int r = 0; r < num_rows; ++r) totals[r].sum = State::kEmpty;
       for (int64_t segment = all.begin / kSegmentTokens; segment * kSegmentTokens < all.end; ++segment) {
         Tiles::run_segment(tile, segment, states);
         for (int r = 0; r < num_rows; ++r) merge(states[r], totals[r], head_dim);
@@ -163,27 +162,33 @@ struct AttentionOver {
   }
 };
 
-template <class V, class Bf16>
+template <class V, class I, class Bf16>
 struct AttentionBody {
+  // Calls f with the kernels for pages of this type.
+  template <class F>
+  static void with_tiles(KvType type, F&& f) {
+    switch (type) {
+      case KvType::f32:
+        return f(AttentionOver<V, AttentionTile<V, F32Pairs<V>>>());
+      case KvType::bf16:
+        return f(AttentionOver<V, AttentionTile<V, Bf16>>());
+      case KvType::int8:
+        return f(AttentionOver<V, Int8AttentionTile<V, I>>());
+    }
+  }
   static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept {
     const FlushSubnormals flush;
-    if (args.kv.shape->dtype == DType::f32)
-      AttentionOver<V, F32Pairs<V>>::attention(args, token_begin, token_end);
-    else
-      AttentionOver<V, Bf16>::attention(args, token_begin, token_end);
+    with_tiles(args.kv.shape->type, [&](auto over) { over.attention(args, token_begin, token_end); });
   }
   static void attention_segment(const AttentionArgs& args, int64_t token, int64_t segment,
                                 float* partials) noexcept {
     const FlushSubnormals flush;
-    if (args.kv.shape->dtype == DType::f32)
-      AttentionOver<V, F32Pairs<V>>::segment(args, token, segment, partials);
-    else
-      AttentionOver<V, Bf16>::segment(args, token, segment, partials);
+    with_tiles(args.kv.shape->type, [&](auto over) { over.segment(args, token, segment, partials); });
   }
   static void attention_merge(const AttentionArgs& args, int64_t token, int64_t num_segments,
                               const float* partials) noexcept {
     const FlushSubnormals flush;
-    AttentionOver<V, F32Pairs<V>>::merge(args, token, num_segments, partials);
+    AttentionOver<V, AttentionTile<V, F32Pairs<V>>>::merge(args, token, num_segments, partials);
   }
 };
 

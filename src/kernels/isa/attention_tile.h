@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "kernels/isa/ops_math.h"
+#include "kernels/isa/attention_rows.h"
 #include "kernels/ops.h"
 
 namespace pagoda {
@@ -21,34 +21,10 @@ struct AttentionTile {
   using Operand = typename Pairs::Operand;
   static constexpr int kMaxRows = V::kRowTile;
 
-  // Cached positions [begin, end).
-  struct Range {
-    int64_t begin = 0;
-    int64_t end = 0;
-
-    int64_t length() const { return end - begin; }
-  };
-  static Range intersect(Range a, int64_t begin, int64_t end) {
-    return {a.begin > begin ? a.begin : begin, a.end < end ? a.end : end};
-  }
-
-  struct Row {
-    Range range;  // positions that the row attends to
-    Range here;   // those in the current segment; length() <= 0: none
-  };
-
-  // What a segment leaves of a row: greatest score, sum of weights, weighted sum of values.
-  struct alignas(64) State {
-    float out[kMaxHeadDim];
-    float max;
-    float sum;  // kEmpty: the row attends to nothing here
-  };
-  static constexpr float kEmpty = -1.0f;
-
   struct Tile {
     const AttentionArgs& args;
     int num_rows = 0;
-    Row rows[kMaxRows];
+    AttentionRow rows[kMaxRows];
     // Padded, so that the rows' lines do not fall into the same sets of the cache.
     alignas(64) Operand q[kMaxRows][kMaxHeadDim + 32];
     alignas(64) float scores[kMaxRows][kSegmentTokens + 16];
@@ -57,7 +33,9 @@ struct AttentionTile {
     explicit Tile(const AttentionArgs& a) : args(a) {}
   };
 
-  static void store_query(const float* q, int head_dim, Operand* out) {
+  static void store_query(Tile& tile, int row, const float* q) {
+    const int head_dim = tile.args.kv.shape->head_dim;
+    Operand* out = tile.q[row];
     int d = 0;
     for (; d + 16 <= head_dim; d += 16) Pairs::store_operands(V::load(q + d), out + d);
     if (d < head_dim) Pairs::store_operands(V::load_n(q + d, head_dim - d), out + d);
@@ -77,50 +55,24 @@ struct AttentionTile {
     }
   }
 
-  static V finish_scores(const AttentionArgs& args, V score) {
-    score = score * V::set1(args.scale);
-    if (args.softcap > 0.0f) {
-      const V cap = V::set1(args.softcap);
-      score = cap * Math<V>::tanh(score / cap);
-    }
-    return score;
-  }
-
   template <int R>
-  static void segment_scores(Tile& tile, int64_t segment_begin, int first_page, int end_page) {
+  static void segment_scores(Tile& tile, const SegmentPages& pages) {
     const V lowest = V::set1(-__builtin_inff());
-    for (int page = first_page; page < end_page; ++page) {
-      const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
+    for (int page = pages.first; page < pages.end; ++page) {
+      const int64_t begin = pages.position(page);
       const PageId id = tile.args.page_table[begin / kPageTokens];
       V score[R];
       page_scores(tile, reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head)), score);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const Range valid = intersect(tile.rows[r].here, begin, begin + kPageTokens);
-        V value = finish_scores(tile.args, score[r]);
-        if (valid.length() < kPageTokens)
-          value = valid.length() > 0 ? V::keep(value, static_cast<int>(valid.begin - begin),
-                                               static_cast<int>(valid.end - begin), lowest)
-                                     : lowest;
+        V value = AttentionScores<V>::finish(tile.args, score[r]);
+        if (!pages.is_common(page)) {
+          const PageSlots slots = slots_of(tile.rows[r], begin);
+          value = V::keep(value, slots.begin, slots.end, lowest);
+        }
         value.store(tile.scores[r] + page * kPageTokens);
       }
     }
-  }
-
-  // weights = exp(score - max); returns through max and sum.
-  static void exponentiate(const float* scores, int first_page, int end_page, Operand* weights, float& max,
-                           float& sum) {
-    V best = V::set1(-__builtin_inff());
-    for (int page = first_page; page < end_page; ++page)
-      best = V::max(V::load(scores + page * kPageTokens), best);
-    max = V::max_lane(best);
-    const V shift = V::set1(max);
-    V total = V::set1(0.0f);
-    for (int page = first_page; page < end_page; ++page) {
-      const V weight = Math<V>::exp(V::load(scores + page * kPageTokens) - shift);
-      total = total + Pairs::store_operands(weight, weights + page * kPageTokens);
-    }
-    sum = V::sum(total);
   }
 
   // ---- values ----
@@ -128,7 +80,7 @@ struct AttentionTile {
   // Slots [begin, end) of a page, both even, to which all rows attend.
   template <int R>
   static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int num_blocks,
-                            State* states) {
+                            AttentionState* states) {
     for (int block = 0; block < num_blocks; ++block, v += 16 * kPageTokens) {
       V acc[R];
 #pragma GCC unroll 8
@@ -166,19 +118,16 @@ struct AttentionTile {
 
   // Slots of a page that each row attends to, and those of all rows, from an even slot to an even slot.
   template <int R>
-  struct PageSlots {
-    int begin[R];
-    int end[R];
+  struct TileSlots {
+    PageSlots rows[R];
     int common_begin = 0;
     int common_end = kPageTokens;
 
-    PageSlots(const Tile& tile, int64_t page_begin) {
+    TileSlots(const Tile& tile, int64_t page_begin) {
       for (int r = 0; r < R; ++r) {
-        const Range valid = intersect(tile.rows[r].here, page_begin, page_begin + kPageTokens);
-        begin[r] = valid.length() > 0 ? static_cast<int>(valid.begin - page_begin) : 0;
-        end[r] = valid.length() > 0 ? static_cast<int>(valid.end - page_begin) : 0;
-        common_begin = begin[r] > common_begin ? begin[r] : common_begin;
-        common_end = end[r] < common_end ? end[r] : common_end;
+        rows[r] = slots_of(tile.rows[r], page_begin);
+        common_begin = rows[r].begin > common_begin ? rows[r].begin : common_begin;
+        common_end = rows[r].end < common_end ? rows[r].end : common_end;
       }
       common_begin = (common_begin + 1) / 2 * 2;
       common_end = common_end / 2 * 2;
@@ -192,33 +141,29 @@ struct AttentionTile {
   //   row 1     [--|=======|----)       |==|: common
   template <int R>
   static void edge_page_values(const Tile& tile, const Element* v, int page, int64_t page_begin,
-                               int num_blocks, State* states) {
-    const PageSlots<R> slots(tile, page_begin);
+                               int num_blocks, AttentionState* states) {
+    const TileSlots<R> slots(tile, page_begin);
     const bool common = slots.common_begin < slots.common_end;
     for (int r = 0; r < R; ++r)
-      row_values(v, tile.weights[r] + page * kPageTokens, slots.begin[r],
-                 common ? slots.common_begin : slots.end[r], num_blocks, states[r].out);
+      row_values(v, tile.weights[r] + page * kPageTokens, slots.rows[r].begin,
+                 common ? slots.common_begin : slots.rows[r].end, num_blocks, states[r].out);
     if (!common) return;
     common_values<R>(tile, v, page, slots.common_begin, slots.common_end, num_blocks, states);
     for (int r = 0; r < R; ++r)
-      row_values(v, tile.weights[r] + page * kPageTokens, slots.common_end, slots.end[r], num_blocks,
+      row_values(v, tile.weights[r] + page * kPageTokens, slots.common_end, slots.rows[r].end, num_blocks,
                  states[r].out);
   }
 
   template <int R>
-  static void segment_values(const Tile& tile, int64_t segment_begin, int first_page, int end_page,
-                             State* states) {
+  static void segment_values(const Tile& tile, const SegmentPages& pages, AttentionState* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
-    Range common = {0, INT64_MAX};
-    for (int r = 0; r < R; ++r) {
-      common = intersect(common, tile.rows[r].here.begin, tile.rows[r].here.end);
+    for (int r = 0; r < R; ++r)
       for (int block = 0; block < num_blocks; ++block) V::set1(0.0f).store(states[r].out + 16 * block);
-    }
-    for (int page = first_page; page < end_page; ++page) {
-      const int64_t begin = segment_begin + int64_t{page} * kPageTokens;
+    for (int page = pages.first; page < pages.end; ++page) {
+      const int64_t begin = pages.position(page);
       const PageId id = tile.args.page_table[begin / kPageTokens];
       const auto* v = reinterpret_cast<const Element*>(tile.args.kv.v_plane(id, tile.args.kv_head));
-      if (common.begin <= begin && common.end >= begin + kPageTokens)
+      if (pages.is_common(page))
         common_values<R>(tile, v, page, 0, kPageTokens, num_blocks, states);
       else
         edge_page_values<R>(tile, v, page, begin, num_blocks, states);
@@ -229,27 +174,21 @@ struct AttentionTile {
 
   // Fills states[r] for the rows that attend to something in the segment; the others get sum = kEmpty.
   template <int R>
-  static void segment_of(Tile& tile, int64_t segment, State* states) {
-    const int64_t begin = segment * kSegmentTokens;
-    Range all = {begin + kSegmentTokens, begin};
+  static void segment_of(Tile& tile, int64_t segment, AttentionState* states) {
+    const SegmentPages pages = enter_segment(tile.rows, R, segment);
+    segment_scores<R>(tile, pages);
     for (int r = 0; r < R; ++r) {
-      const Range here = intersect(tile.rows[r].range, begin, begin + kSegmentTokens);
-      tile.rows[r].here = here;
-      if (here.length() <= 0) continue;
-      all = {here.begin < all.begin ? here.begin : all.begin, here.end > all.end ? here.end : all.end};
+      AttentionScores<V>::exponentiate(
+          tile.scores[r], pages, states[r].max, states[r].sum, [&](int page, V weights) {
+            return Pairs::store_operands(weights, tile.weights[r] + page * kPageTokens);
+          });
+      if (tile.rows[r].here.length() <= 0) states[r].sum = AttentionState::kEmpty;
     }
-    const int first_page = static_cast<int>((all.begin - begin) / kPageTokens);
-    const int end_page = static_cast<int>((all.end - begin + kPageTokens - 1) / kPageTokens);
-    segment_scores<R>(tile, begin, first_page, end_page);
-    for (int r = 0; r < R; ++r) {
-      exponentiate(tile.scores[r], first_page, end_page, tile.weights[r], states[r].max, states[r].sum);
-      if (tile.rows[r].here.length() <= 0) states[r].sum = kEmpty;
-    }
-    segment_values<R>(tile, begin, first_page, end_page, states);
+    segment_values<R>(tile, pages, states);
   }
 
   template <int R = 1>
-  static void run_segment(Tile& tile, int64_t segment, State* states) {
+  static void run_segment(Tile& tile, int64_t segment, AttentionState* states) {
     if constexpr (R < kMaxRows)
       if (tile.num_rows != R) return run_segment<R + 1>(tile, segment, states);
     segment_of<R>(tile, segment, states);

@@ -5,7 +5,7 @@
 namespace pagoda::isa_avx512 {
 
 OpKernels op_kernels() {
-  return Ops<F32x16>::table();
+  return Ops<F32x16, I32x16>::table();
 }
 
 }  // namespace pagoda::isa_avx512

@@ -42,7 +42,7 @@ struct DotPairs {
 }  // namespace
 
 OpKernels op_kernels() {
-  using Attention = AttentionBody<F32x16, DotPairs>;
+  using Attention = AttentionBody<F32x16, isa_avx512::I32x16, DotPairs>;
   OpKernels ops = isa_avx512::op_kernels();
   ops.attention = Attention::attention;
   ops.attention_segment = Attention::attention_segment;

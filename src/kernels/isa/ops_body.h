@@ -1,17 +1,18 @@
-// The bodies of kernels/ops.h but attention, over a 16-lane vector type V.
+// The bodies of kernels/ops.h but attention, over a 16-lane vector type V; I: the integer vectors that go
+// with it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/append_kv.h"
 #include "kernels/isa/attention_body.h"
 #include "kernels/isa/ops_math.h"
 #include "kernels/ops.h"
-#include "tensor/half.h"
 
 namespace pagoda {
 
-template <class V>
+template <class V, class I>
 struct Ops {
   // Calls f(index, number of lanes) for runs of 16 elements; the last run may be shorter.
   template <class F>
@@ -181,28 +182,6 @@ struct Ops {
     map(x, n, out, [s = V::set1(shift)](V v) { return Math<V>::exp(v - s); });
   }
 
-  static float convert(float value, const float*) { return value; }
-  static uint16_t convert(float value, const uint16_t*) { return f32_to_bf16(value); }
-
-  template <class Element>
-  static void append_kv_as(const KvLayerView& kv, PageId page, int slot, const float* k, const float* v) {
-    const int head_dim = kv.shape->head_dim;
-    for (int head = 0; head < kv.shape->num_kv_heads; ++head, k += head_dim, v += head_dim) {
-      auto* k_plane = reinterpret_cast<Element*>(kv.k_plane(page, head)) + slot * 2;
-      for (int d = 0; d < head_dim; ++d) k_plane[d / 2 * kPageTokens * 2 + d % 2] = convert(k[d], k_plane);
-      auto* v_plane = reinterpret_cast<Element*>(kv.v_plane(page, head)) + slot / 2 * 32 + slot % 2;
-      for (int d = 0; d < head_dim; ++d)
-        v_plane[d / 16 * kPageTokens * 16 + d % 16 * 2] = convert(v[d], v_plane);
-    }
-  }
-  static void append_kv(const KvLayerView& kv, PageId page, int slot, const float* k,
-                        const float* v) noexcept {
-    if (kv.shape->dtype == DType::f32)
-      append_kv_as<float>(kv, page, slot, k, v);
-    else
-      append_kv_as<uint16_t>(kv, page, slot, k, v);
-  }
-
   static OpKernels table() {
     return {
         .rms_norm = rms_norm,
@@ -213,10 +192,10 @@ struct Ops {
         .add = add,
         .scale = scale,
         .softcap = softcap,
-        .append_kv = append_kv,
-        .attention = AttentionBody<V, Bf16Pairs<V>>::attention,
-        .attention_segment = AttentionBody<V, Bf16Pairs<V>>::attention_segment,
-        .attention_merge = AttentionBody<V, Bf16Pairs<V>>::attention_merge,
+        .append_kv = AppendKv<V, I>::append,
+        .attention = AttentionBody<V, I, Bf16Pairs<V>>::attention,
+        .attention_segment = AttentionBody<V, I, Bf16Pairs<V>>::attention_segment,
+        .attention_merge = AttentionBody<V, I, Bf16Pairs<V>>::attention_merge,
         .argmax = argmax,
         .max = max,
         .log_sum_exp = log_sum_exp,

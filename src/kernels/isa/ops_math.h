@@ -8,6 +8,9 @@ namespace pagoda {
 
 template <class V>
 struct Math {
+  // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits.
+  static constexpr float kIntegerRounder = 12582912.0f;
+
   // e^x within 1.5 units in the last place; 0 below -87, where results would soon be subnormal; infinite
   // above the logarithm of the greatest float; NaN stays NaN. Cody-Waite reduction x = n ln 2 + r, then a
   // polynomial of degree 6 on |r| <= ln 2 / 2.
@@ -15,7 +18,7 @@ struct Math {
     const V lowest = V::set1(-87.0f);
     const V highest = V::set1(88.72283f);  // n = 128 there, but p < 1, so that p * 2^n is finite
     const V clamped = V::max(V::min(x, highest), lowest);
-    const V rounder = V::set1(12582912.0f);  // 1.5 * 2^23
+    const V rounder = V::set1(kIntegerRounder);
     const V shifted = V::fma(clamped, V::set1(1.44269504f), rounder);
     const V n = shifted - rounder;
     V r = V::fnma(n, V::set1(0.693359375f), clamped);

@@ -52,6 +52,12 @@ struct F32x16 {
     odd = {_mm256_castsi256_ps(_mm256_and_si256(a, high)), _mm256_castsi256_ps(_mm256_and_si256(b, high))};
   }
 
+  static __m256 load_half_bf16(const uint16_t* p) {
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+  }
+  static F32x16 load_bf16(const uint16_t* p) { return {load_half_bf16(p), load_half_bf16(p + 8)}; }
+
   static __m256 round_half_to_bf16(__m256 a) {
     const __m256i bits = _mm256_castps_si256(a);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -133,6 +139,46 @@ struct F32x16 {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+  }
+};
+
+// 16 integers in two registers.
+struct I32x16 {
+  // Of int16.
+  struct Pairs {
+    __m256i lo;
+    __m256i hi;
+  };
+
+  __m256i lo;
+  __m256i hi;
+
+  static __m256i load_half(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static __m256i widen(const int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+
+  static I32x16 zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  static I32x16 load(const int32_t* p) { return {load_half(p), load_half(p + 8)}; }
+  void store(int32_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), lo);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), hi);
+  }
+  static Pairs load_pairs(const int8_t* p) { return {widen(p), widen(p + 16)}; }
+  static I32x16 dot(I32x16 acc, Pairs pairs, const int16_t* factors) {
+    int32_t both;
+    __builtin_memcpy(&both, factors, sizeof both);
+    const __m256i factor = _mm256_set1_epi32(both);
+    return {_mm256_add_epi32(acc.lo, _mm256_madd_epi16(pairs.lo, factor)),
+            _mm256_add_epi32(acc.hi, _mm256_madd_epi16(pairs.hi, factor))};
+  }
+  static F32x16 to_float(I32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+  static void store_low_halves(F32x16 a, int16_t* p) {
+    const auto low = [](__m256 x) {
+      return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0xffff));
+    };
+    const __m256i mixed = _mm256_packus_epi32(low(a.lo), low(a.hi));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(mixed, 0xd8));
   }
 };
 

@@ -35,6 +35,11 @@ struct F32x16 {
     odd.v = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
   }
 
+  static F32x16 load_bf16(const uint16_t* p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+  }
+
   static F32x16 round_to_bf16(F32x16 a) {
     const __m512i bits = _mm512_castps_si512(a.v);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -85,6 +90,29 @@ struct F32x16 {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+  }
+};
+
+// 16 integers in one register.
+struct I32x16 {
+  using Pairs = __m512i;  // of int16
+
+  __m512i v;
+
+  static I32x16 zero() { return {_mm512_setzero_si512()}; }
+  static I32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+  void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
+  static Pairs load_pairs(const int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static I32x16 dot(I32x16 acc, Pairs pairs, const int16_t* factors) {
+    int32_t both;
+    __builtin_memcpy(&both, factors, sizeof both);
+    return {_mm512_dpwssd_epi32(acc.v, pairs, _mm512_set1_epi32(both))};
+  }
+  static F32x16 to_float(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+  static void store_low_halves(F32x16 a, int16_t* p) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_castps_si512(a.v)));
   }
 };
 

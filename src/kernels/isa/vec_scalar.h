@@ -62,6 +62,10 @@ struct F32x16 {
     }
   }
 
+  static F32x16 load_bf16(const uint16_t* p) {
+    return make([&](int i) { return bf16_to_f32(p[i]); });
+  }
+
   // To the nearest bf16, as f32.
   static F32x16 round_to_bf16(F32x16 a) {
     return make([&](int i) { return bf16_to_f32(f32_to_bf16(a.lane[i])); });
@@ -132,6 +136,40 @@ struct F32x16 {
     for (int step = 8; step > 0; step /= 2)
       for (int i = 0; i < step; ++i) a.lane[i] = a.lane[i] > a.lane[i + step] ? a.lane[i] : a.lane[i + step];
     return a.lane[0];
+  }
+};
+
+// 16 integers, sums of products.
+struct I32x16 {
+  // 16 pairs of int8.
+  struct Pairs {
+    const int8_t* p;
+  };
+
+  int32_t lane[16];
+
+  static I32x16 zero() { return {}; }
+  static I32x16 load(const int32_t* p) {
+    I32x16 r;
+    std::memcpy(r.lane, p, sizeof r.lane);
+    return r;
+  }
+  void store(int32_t* p) const { std::memcpy(p, lane, sizeof lane); }
+  static Pairs load_pairs(const int8_t* p) { return {p}; }
+  // acc + the sums of the pairs' products with factors[0] and factors[1]. Wraps around.
+  static I32x16 dot(I32x16 acc, Pairs pairs, const int16_t* factors) {
+    for (int i = 0; i < 16; ++i)
+      acc.lane[i] = static_cast<int32_t>(
+          static_cast<uint32_t>(acc.lane[i]) +
+          static_cast<uint32_t>(pairs.p[2 * i] * factors[0] + pairs.p[2 * i + 1] * factors[1]));
+    return acc;
+  }
+  static F32x16 to_float(I32x16 a) {
+    return F32x16::make([&](int i) { return static_cast<float>(a.lane[i]); });
+  }
+  // The low halves of the lanes' bits.
+  static void store_low_halves(F32x16 a, int16_t* p) {
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(F32x16::to_bits(a.lane[i]));
   }
 };
 

@@ -1,5 +1,6 @@
 #include "nn/attention/gqa_attention.h"
 
+#include <algorithm>
 #include <array>
 
 #include "nn/block.h"
@@ -8,6 +9,9 @@
 namespace pagoda {
 
 namespace {
+
+// A thread is not woken for fewer tokens' parts than this.
+constexpr size_t kLeastAppendTokens = 32;
 
 // Rows of Step::wide: queries, keys and values of a token side by side; the attention's output behind all of
 // them.
@@ -45,28 +49,50 @@ void normalize_heads(const Step& step, const AttentionSpec& spec, const NormWeig
     normalize(step.kernels, spec.norm, norm, x, spec.head_dim, x);
 }
 
-// Norms and rotation of queries and keys; keys and values go to their pages.
-void append_tokens(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
-                   const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
-                   const Rows& rows) {
-  const OpKernels& ops = step.kernels.ops;
+void normalize_and_rotate(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
+                          const RotaryAngles& angles, const Rows& rows) {
   const int64_t half = angles.rotary_dim / 2;
-  step.pool.parallel_for(
-      static_cast<size_t>(step.num_tokens), ActivationRows::row_grain(rows.qkv_stride),
-      [&](size_t begin, size_t end, int) {
-        for (auto token = static_cast<int64_t>(begin); token < static_cast<int64_t>(end); ++token) {
-          float* q = rows.q(token);
-          float* k = q + spec.q_size();
-          normalize_heads(step, spec, weights.q_norm, q, spec.num_heads);
-          normalize_heads(step, spec, weights.k_norm, k, spec.num_kv_heads);
-          if (half != 0) {
-            const float* cos = angles.cos + token * half;
-            const float* sin = angles.sin + token * half;
-            ops.rope(q, spec.num_heads + spec.num_kv_heads, spec.head_dim, angles.rotary_dim, cos, sin);
-          }
-          ops.append_kv(kv, places.page(token), places.slot(token), k, k + spec.kv_size());
-        }
-      });
+  step.pool.parallel_for(static_cast<size_t>(step.num_tokens), ActivationRows::row_grain(rows.qkv_stride),
+                         [&](size_t begin, size_t end, int) {
+                           for (auto token = static_cast<int64_t>(begin); token < static_cast<int64_t>(end);
+                                ++token) {
+                             float* q = rows.q(token);
+                             float* k = q + spec.q_size();
+                             normalize_heads(step, spec, weights.q_norm, q, spec.num_heads);
+                             normalize_heads(step, spec, weights.k_norm, k, spec.num_kv_heads);
+                             if (half != 0) {
+                               const float* cos = angles.cos + token * half;
+                               const float* sin = angles.sin + token * half;
+                               step.kernels.ops.rope(q, spec.num_heads + spec.num_kv_heads, spec.head_dim,
+                                                     angles.rotary_dim, cos, sin);
+                             }
+                           }
+                         });
+}
+
+// Keys and values go to their pages. Threads share the dims, since a page may need what the one before it
+// has.
+void append_tokens(const Step& step, const AttentionSpec& spec, const TokenPlaces& places,
+                   const KvLayerView& kv, const Rows& rows) {
+  const auto num_parts = static_cast<size_t>(num_append_parts(*kv.shape));
+  const std::span<const AttentionSequence> sequences = places.sequences();
+  const auto tokens_per_sequence =
+      static_cast<size_t>(step.num_tokens) / std::max<size_t>(1, sequences.size());
+  const size_t grain = 1 + kLeastAppendTokens / (tokens_per_sequence + 1);
+  step.pool.parallel_for(sequences.size() * num_parts, grain, [&](size_t begin, size_t end, int) {
+    for (size_t item = begin; item < end; ++item) {
+      const AttentionSequence& sequence = sequences[item / num_parts];
+      KvAppendArgs args;
+      args.kv = kv;
+      args.page_table = sequence.page_table;
+      args.first_position = sequence.first_position;
+      args.num_tokens = sequence.num_tokens;
+      args.k = rows.q(sequence.token_begin) + spec.q_size();
+      args.v = args.k + spec.kv_size();
+      args.stride = rows.qkv_stride;
+      step.kernels.ops.append_kv(args, static_cast<int64_t>(item % num_parts));
+    }
+  });
 }
 
 class Attention {
@@ -139,7 +165,8 @@ void run_gqa_attention(const Step& step, const AttentionSpec& spec, const Attent
                        SegmentSplit& split) noexcept {
   const Rows rows(step, spec);
   project_qkv(step, spec, weights, rows);
-  append_tokens(step, spec, weights, places, angles, kv, rows);
+  normalize_and_rotate(step, spec, weights, angles, rows);
+  append_tokens(step, spec, places, kv, rows);
   Attention(step, spec, places, kv, rows).run(split);
   FormatSet formats;
   formats.add(weights.o_proj);

@@ -10,12 +10,6 @@ void TokenPlaces::add(const AttentionSequence& sequence, int num_kv_heads) {
   PAGODA_CHECK(num_sequences_ < sequences_.size(), "more than {} sequences", sequences_.size());
   const auto index = static_cast<int32_t>(num_sequences_);
   sequences_[num_sequences_++] = sequence;
-  for (int64_t i = 0; i < sequence.num_tokens; ++i) {
-    const int64_t position = sequence.first_position + i;
-    const auto token = static_cast<size_t>(sequence.token_begin + i);
-    pages_[token] = sequence.page_table[position / kPageTokens];
-    slots_[token] = static_cast<int32_t>(position % kPageTokens);
-  }
   for (int32_t head = 0; head < num_kv_heads; ++head) {
     for (int64_t begin = 0; begin < sequence.num_tokens; begin += kAttentionTileTokens) {
       const int64_t end = std::min(begin + kAttentionTileTokens, sequence.num_tokens);

@@ -1,4 +1,4 @@
-// Where the tokens of a batch lie in the paged cache, and the pieces of attention work that they make.
+// The sequences of a batch in the paged cache, and the pieces of attention work that they make.
 #pragma once
 
 #include <cstdint>
@@ -34,23 +34,18 @@ inline int64_t max_attention_items(int64_t max_tokens, int64_t max_sequences, in
 // The same for all layers of a step. Built in memory that the caller provides.
 class TokenPlaces {
  public:
-  // sequences: [max_sequences], pages and slots: [max_tokens], items: [max_attention_items(…)].
-  TokenPlaces(std::span<AttentionSequence> sequences, std::span<PageId> pages, std::span<int32_t> slots,
-              std::span<AttentionItem> items)
-      : sequences_(sequences), pages_(pages), slots_(slots), items_(items) {}
+  // sequences: [max_sequences], items: [max_attention_items(…)].
+  TokenPlaces(std::span<AttentionSequence> sequences, std::span<AttentionItem> items)
+      : sequences_(sequences), items_(items) {}
   TokenPlaces() = default;
 
   void add(const AttentionSequence& sequence, int num_kv_heads);
 
   std::span<const AttentionSequence> sequences() const { return sequences_.first(num_sequences_); }
   std::span<const AttentionItem> items() const { return items_.first(num_items_); }
-  PageId page(int64_t token) const { return pages_[static_cast<size_t>(token)]; }
-  int slot(int64_t token) const { return slots_[static_cast<size_t>(token)]; }
 
  private:
   std::span<AttentionSequence> sequences_;
-  std::span<PageId> pages_;
-  std::span<int32_t> slots_;
   std::span<AttentionItem> items_;
   size_t num_sequences_ = 0;
   size_t num_items_ = 0;

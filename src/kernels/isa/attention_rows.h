@@ -1,0 +1,110 @@
+// What the tiles of attention have in common: (query token, query head) rows of one KV head, the cached
+// tokens they attend to, and what a segment leaves of them.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/isa/ops_math.h"
+#include "kernels/ops.h"
+
+namespace pagoda {
+namespace {
+
+// Cached positions [begin, end).
+struct PositionRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  int64_t length() const { return end - begin; }
+};
+[[gnu::always_inline]] inline PositionRange intersect(PositionRange a, int64_t begin, int64_t end) {
+  return {a.begin > begin ? a.begin : begin, a.end < end ? a.end : end};
+}
+
+struct AttentionRow {
+  PositionRange range;  // positions that the row attends to
+  PositionRange here;   // those in the current segment; length() <= 0: none
+};
+
+// What a segment leaves of a row: greatest score, sum of weights, weighted sum of values.
+struct alignas(64) AttentionState {
+  static constexpr float kEmpty = -1.0f;
+
+  float out[kMaxHeadDim];
+  float max;
+  float sum;  // kEmpty: the row attends to nothing here
+};
+
+// Pages of a segment that some of its rows attend to.
+struct SegmentPages {
+  int64_t segment_begin = 0;
+  int first = 0;
+  int end = 0;
+  PositionRange common = {};  // positions that all rows attend to
+
+  int64_t position(int page) const { return segment_begin + int64_t{page} * kPageTokens; }
+  // Whether all rows attend to all of the page.
+  bool is_common(int page) const {
+    return common.begin <= position(page) && common.end >= position(page) + kPageTokens;
+  }
+};
+
+// Finds each row's positions in the segment.
+[[gnu::always_inline]] inline SegmentPages enter_segment(AttentionRow* rows, int num_rows, int64_t segment) {
+  const int64_t begin = segment * kSegmentTokens;
+  PositionRange all = {begin + kSegmentTokens, begin};
+  PositionRange common = {0, INT64_MAX};
+  for (int r = 0; r < num_rows; ++r) {
+    const PositionRange here = intersect(rows[r].range, begin, begin + kSegmentTokens);
+    rows[r].here = here;
+    common = intersect(common, here.begin, here.end);
+    if (here.length() <= 0) continue;
+    all = {here.begin < all.begin ? here.begin : all.begin, here.end > all.end ? here.end : all.end};
+  }
+  return {begin, static_cast<int>((all.begin - begin) / kPageTokens),
+          static_cast<int>((all.end - begin + kPageTokens - 1) / kPageTokens), common};
+}
+
+// Slots of a page that a row attends to.
+struct PageSlots {
+  int begin = 0;
+  int end = 0;
+};
+[[gnu::always_inline]] inline PageSlots slots_of(const AttentionRow& row, int64_t page_begin) {
+  const PositionRange valid = intersect(row.here, page_begin, page_begin + kPageTokens);
+  if (valid.length() <= 0) return {};
+  return {static_cast<int>(valid.begin - page_begin), static_cast<int>(valid.end - page_begin)};
+}
+
+}  // namespace
+
+template <class V>
+struct AttentionScores {
+  // Scale and softcap.
+  static V finish(const AttentionArgs& args, V score) {
+    score = score * V::set1(args.scale);
+    if (args.softcap > 0.0f) {
+      const V cap = V::set1(args.softcap);
+      score = cap * Math<V>::tanh(score / cap);
+    }
+    return score;
+  }
+
+  // The weights exp(score - max) of a row in a segment go to store(page, weights), which returns them as they
+  // are used; their maximal score and sum to max and sum.
+  template <class Store>
+  static void exponentiate(const float* scores, const SegmentPages& pages, float& max, float& sum,
+                           Store&& store) {
+    V best = V::set1(-__builtin_inff());
+    for (int page = pages.first; page < pages.end; ++page)
+      best = V::max(V::load(scores + page * kPageTokens), best);
+    max = V::max_lane(best);
+    const V shift = V::set1(max);
+    V total = V::set1(0.0f);
+    for (int page = pages.first; page < pages.end; ++page)
+      total = total + store(page, Math<V>::exp(V::load(scores + page * kPageTokens) - shift));
+    sum = V::sum(total);
+  }
+};
+
+}  // namespace pagoda
