@@ -16,6 +16,7 @@ struct Int8AttentionTile {
   static constexpr int kMaxRows = V::kRowTile;
   static constexpr int kMaxGroups = kMaxHeadDim / kKvGroupDims;
   static constexpr int kGroupBlocks = kKvGroupDims / 16;
+  static_assert(kGroupBlocks % I::kChains == 0);
 
   struct Tile {
     const AttentionArgs& args;
@@ -29,7 +30,8 @@ struct Int8AttentionTile {
     alignas(64) float exact_q[kMaxRows][kMaxHeadDim + 16];
     alignas(64) int16_t q[kMaxRows][kMaxHeadDim + 32];
     alignas(64) float weights[kMaxRows][kSegmentTokens + 16];  // scores at first
-    alignas(64) int16_t page_weights[kMaxRows][kPageTokens];
+    // Of weights times V's scales, in steps.
+    alignas(64) int16_t levels[kMaxGroups][kMaxRows][kSegmentTokens + 32];
     alignas(64) int32_t sums[kMaxRows][kMaxHeadDim + 16];
 
     explicit Tile(const AttentionArgs& a) : args(a) {}
@@ -62,6 +64,35 @@ struct Int8AttentionTile {
 
   // ---- scores ----
 
+  // The integer sums of a group of dims, in as many chains as keep the multipliers busy.
+  template <int R>
+  static void group_scores(const Tile& tile, const int8_t* k, int begin, int end, I (&sum)[R]) {
+    I chains[I::kChains][R];
+#pragma GCC unroll 2
+    for (int c = 0; c < I::kChains; ++c)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) chains[c][r] = I::zero();
+    int d = begin;
+    for (; d + 2 * I::kChains <= end; d += 2 * I::kChains)
+#pragma GCC unroll 2
+      for (int c = 0; c < I::kChains; ++c) {
+        const auto pairs = I::load_pairs(k + (d + 2 * c) * kPageTokens);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) chains[c][r] = I::dot(chains[c][r], pairs, tile.q[r] + d + 2 * c);
+      }
+    for (; d < end; d += 2) {
+      const auto pairs = I::load_pairs(k + d * kPageTokens);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) chains[0][r] = I::dot(chains[0][r], pairs, tile.q[r] + d);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      sum[r] = chains[0][r];
+#pragma GCC unroll 2
+      for (int c = 1; c < I::kChains; ++c) sum[r] = I::add(sum[r], chains[c][r]);
+    }
+  }
+
   // q * (k - offset), in q's steps.
   template <int R>
   static void page_scores(const Tile& tile, PageId page, V (&score)[R]) {
@@ -74,13 +105,7 @@ struct Int8AttentionTile {
     for (int begin = 0; begin < head_dim; begin += kKvGroupDims, scales += kPageTokens) {
       const int end = begin + kKvGroupDims < head_dim ? begin + kKvGroupDims : head_dim;
       I sum[R];
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[r] = I::zero();
-      for (int d = begin; d < end; d += 2) {
-        const auto pairs = I::load_pairs(k + d * kPageTokens);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) sum[r] = I::dot(sum[r], pairs, tile.q[r] + d);
-      }
+      group_scores(tile, k, begin, end, sum);
       const V scale = V::load_bf16(scales);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) score[r] = V::fma(I::to_float(sum[r]), scale, score[r]);
@@ -159,45 +184,62 @@ struct Int8AttentionTile {
     }
   }
 
-  // Adds a page's values of a group of dims, 16 dims at a time.
+  // The weights of a group of dims in those steps. All pages' come before the first of them is used: a
+  // processor is slow to load parts of what it has just stored.
   template <int R>
-  static void add_values(Tile& tile, const int8_t* v, int first_block, int end_block) {
-    for (int block = first_block; block < end_block; ++block) {
-      I sum[R];
+  static void store_levels(Tile& tile, const SegmentPages& pages, int group) {
+    for (int page = pages.first; page < pages.end; ++page) {
+      const V scales = V::load_bf16(scales_of(tile, pages.position(page)) + group * kPageTokens);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[r] = I::load(tile.sums[r] + 16 * block);
-      for (int slot = 0; slot < kPageTokens; slot += 2) {
-        const auto pairs = I::load_pairs(v + (block * kPageTokens + slot) * 16);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) sum[r] = I::dot(sum[r], pairs, tile.page_weights[r] + slot);
+      for (int r = 0; r < R; ++r) {
+        const V per_unit = V::set1(tile.value_steps_per_unit[group][r]);
+        store_steps(V::load(tile.weights[r] + page * kPageTokens),
+                    value_scales(tile, r, pages, page, scales) * per_unit,
+                    tile.levels[group][r] + page * kPageTokens);
       }
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[r].store(tile.sums[r] + 16 * block);
     }
+  }
+
+  // Adds a page's values of B blocks of 16 dims, all of one group.
+  template <int R, int B>
+  static void add_values(Tile& tile, const int8_t* v, int page, int first_block) {
+    const auto& levels = tile.levels[first_block / kGroupBlocks];
+    I sum[B][R];
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sum[b][r] = I::load(tile.sums[r] + 16 * (first_block + b));
+    for (int slot = 0; slot < kPageTokens; slot += 2)
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) {
+        const auto pairs = I::load_pairs(v + ((first_block + b) * kPageTokens + slot) * 16);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+          sum[b][r] = I::dot(sum[b][r], pairs, levels[r] + page * kPageTokens + slot);
+      }
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sum[b][r].store(tile.sums[r] + 16 * (first_block + b));
   }
 
   template <int R>
   static void segment_values(Tile& tile, const SegmentPages& pages, AttentionState* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
     const int num_groups = (num_blocks + kGroupBlocks - 1) / kGroupBlocks;
-    for (int group = 0; group < num_groups; ++group) find_value_steps<R>(tile, pages, group);
+    for (int group = 0; group < num_groups; ++group) {
+      find_value_steps<R>(tile, pages, group);
+      store_levels<R>(tile, pages, group);
+    }
     for (int r = 0; r < R; ++r)
       for (int block = 0; block < num_blocks; ++block) I::zero().store(tile.sums[r] + 16 * block);
     for (int page = pages.first; page < pages.end; ++page) {
-      const int64_t begin = pages.position(page);
-      const PageId id = tile.args.page_table[begin / kPageTokens];
+      const PageId id = tile.args.page_table[pages.position(page) / kPageTokens];
       const auto* v = reinterpret_cast<const int8_t*>(tile.args.kv.v_plane(id, tile.args.kv_head));
-      for (int group = 0; group < num_groups; ++group) {
-        const V scales = V::load_bf16(scales_of(tile, begin) + group * kPageTokens);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r)
-          store_steps(
-              V::load(tile.weights[r] + page * kPageTokens),
-              value_scales(tile, r, pages, page, scales) * V::set1(tile.value_steps_per_unit[group][r]),
-              tile.page_weights[r]);
-        const int first = group * kGroupBlocks;
-        add_values<R>(tile, v, first, first + kGroupBlocks < num_blocks ? first + kGroupBlocks : num_blocks);
-      }
+      int block = 0;
+      for (; block + I::kChains <= num_blocks; block += I::kChains)
+        add_values<R, I::kChains>(tile, v, page, block);
+      for (; block < num_blocks; ++block) add_values<R, 1>(tile, v, page, block);
     }
     for (int r = 0; r < R; ++r)
       for (int block = 0; block < num_blocks; ++block)

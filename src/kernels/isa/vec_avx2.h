@@ -144,6 +144,8 @@ struct F32x16 {
 
 // 16 integers in two registers.
 struct I32x16 {
+  static constexpr int kChains = 1;  // sums that are best computed side by side for a row
+
   // Of int16.
   struct Pairs {
     __m256i lo;
@@ -171,6 +173,9 @@ struct I32x16 {
     const __m256i factor = _mm256_set1_epi32(both);
     return {_mm256_add_epi32(acc.lo, _mm256_madd_epi16(pairs.lo, factor)),
             _mm256_add_epi32(acc.hi, _mm256_madd_epi16(pairs.hi, factor))};
+  }
+  static I32x16 add(I32x16 a, I32x16 b) {
+    return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
   }
   static F32x16 to_float(I32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
   static void store_low_halves(F32x16 a, int16_t* p) {

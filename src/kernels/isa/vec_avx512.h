@@ -95,6 +95,8 @@ struct F32x16 {
 
 // 16 integers in one register.
 struct I32x16 {
+  static constexpr int kChains = 2;  // sums that are best computed side by side for a row
+
   using Pairs = __m512i;  // of int16
 
   __m512i v;
@@ -110,6 +112,7 @@ struct I32x16 {
     __builtin_memcpy(&both, factors, sizeof both);
     return {_mm512_dpwssd_epi32(acc.v, pairs, _mm512_set1_epi32(both))};
   }
+  static I32x16 add(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
   static F32x16 to_float(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
   static void store_low_halves(F32x16 a, int16_t* p) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_castps_si512(a.v)));

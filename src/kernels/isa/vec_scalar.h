@@ -141,6 +141,8 @@ struct F32x16 {
 
 // 16 integers, sums of products.
 struct I32x16 {
+  static constexpr int kChains = 1;  // sums that are best computed side by side for a row
+
   // 16 pairs of int8.
   struct Pairs {
     const int8_t* p;
@@ -163,6 +165,11 @@ struct I32x16 {
           static_cast<uint32_t>(acc.lane[i]) +
           static_cast<uint32_t>(pairs.p[2 * i] * factors[0] + pairs.p[2 * i + 1] * factors[1]));
     return acc;
+  }
+  static I32x16 add(I32x16 a, I32x16 b) {
+    for (int i = 0; i < 16; ++i)
+      a.lane[i] = static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i]));
+    return a;
   }
   static F32x16 to_float(I32x16 a) {
     return F32x16::make([&](int i) { return static_cast<float>(a.lane[i]); });
