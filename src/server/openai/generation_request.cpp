@@ -91,6 +91,7 @@ void read_logit_bias(Fields& fields, const ModelLimits& limits, SamplingParams& 
   Fields values(*biases, "logit_bias.");
   for (const auto& [key, value] : *biases) {
     const std::optional<int32_t> id = parse_token_id(key, limits.vocab_size);
+    if (!id) continue;  // refused above
     float bias = 0;
     values.decimal(key, {.min = -100, .max = 100}, bias);
     if (const auto& error = values.error()) return fields.fail_with(*error);
