@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Memory of streams that nobody reads: opens N of them, waits, and compares the server's memory.
+"""Memory of streams that nobody reads, or hardly: opens N of them and compares the server's memory.
 
-    idle_streams.py http://127.0.0.1:8000 [--streams 2000] [--max-tokens 2000] [--wait parked|queued]
+    idle_streams.py http://127.0.0.1:8000 [--streams 2000] [--max-tokens 2000] [--state parked|queued|slow]
 
-The server must let them wait: --max-queued above N, --write-timeout above the time that this takes. `parked` waits until
-every stream has been computed so far that its client's socket is full; `queued` until every stream has its head.
+`queued`: the server knows of every stream; few of them run. `parked`: every stream has been computed so far that its
+client's socket is full. `slow`: each client reads some bytes a second, for --seconds; the greatest memory counts. The
+server must let them wait: --max-queued above N, --write-timeout and --stall-timeout above the time that this takes. Its
+KV cache is filled before, and not counted: --max-kv saves time.
 """
 
 import argparse
@@ -14,9 +16,11 @@ import socket
 import sys
 import time
 
-from soak import Server
+from soak import Server, fill_kv_cache
 
 import hostile
+
+BYTES_A_SECOND = 256
 
 
 def open_stream(server, max_tokens):
@@ -29,20 +33,48 @@ def open_stream(server, max_tokens):
     return raw
 
 
-def wait_for_heads(streams):
-    for raw in streams:
-        head = raw.recv(17, socket.MSG_PEEK)
-        assert head.startswith(b"HTTP/1.1 200"), head
-
-
-def wait_until_parked(server, count, seconds=300):
+def wait_until(server, is_reached, seconds):
+    """Until is_reached(running, waiting)."""
     deadline = time.monotonic() + seconds
     while True:
-        waiting, running = (server.metrics()[f"vllm:num_requests_{state}"] for state in ("waiting", "running"))
-        if waiting == count and running == 0:
+        metrics = server.metrics()
+        running, waiting = (metrics[f"vllm:num_requests_{state}"] for state in ("running", "waiting"))
+        if is_reached(running, waiting):
             return
         assert time.monotonic() < deadline, f"{waiting} wait, {running} run"
         time.sleep(0.2)
+
+
+def read_slowly(server, streams, seconds):
+    """The greatest memory of the server while all streams are read at BYTES_A_SECOND, and how much came."""
+    greatest = received = 0
+    for raw in streams:
+        raw.setblocking(False)
+    end = time.monotonic() + seconds
+    while (begin := time.monotonic()) < end:
+        for raw in streams:
+            try:
+                received += len(raw.recv(BYTES_A_SECOND))
+            except BlockingIOError:
+                pass
+        greatest = max(greatest, server.metrics()["process_resident_memory_bytes"])
+        time.sleep(max(0, begin + 1 - time.monotonic()))
+    return greatest, received
+
+
+def hold(server, state, streams, seconds):
+    """Brings the streams to their state; the server's memory then, and other facts of the report."""
+    count = len(streams)
+    wait_until(server, lambda running, waiting: running + waiting == count, seconds)
+    facts = {}
+    if state == "parked":
+        begin = time.monotonic()
+        wait_until(server, lambda running, waiting: running == 0 and waiting == count, seconds)
+        facts["seconds"] = round(time.monotonic() - begin, 1)
+    if state == "slow":
+        memory, received = read_slowly(server, streams, seconds)
+        return memory, {"bytes_a_second": round(received / seconds / len(streams), 1)}
+    return server.metrics()["process_resident_memory_bytes"], facts
 
 
 def main():
@@ -50,11 +82,13 @@ def main():
     parser.add_argument("url")
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--max-tokens", type=int, default=2000)
-    parser.add_argument("--wait", choices=("parked", "queued"), default="parked")
+    parser.add_argument("--state", choices=("parked", "queued", "slow"), default="parked")
+    parser.add_argument("--seconds", type=float, default=300, help="of slow reading; the longest wait for parked streams")
     parser.add_argument("--limit-kib", type=float, default=40)
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     server = Server(arguments.url)
+    fill_kv_cache(server)
     for raw in [open_stream(server, 1) for _ in range(64)]:  # warm
         received = b""
         while b"[DONE]" not in received:
@@ -62,19 +96,18 @@ def main():
         raw.close()
     before = server.wait_until_idle()["process_resident_memory_bytes"]
     streams = [open_stream(server, arguments.max_tokens) for _ in range(arguments.streams)]
-    wait_for_heads(streams)
-    if arguments.wait == "parked":
-        wait_until_parked(server, arguments.streams)
-    metrics = server.metrics()
+    memory, facts = hold(server, arguments.state, streams, arguments.seconds)
     begin = time.perf_counter()
-    server.metrics()
-    kib = (metrics["process_resident_memory_bytes"] - before) / 1024 / arguments.streams
+    metrics = server.metrics()
+    kib = (memory - before) / 1024 / arguments.streams
     report = {
         "streams": arguments.streams,
-        "state": arguments.wait,
+        "state": arguments.state,
         "kib_each": round(kib, 1),
+        "running": metrics["vllm:num_requests_running"],
+        "waiting": metrics["vllm:num_requests_waiting"],
         "metrics_ms": round((time.perf_counter() - begin) * 1e3, 1),
-    }
+    } | facts
     print(json.dumps(report))
     for raw in streams:
         raw.close()

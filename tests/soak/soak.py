@@ -14,6 +14,7 @@ import http.client
 import json
 import multiprocessing
 import random
+import re
 import socket
 import struct
 import sys
@@ -24,6 +25,8 @@ import hostile
 
 AT_ONCE = 64
 ANSWER_SECONDS = 60
+FILL_TOKENS = 1000
+FILL_SECONDS = 300
 ALLOCATOR_SLACK = 8 << 20  # where 5 % would be less
 
 
@@ -49,15 +52,24 @@ class Server:
         parts = urllib.parse.urlsplit(url)
         self.host, self.port = parts.hostname, parts.port or 80
 
-    def metrics(self):
+    def metric_lines(self):
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         connection.request("GET", "/metrics")
-        sums = collections.defaultdict(float)
-        for line in connection.getresponse().read().decode().splitlines():
-            if not line.startswith("#"):
-                sums[line.split("{")[0].split(" ")[0]] += float(line.rsplit(" ", 1)[1])
+        lines = connection.getresponse().read().decode().splitlines()
         connection.close()
+        return [line for line in lines if not line.startswith("#")]
+
+    def metrics(self):
+        sums = collections.defaultdict(float)
+        for line in self.metric_lines():
+            sums[line.split("{")[0].split(" ")[0]] += float(line.rsplit(" ", 1)[1])
         return sums
+
+    def kv_tokens(self):
+        """Size of the KV cache."""
+        info = next(line for line in self.metric_lines() if line.startswith("vllm:cache_config_info{"))
+        label = lambda name: int(re.search(f'{name}="([0-9]+)"', info)[1])
+        return label("block_size") * label("num_cpu_blocks")
 
     def wait_until_idle(self, seconds=60):
         deadline = time.monotonic() + seconds
@@ -69,11 +81,11 @@ class Server:
         return metrics
 
 
-async def read_statuses(reader, statuses):
+async def read_statuses(reader, statuses, seconds=ANSWER_SECONDS):
     """Notes the status of each answer until the server closes or has nothing more to say."""
     try:
         while True:
-            line = await asyncio.wait_for(reader.readline(), 2 if statuses else ANSWER_SECONDS)
+            line = await asyncio.wait_for(reader.readline(), 2 if statuses else seconds)
             if not line:
                 return
             if line.startswith(b"HTTP/1.1 "):
@@ -134,13 +146,22 @@ async def vanish(server, rng, counts):
     counts["vanish", "gone"] += 1
 
 
-async def fill(server):
-    """A long prompt, so that together they touch the whole KV cache once."""
+async def fill_part(server, rng):
+    """A long prompt that begins like no other, so that it shares no pages."""
     reader, writer = await asyncio.open_connection(server.host, server.port, limit=1 << 20)
-    body = hostile.completion(prompt="word " * 1000, max_tokens=8, ignore_eos=True)
+    prompt = [rng.randrange(100, 500) for _ in range(FILL_TOKENS)]
+    body = hostile.completion(prompt=prompt, max_tokens=8, ignore_eos=True)
     writer.write(hostile.post(json.dumps(body).encode(), "/v1/completions"))
-    await read_statuses(reader, [])
+    statuses = []
+    await read_statuses(reader, statuses, FILL_SECONDS)
     writer.transport.abort()
+    assert statuses == [200], statuses
+
+
+def fill_kv_cache(server):
+    """Touches all of it once, so that later growth of the process is not the cache's."""
+    count = server.kv_tokens() // FILL_TOKENS + 1
+    asyncio.run(run_all(lambda number=number: fill_part(server, random.Random(number)) for number in range(count)))
 
 
 async def run_all(jobs):
@@ -174,7 +195,7 @@ def percentile(values, share):
 
 def soak(url, requests, vanishers, seed):
     server = Server(url)
-    asyncio.run(run_all([lambda: fill(server)] * 2 * AT_ONCE))
+    fill_kv_cache(server)
     asyncio.run(run_all(hostile_jobs(server, max(requests // 10, 200), f"{seed}/warm", collections.Counter())))
     asyncio.run(run_all(vanishing_jobs(server, max(vanishers // 10, 64), f"{seed}/warm", collections.Counter())))
     before = server.wait_until_idle()["process_resident_memory_bytes"]
