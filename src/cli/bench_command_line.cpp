@@ -183,7 +183,6 @@ void add_constraint(CLI::App& parent, CommandMaker& make) {
 void add_cost_model(CLI::App& parent, CommandMaker& make) {
   auto arguments = std::make_shared<BenchCostModelArguments>();
   arguments->seconds = 60;
-  arguments->engine.max_step_ms = 100;
   arguments->engine.max_sequences = 16;
   CLI::App& app =
       add_command(parent, make, "cost-model",
@@ -195,10 +194,7 @@ void add_cost_model(CLI::App& parent, CommandMaker& make) {
       ->type_name("N")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
-  app.add_option("--max-step-ms", arguments->engine.max_step_ms, "Bound on the time of a step; 0: none")
-      ->type_name("MS")
-      ->check(CLI::Range(0.0, 1e6))
-      ->default_str("100");
+  add_max_step(app, arguments->engine.max_step_ms);
   app.add_option("--max-sequences", arguments->engine.max_sequences, "Sequences computed at once")
       ->type_name("N")
       ->check(CLI::Range(1, 4096))

@@ -1,6 +1,7 @@
 #include "cli/command_options.h"
 
 #include "cli/byte_size.h"
+#include "sched/scheduler_policy.h"
 
 namespace pagoda {
 
@@ -124,6 +125,32 @@ void add_reference_kv_type(CLI::App& app, std::optional<KvType>& type) {
          "Also run with this KV cache, and print how far the predictions are from those: the mean "
          "Kullback-Leibler divergence")
       ->type_name("TYPE");
+}
+
+void add_policy(CLI::App& app, std::string& policy) {
+  const auto names = scheduler_policy_names();
+  app.add_option(
+         "--policy", policy,
+         fmt::format("Which request comes first: fcfs, priority (the request's), lpm (longest cached "
+                     "prefix), mlfq (short prompts first, clients in turns), srpt (the least left up to "
+                     "max_tokens) (default: {})",
+                     kDefaultPolicy))
+      ->type_name("NAME")
+      ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())))
+      ->group(kGroup);
+}
+
+void add_max_step(CLI::App& app, std::optional<double>& max_step_ms) {
+  constexpr double kDefault = 100;
+  max_step_ms = kDefault;
+  app.add_option(
+         "--max-step-ms", max_step_ms,
+         "Bound on the time of a step: chunks of prompts are cut so that no stream waits longer for its "
+         "next token; 0: none")
+      ->type_name("MS")
+      ->check(CLI::Range(0.0, 1e6))
+      ->default_str(fmt::format("{}", kDefault))
+      ->group(kGroup);
 }
 
 void add_json(CLI::App& app, bool& json, const char* description) {

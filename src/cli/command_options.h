@@ -44,6 +44,9 @@ Result<LogFormat> parse_log_format(std::string_view text);
 
 void add_model_name(CLI::App& app, std::string& model);
 void add_threads(CLI::App& app, int& num_threads);
+void add_policy(CLI::App& app, std::string& policy);
+// Sets the default, 100 ms.
+void add_max_step(CLI::App& app, std::optional<double>& max_step_ms);
 // The model and the engine's options of every command that loads one.
 void add_model_options(CLI::App& app, ModelArguments& model, const char* default_log_level);
 void add_reference_kv_type(CLI::App& app, std::optional<KvType>& type);

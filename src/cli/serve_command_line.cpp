@@ -11,8 +11,6 @@ namespace pagoda {
 
 namespace {
 
-constexpr double kDefaultMaxStepMs = 100;
-
 // How many requests share a step; the rest of the engine's options.
 void add_batch_options(CLI::App& app, EngineOptions& engine) {
   const auto count = [&](const char* name, int32_t& target, const char* description) {
@@ -23,15 +21,7 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
         "Tokens in one step, decodes and chunks of prompts together (default: 256)");
   count("--prefill-chunk", engine.prefill_chunk,
         "Most tokens of one prompt in one step (default: as --max-batch-tokens)");
-  engine.max_step_ms = kDefaultMaxStepMs;
-  app.add_option(
-         "--max-step-ms", engine.max_step_ms,
-         "Bound on the time of a step: chunks of prompts are cut so that no stream waits longer for its "
-         "next token; 0: none")
-      ->type_name("MS")
-      ->check(CLI::Range(0.0, 1e6))
-      ->default_str(fmt::format("{}", kDefaultMaxStepMs))
-      ->group("Engine");
+  add_max_step(app, engine.max_step_ms);
   count("--max-queued", engine.max_queued_requests,
         "Requests that may wait; more are answered with 429 (default: 256)");
   app.add_option("--max-queued-tokens", engine.max_queued_tokens,
@@ -44,10 +34,7 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
       ->type_name("SIZE")
       ->group("Engine");
   add_prefix_cache_options(app, engine);
-  app.add_option("--policy", engine.policy, "Which waiting request comes first: fcfs (default: fcfs)")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"fcfs"}))
-      ->group("Engine");
+  add_policy(app, engine.policy);
   app.add_option("--seed", engine.seed, "Where the random numbers of requests without a seed begin")
       ->type_name("S")
       ->capture_default_str()

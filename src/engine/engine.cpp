@@ -93,6 +93,7 @@ class Engine::Impl {
   // The stages of a step, in their order.
   void admit();
   void plan();
+  int32_t most_running() const;
   void place();
   std::span<const SampledToken> forward_and_sample();
   ForwardContext forward_context();
@@ -116,12 +117,12 @@ class Engine::Impl {
   void flush();
 
   std::unique_ptr<SchedulerPolicy> policy_;
+  CostModel costs_;
   EngineMemory memory_;
   KvCache kv_;
   Roster roster_;
   BatchBuilder builder_;
   SamplingStage sampling_;
-  CostModel costs_;
   PlanLimits plan_limits_;
   // Used again by every step.
   Inbox::Mail mail_;
@@ -132,7 +133,6 @@ class Engine::Impl {
   StepWork work_;  // of the step, once its pages are placed
   double predicted_seconds_ = 0;
   double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
-  int64_t num_preemptions_ = 0;
   int64_t num_sampled_tokens_ = 0;
   std::thread thread_;
 };
@@ -144,13 +144,14 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
       inbox_(config_.max_sequences + config_.max_queued_requests, config_.seed, config_.max_queued_tokens),
       stats_(config_, parts_.clock->now_ns()),
       policy_(std::move(policy)),
+      costs_(parts_.costs.value_or(guess_costs(parts_.model->info(), parts_.pool->num_threads()))),
       memory_(std::move(memory)),
       kv_(*memory_.kv_pool, 2 * config_.max_sequences, config_.max_context, config_.prefix_cache),
-      roster_(kv_, *policy_, config_.max_sequences, config_.max_sequences + config_.max_queued_requests),
+      roster_(kv_, *policy_, costs_, config_.max_sequences,
+              config_.max_sequences + config_.max_queued_requests),
       builder_(config_.batch_limits()),
       sampling_(*parts_.kernels, parts_.model->info().vocab_size,
                 config_.batch_limits().max_logits_rows + config_.max_sequences, parts_.pool->num_threads()),
-      costs_(parts_.costs.value_or(guess_costs(parts_.model->info(), parts_.pool->num_threads()))),
       plan_limits_{.max_tokens = config_.max_batch_tokens,
                    .max_logits_rows = config_.batch_limits().max_logits_rows,
                    .prefill_chunk = config_.prefill_chunk,
@@ -279,7 +280,7 @@ bool Engine::Impl::step() {
 void Engine::Impl::admit() {
   kv_.pump();
   inbox_.take(mail_);
-  for (auto& request : mail_.arrivals) roster_.add(std::move(request), step_start_ns_);
+  for (auto& request : mail_.arrivals) roster_.add(std::move(request));
   const auto cancel = [&](RequestState& request) {
     end_request(request, FinishReason::cancelled, {ErrorCode::cancelled, "the request was cancelled"});
   };
@@ -293,14 +294,36 @@ void Engine::Impl::admit() {
     if (change.kind == FlowChange::Kind::park)
       roster_.park(*request);
     else
-      request->parked = false;
+      roster_.unpark(*request);
   }
   mail_.arrivals.clear();
   mail_.cancels.clear();
   mail_.flow_changes.clear();
   mail_.cancel_all = false;
-  roster_.admit(step_start_ns_);
+  // What the model has been wrong by stays free.
+  plan_limits_.max_seconds = static_cast<double>(config_.max_step_ns) * 1e-9 / (1 + costs_.margin());
+  roster_.admit(step_start_ns_, most_running());
   for (Sequence* sequence : roster_.running()) dequeue(sequence->request);
+}
+
+// More sequences than can generate in half of a step's time would leave none for prompts and make all of them
+// slow; those that run already stay. As many as share a pass at little cost may always run.
+int32_t Engine::Impl::most_running() const {
+  if (plan_limits_.max_seconds <= 0) return config_.max_sequences;
+  StepWork decodes;
+  int64_t positions = 0;
+  for (const Sequence* sequence : roster_.running()) {
+    decodes.add({sequence->num_known(), 1, 1}, costs_.reach());
+    positions += sequence->num_known();
+  }
+  auto num_running = static_cast<int32_t>(decodes.num_sequences);
+  const int64_t usual = positions / std::max(num_running, 1);
+  while (num_running < config_.max_sequences) {
+    decodes.add({usual, 1, 1}, costs_.reach());
+    if (num_running >= kFewTokens && costs_.predict(decodes) > plan_limits_.max_seconds / 2) break;
+    ++num_running;
+  }
+  return num_running;
 }
 
 void Engine::Impl::dequeue(RequestState& request) {
@@ -308,15 +331,11 @@ void Engine::Impl::dequeue(RequestState& request) {
 }
 
 void Engine::Impl::plan() {
-  // What the model has been wrong by stays free.
-  plan_limits_.max_seconds = static_cast<double>(config_.max_step_ns) * 1e-9 / (1 + costs_.margin());
   plan_batch(roster_.running(), plan_limits_, plan_);
 }
 
 void Engine::Impl::place() {
-  const auto num_running = roster_.running().size();
   place_batch(plan_, roster_, kv_, exhausted_);
-  num_preemptions_ = static_cast<int64_t>(num_running - roster_.running().size());
   for (Sequence* sequence : exhausted_) end_sequence(*sequence, FinishReason::length);
   exhausted_.clear();
   work_ = step_work(plan_, costs_.reach());
@@ -372,11 +391,14 @@ void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
   kv_.commit(sequence.kv, item.end_position());
   kv_.publish(sequence.kv, SequenceKeys(sequence));
   sequence.num_computed = item.end_position();
-  policy_->on_progress(sequence.scheduled(), item.num_tokens, end_ns - step_start_ns_);
+  const double share = predicted_seconds_ > 0
+                           ? costs_.share(work_, work_item(item)) / predicted_seconds_
+                           : static_cast<double>(item.num_tokens) / static_cast<double>(work_.num_tokens);
+  roster_.advance(sequence, share * step_seconds_, end_ns);
   if (!request.prompt_done && sequence.num_computed >= request.num_prompt()) {
     request.prompt_done = true;
     stats_.record_prompt(request);
-    roster_.fork_followers(sequence, end_ns);
+    roster_.fork_followers(sequence);
   }
 }
 
@@ -431,6 +453,7 @@ void Engine::Impl::check_constraint(Sequence& sequence) {
 void Engine::Impl::commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns) {
   RequestState& request = sequence.request;
   sequence.output.push(sampled);
+  sequence.num_generated = sequence.output.num_tokens();
   check_constraint(sequence);
   if (sequence.state != SequenceState::running) return;
   ++num_sampled_tokens_;
@@ -457,7 +480,7 @@ void Engine::Impl::end_request(RequestState& request, FinishReason reason, Error
 }
 
 void Engine::Impl::retire(Sequence& sequence) {
-  roster_.finish(sequence);
+  roster_.finish(sequence, now_ns());
   stats_.record_sequence_end(sequence);
 }
 
@@ -488,14 +511,13 @@ void Engine::Impl::record_step() {
   stats_.record_step({.start_ns = step_start_ns_,
                       .num_running = static_cast<int64_t>(roster_.running().size()),
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
-                      .num_parked = std::ranges::count_if(
-                          roster_.waiting(), [](const Sequence* s) { return s->request.parked; }),
+                      .num_parked = roster_.num_parked(),
                       .kv_pages_used = kv_.num_pages() - kv_.num_available_pages(),
                       .prefix_cache = kv_.prefix_cache().stats(),
                       .num_tokens = work_.num_tokens,
                       .num_prompt_tokens = num_prompt_tokens,
                       .num_sampled_tokens = std::exchange(num_sampled_tokens_, 0),
-                      .num_preemptions = std::exchange(num_preemptions_, 0),
+                      .num_preemptions = roster_.num_preemptions(),
                       .seconds = step_seconds_,
                       .predicted_seconds = predicted_seconds_,
                       .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin()}});

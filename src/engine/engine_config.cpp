@@ -164,7 +164,7 @@ Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, c
   config.num_threads = resources.num_threads;
   config.memory_bytes = resources.memory_bytes;
   config.max_context = or_default(options.max_context, info.max_context);
-  config.policy = options.policy.empty() ? "fcfs" : options.policy;
+  config.policy = options.policy.empty() ? kDefaultPolicy : options.policy;
   config.seed = options.seed;
   config.prefix_cache.enabled = options.prefix_cache;
   config.prefix_cache.eviction = options.eviction;

@@ -14,6 +14,8 @@
 
 namespace pagoda {
 
+inline constexpr const char* kDefaultPolicy = "fcfs";
+
 // 0 or empty means "choose for me".
 struct EngineOptions {
   int num_threads = 0;           // default: the usable cores
@@ -28,7 +30,7 @@ struct EngineOptions {
   std::optional<KvType> kv_type;    // as in LoadOptions
   FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
-  std::string policy;                       // default "fcfs"
+  std::string policy;                       // default kDefaultPolicy
   std::optional<double> max_step_ms;        // a bound on the time of a step; default, or 0: none
   bool prefix_cache = true;                 // keep pages for sequences that begin alike
   Eviction eviction = Eviction::cost;       // of kept pages

@@ -48,7 +48,8 @@ struct Request {
   //  - Stop strings and stop_token_ids end a sequence wherever they come up, be the text complete or not.
   // One that costs too much ends its request with an error.
   std::shared_ptr<const CompiledConstraint> constraint;
-  int32_t priority = 0;
+  int32_t priority = 0;  // lower goes first, where the policy looks at it
+  uint64_t client = 0;   // who shares the engine fairly with others, where the policy looks at it
   // Instead of text, the prompt's pooled hidden states after the final norm, as they are (not normalised).
   // Needs max_tokens 0 and one sequence; every token is looked at, so that none may come from a cache.
   std::optional<Pooling> embed;

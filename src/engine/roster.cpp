@@ -1,6 +1,7 @@
 #include "engine/roster.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -11,7 +12,7 @@ namespace {
 // Less than a page is not shared.
 constexpr int64_t kLeastSharedTokens = kPageTokens;
 // Looking for the like of a waiting sequence costs a look at each running one.
-constexpr int32_t kMostHeldBack = 64;
+constexpr size_t kMostHeldBack = 64;
 
 int64_t shared_tokens(const Sequence& a, const Sequence& b, int64_t limit) {
   int64_t position = 0;
@@ -21,19 +22,25 @@ int64_t shared_tokens(const Sequence& a, const Sequence& b, int64_t limit) {
 
 }  // namespace
 
-Roster::Roster(KvCache& kv, SchedulerPolicy& policy, int32_t max_sequences, int32_t max_requests)
-    : kv_(kv), policy_(policy), max_sequences_(max_sequences) {
+Roster::Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, int32_t max_sequences,
+               int32_t max_requests)
+    : kv_(kv), policy_(policy), costs_(costs), max_sequences_(max_sequences) {
+  const auto num_places = static_cast<size_t>(max_sequences);
   requests_.reserve(static_cast<size_t>(max_requests));
-  running_.reserve(static_cast<size_t>(max_sequences));
+  running_.reserve(num_places);
   // Requests wait with their leader; besides, every running sequence may come back.
-  waiting_.reserve(static_cast<size_t>(max_requests) + static_cast<size_t>(max_sequences));
+  waiting_.reserve(static_cast<size_t>(max_requests) + num_places);
+  held_back_.reserve(kMostHeldBack);
+  policy_.reserve(static_cast<size_t>(max_requests) + num_places);
 }
 
-void Roster::add(std::unique_ptr<RequestState> request, int64_t now_ns) {
+void Roster::add(std::unique_ptr<RequestState> request) {
   Sequence& leader = request->leader();
-  policy_.on_arrival(leader.scheduled(), now_ns);
-  waiting_.push_back(&leader);
+  estimate(leader, peek(leader));
+  leader.alone_seconds = leader.prefill_seconds;
+  policy_.on_arrival(leader);
   requests_.emplace(request->id, std::move(request));
+  add_waiting(leader);
 }
 
 RequestState* Roster::find(RequestId id) {
@@ -46,11 +53,35 @@ void Roster::erase(RequestId id) {
   requests_.erase(id);
 }
 
-void Roster::rank(std::vector<Sequence*>& sequences, int64_t now_ns) {
-  for (Sequence* sequence : sequences) sequence->rank = policy_.rank(sequence->scheduled(), now_ns);
-  std::ranges::sort(sequences, [](const Sequence* a, const Sequence* b) {
-    return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
-  });
+void Roster::order_running() {
+  std::ranges::sort(running_, [&](const Sequence* a, const Sequence* b) { return policy_.before(*a, *b); });
+}
+
+void Roster::add_waiting(Sequence& sequence) {
+  sequence.waiting_place = waiting_.size();
+  waiting_.push_back(&sequence);
+  if (sequence.request.parked)
+    ++num_parked_;
+  else
+    policy_.push(sequence);
+}
+
+void Roster::remove_waiting(Sequence& sequence) {
+  waiting_[sequence.waiting_place] = waiting_.back();
+  waiting_[sequence.waiting_place]->waiting_place = sequence.waiting_place;
+  waiting_.pop_back();
+}
+
+PrefixHit Roster::peek(const Sequence& sequence) const {
+  return kv_.peek(sequence.request.prefix, SequenceKeys(sequence), sequence.max_cached());
+}
+
+void Roster::estimate(Sequence& sequence, const PrefixHit& hit) const {
+  const int64_t known = sequence.num_known();
+  const int64_t begin = sequence.state == SequenceState::running ? sequence.num_computed : hit.num_tokens();
+  sequence.token_seconds = costs_.predict_alone({known, 1, 1});
+  sequence.prefill_seconds = begin < known ? costs_.predict_alone({begin, known - begin, 1}) : 0;
+  sequence.saved_seconds = begin > 0 ? costs_.predict_alone({0, begin, 0}) : 0;
 }
 
 int32_t Roster::places(const Sequence& sequence) const {
@@ -80,32 +111,79 @@ bool Roster::should_wait_for_prefix(const Sequence& sequence, const PrefixHit& h
   });
 }
 
-void Roster::admit(int64_t now_ns) {
-  rank(waiting_, now_ns);
-  int64_t pages_left = kv_.num_available_pages();
-  for (Sequence* sequence : running_) {
-    if (sequence->restoring) resume(*sequence);
-    pages_left -= pages_to_come(*sequence);
+int64_t Roster::pages_left() const {
+  int64_t left = kv_.num_available_pages();
+  for (const Sequence* sequence : running_) left -= pages_to_come(*sequence);
+  return left;
+}
+
+std::optional<size_t> Roster::victims_for(const Sequence& sequence, int64_t places_wanted,
+                                          int64_t pages_wanted) const {
+  size_t num_victims = 0;
+  while (places_wanted > 0 || pages_wanted > 0) {
+    if (num_victims == running_.size()) return std::nullopt;
+    const Sequence& victim = *running_[running_.size() - 1 - num_victims];
+    if (!policy_.preempts(sequence, victim)) return std::nullopt;
+    places_wanted -= places(victim);
+    pages_wanted -= std::ssize(kv_.page_table(victim.kv)) + pages_to_come(victim);
+    ++num_victims;
   }
-  int32_t num_held_back = 0;
-  for (Sequence* sequence : waiting_) {
-    if (sequence->request.parked) continue;
-    const int32_t wanted = places(*sequence);
-    if (places_taken_ + wanted > max_sequences_ ||
-        places_taken_ + wanted + kv_.num_closing() > kv_.max_tables())
-      break;
-    const PrefixHit hit = kv_.peek(sequence->request.prefix, SequenceKeys(*sequence), sequence->max_cached());
-    const int64_t pages = pages_to_start(*sequence, hit);
-    if (pages > pages_left && !running_.empty()) break;
-    if (num_held_back < kMostHeldBack && should_wait_for_prefix(*sequence, hit)) {
-      ++num_held_back;
+  return num_victims;
+}
+
+bool Roster::try_start(Sequence& sequence, const PrefixHit& hit, int32_t max_running, int64_t now_ns) {
+  const int32_t most = std::min(max_running, max_sequences_);
+  const int64_t places_wanted = int64_t{places_taken_} + places(sequence) - most;
+  const int64_t pages = pages_to_start(sequence, hit);
+  const bool alone = running_.empty() && places(sequence) <= max_sequences_;
+  if (!alone) {
+    const auto num_victims = victims_for(sequence, places_wanted, pages - pages_left());
+    if (!num_victims) return false;
+    for (size_t i = 0; i < *num_victims; ++i) preempt(*running_.back());
+    // Pages that several share have not become free.
+    if (*num_victims > 0 && pages > pages_left() && !running_.empty()) return false;
+  }
+  policy_.start(sequence);
+  remove_waiting(sequence);
+  start(sequence, now_ns);
+  return true;
+}
+
+void Roster::refresh_hits() {
+  constexpr size_t kMostRefreshed = 16;
+  for (size_t i = 0; i < std::min(kMostRefreshed, waiting_.size()); ++i) {
+    Sequence& sequence = *waiting_[next_refreshed_++ % waiting_.size()];
+    if (sequence.request.parked) continue;
+    policy_.remove(sequence);
+    estimate(sequence, peek(sequence));
+    policy_.push(sequence);
+  }
+}
+
+void Roster::admit(int64_t now_ns, int32_t max_running) {
+  policy_.advance(now_ns);
+  if (policy_.orders_by_prefix()) refresh_hits();
+  for (Sequence* sequence : running_)
+    if (sequence->restoring) resume(*sequence);
+  order_running();
+  held_back_.clear();
+  while (ScheduledSequence* first = policy_.first()) {
+    auto& sequence = static_cast<Sequence&>(*first);
+    // Tables that close are still in use.
+    if (places_taken_ + places(sequence) + kv_.num_closing() > kv_.max_tables()) break;
+    // Without a place there is no need to look at pages.
+    const int64_t places_wanted =
+        int64_t{places_taken_} + places(sequence) - std::min(max_running, max_sequences_);
+    if (!running_.empty() && !victims_for(sequence, places_wanted, 0)) break;
+    const PrefixHit hit = peek(sequence);
+    if (held_back_.size() < kMostHeldBack && should_wait_for_prefix(sequence, hit)) {
+      policy_.remove(sequence);
+      held_back_.push_back(&sequence);
       continue;
     }
-    start(*sequence, now_ns);
-    pages_left -= pages;
+    if (!try_start(sequence, hit, max_running, now_ns)) break;
   }
-  std::erase_if(waiting_, [](const Sequence* s) { return s->state == SequenceState::running; });
-  rank(running_, now_ns);
+  for (Sequence* sequence : held_back_) policy_.push(*sequence);
 }
 
 void Roster::start(Sequence& sequence, int64_t now_ns) {
@@ -115,7 +193,9 @@ void Roster::start(Sequence& sequence, int64_t now_ns) {
   const PrefixHit hit = kv_.attach(sequence.kv, SequenceKeys(sequence), sequence.max_cached());
   sequence.num_computed = hit.num_tokens();
   sequence.restoring = true;
-  running_.push_back(&sequence);
+  const auto place = std::ranges::upper_bound(
+      running_, &sequence, [&](const Sequence* x, const Sequence* y) { return policy_.before(*x, *y); });
+  running_.insert(place, &sequence);
   places_taken_ += places(sequence);
   if (request.first_scheduled_ns < 0) {
     request.first_scheduled_ns = now_ns;
@@ -148,42 +228,73 @@ void Roster::stop(Sequence& sequence) {
 void Roster::send_back(Sequence& sequence) {
   stop(sequence);
   sequence.state = SequenceState::waiting;
-  waiting_.push_back(&sequence);
+  estimate(sequence, peek(sequence));
+  add_waiting(sequence);
 }
 
 void Roster::preempt(Sequence& sequence) {
   PAGODA_CHECK(sequence.state == SequenceState::running, "sequence {} does not run", sequence.id);
   send_back(sequence);
   ++sequence.request.num_preemptions;
+  ++num_preemptions_;
 }
 
 void Roster::park(RequestState& request) {
-  request.parked = true;
-  for (const auto& sequence : request.sequences)
-    if (sequence->state == SequenceState::running) send_back(*sequence);
+  if (std::exchange(request.parked, true)) return;
+  for (const auto& sequence : request.sequences) {
+    if (sequence->state == SequenceState::running) {
+      send_back(*sequence);
+    } else if (sequence->state == SequenceState::waiting) {
+      policy_.remove(*sequence);
+      ++num_parked_;
+    }
+  }
 }
 
-void Roster::fork_followers(Sequence& leader, int64_t now_ns) {
+void Roster::unpark(RequestState& request) {
+  if (!std::exchange(request.parked, false)) return;
+  for (const auto& sequence : request.sequences) {
+    if (sequence->state != SequenceState::waiting) continue;
+    --num_parked_;
+    policy_.push(*sequence);
+  }
+}
+
+void Roster::fork_followers(Sequence& leader) {
   for (const auto& follower : leader.request.sequences) {
     if (follower->state != SequenceState::follower) continue;
     follower->kv = kv_.fork(leader.kv);
     follower->num_computed = leader.num_computed;
     follower->state = SequenceState::running;
-    policy_.on_arrival(follower->scheduled(), now_ns);
+    follower->alone_seconds = leader.alone_seconds;
+    estimate(*follower, {});
+    policy_.on_arrival(*follower);
     running_.push_back(follower.get());
   }
 }
 
-void Roster::finish(Sequence& sequence) {
+void Roster::advance(Sequence& sequence, double seconds, int64_t now_ns) {
+  estimate(sequence, {});
+  policy_.on_progress(sequence, seconds, now_ns);
+}
+
+void Roster::finish(Sequence& sequence, int64_t now_ns) {
   if (sequence.state == SequenceState::finished) return;
   // The leader's place counts those of its followers.
   const bool place_is_settled =
       sequence.state != SequenceState::follower || sequence.request.leader().state == SequenceState::finished;
   PAGODA_CHECK(place_is_settled, "follower {} ends before its leader", sequence.id);
   if (sequence.state == SequenceState::running) stop(sequence);
-  if (sequence.state == SequenceState::waiting) std::erase(waiting_, &sequence);
+  const bool has_arrived = sequence.state != SequenceState::follower;
+  if (sequence.state == SequenceState::waiting) {
+    remove_waiting(sequence);
+    if (sequence.request.parked)
+      --num_parked_;
+    else
+      policy_.remove(sequence);
+  }
   sequence.state = SequenceState::finished;
-  policy_.on_finish(sequence.id);
+  if (has_arrived) policy_.on_finish(sequence, now_ns);
   --sequence.request.num_unfinished;
 }
 

@@ -1,17 +1,20 @@
 // All unfinished requests, and which of their sequences wait and which run.
 //
 // Invariant: the running sequences and the followers of those that have not forked yet take at most
-// max_sequences places; each has a place, a block table or both to come.
+// max_sequences places; each has a place, a block table or both to come. The policy's queue holds those that
+// wait and are not parked.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "engine/sequence.h"
 #include "kv/kv_cache.h"
+#include "sched/cost_model.h"
 #include "sched/scheduler_policy.h"
 
 namespace pagoda {
@@ -19,49 +22,79 @@ namespace pagoda {
 // Owned by the engine thread. Allocates when requests come, not while they run.
 class Roster {
  public:
-  Roster(KvCache& kv, SchedulerPolicy& policy, int32_t max_sequences, int32_t max_requests);
+  // `costs` and `policy` must outlive it.
+  Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, int32_t max_sequences,
+         int32_t max_requests);
 
-  void add(std::unique_ptr<RequestState> request, int64_t now_ns);
+  void add(std::unique_ptr<RequestState> request);
   RequestState* find(RequestId id);  // null if unknown
-  void erase(RequestId id);          // all its sequences must have finished
+  // All its sequences must have finished.
+  void erase(RequestId id);
   const std::unordered_map<RequestId, std::unique_ptr<RequestState>>& requests() const { return requests_; }
 
-  // In order of the policy's rank, then by id, as of the last admit().
+  // In the policy's order, as of the last admit().
   std::span<Sequence* const> running() const { return running_; }
+  // In no order.
   std::span<Sequence* const> waiting() const { return waiting_; }
+  int64_t num_parked() const { return num_parked_; }
+  // Preemptions so far.
+  int64_t num_preemptions() const { return num_preemptions_; }
 
-  // Ranks all sequences and lets waiting ones run, in order, while there are places and the pages that those
-  // running will need for what they know so far stay available. The first may always run if nothing else
-  // does. Passed over are parked ones, and those whose first tokens a running one is just computing.
-  void admit(int64_t now_ns);
+  // Lets waiting sequences run, in the policy's order, while there are places and the pages that those
+  // running will need for what they know so far stay available; where the policy says so, in place of running
+  // ones, which are preempted. The first may always run if nothing else does. Passed over are parked ones,
+  // and those whose first tokens a running one is just computing. Of the places at most max_running are used,
+  // but at least one. Costs O(log n) of those that wait for each one looked at.
+  void admit(int64_t now_ns, int32_t max_running = INT32_MAX);
   // A running sequence gives up its pages and waits; what of them is gone by then will be computed again.
   void preempt(Sequence& sequence);
   // Until resumed, no sequence of the request runs.
   void park(RequestState& request);
+  void unpark(RequestState& request);
   // Followers of a leader that has just computed the prompt get block tables of their own and run.
-  void fork_followers(Sequence& leader, int64_t now_ns);
+  void fork_followers(Sequence& leader);
+  // It has computed tokens in a step that has just ended, and answers for that part of the step.
+  void advance(Sequence& sequence, double seconds, int64_t now_ns);
   // Gives up place and pages; its state becomes finished. Followers end after their leader.
-  void finish(Sequence& sequence);
+  void finish(Sequence& sequence, int64_t now_ns);
 
  private:
-  void rank(std::vector<Sequence*>& sequences, int64_t now_ns);
+  void order_running();
   int32_t places(const Sequence& sequence) const;
   int64_t pages_to_come(const Sequence& sequence) const;
   int64_t pages_to_start(const Sequence& sequence, const PrefixHit& hit) const;
+  int64_t pages_left() const;
   bool should_wait_for_prefix(const Sequence& sequence, const PrefixHit& hit) const;
+  PrefixHit peek(const Sequence& sequence) const;
+  // What the policy sees of the work before it.
+  void estimate(Sequence& sequence, const PrefixHit& hit) const;
+  // How many of the last running sequences must go for that many places and pages; none if the policy does
+  // not allow that many.
+  std::optional<size_t> victims_for(const Sequence& sequence, int64_t places, int64_t pages) const;
+  // Lets it run if there is room, now or in place of others.
+  bool try_start(Sequence& sequence, const PrefixHit& hit, int32_t max_running, int64_t now_ns);
+  // Looks again at the prefix hits of some that wait.
+  void refresh_hits();
   // Sees whether a sequence that is being restored can go on, and from where.
   void resume(Sequence& sequence);
   void start(Sequence& sequence, int64_t now_ns);
   void stop(Sequence& sequence);
   void send_back(Sequence& sequence);
+  void add_waiting(Sequence& sequence);
+  void remove_waiting(Sequence& sequence);
 
   KvCache& kv_;
   SchedulerPolicy& policy_;
+  const CostModel& costs_;
   const int32_t max_sequences_;
   int32_t places_taken_ = 0;
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::vector<Sequence*> running_;
-  std::vector<Sequence*> waiting_;
+  std::vector<Sequence*> waiting_;  // parked ones included
+  int64_t num_parked_ = 0;
+  int64_t num_preemptions_ = 0;
+  size_t next_refreshed_ = 0;
+  std::vector<Sequence*> held_back_;  // of one admit()
 };
 
 }  // namespace pagoda

@@ -8,7 +8,12 @@
 namespace pagoda {
 
 Sequence::Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer)
-    : request(owner), index(index_in_request), output(tokenizer, owner.request, owner.rules) {}
+    : request(owner), index(index_in_request), output(tokenizer, owner.request, owner.rules) {
+  arrival_ns = owner.arrival_ns;
+  priority = owner.request.priority;
+  client = owner.request.client;
+  max_generated = owner.rules.max_tokens;
+}
 
 int64_t Sequence::num_known() const {
   return request.num_prompt() + output.num_tokens();
@@ -30,15 +35,6 @@ PageTokens SequenceKeys::page(int64_t index) const {
   for (int64_t i = 0; i < kPageTokens; ++i)
     tokens[static_cast<size_t>(i)] = text_key(sequence_.token(index * kPageTokens + i));
   return tokens;
-}
-
-ScheduledSequence Sequence::scheduled() const {
-  return {.id = id,
-          .arrival_ns = request.arrival_ns,
-          .priority = request.request.priority,
-          .num_prompt_tokens = request.num_prompt(),
-          .num_computed_tokens = num_computed,
-          .num_generated_tokens = output.num_tokens()};
 }
 
 PromptScores::PromptScores(const Request& request) : wanted(request.want_prompt_logprobs) {

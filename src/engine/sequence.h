@@ -13,7 +13,7 @@
 #include "engine/request.h"
 #include "engine/sequence_output.h"
 #include "kv/kv_cache.h"
-#include "sched/scheduler_policy.h"
+#include "sched/scheduled_sequence.h"
 #include "text/constraint.h"
 
 namespace pagoda {
@@ -29,7 +29,7 @@ enum class SequenceState {
 
 // A sequence has no phase: num_known tokens are known, num_computed of them are in the cache, and when they
 // meet the next one is sampled. Decoding is having one to compute.
-struct Sequence {
+struct Sequence : ScheduledSequence {
   Sequence(RequestState& owner, int32_t index_in_request, const Tokenizer& tokenizer);
 
   int64_t num_known() const;
@@ -38,17 +38,15 @@ struct Sequence {
   int64_t max_cached() const;
   int64_t num_remaining() const { return num_known() - num_computed; }
   int32_t token(int64_t position) const;
-  ScheduledSequence scheduled() const;
 
   RequestState& request;
   const int32_t index;
-  SequenceId id = 0;
   uint64_t seed = 0;
   SequenceState state = SequenceState::follower;
   int64_t num_computed = 0;
-  KvHandle kv = -1;        // while running
-  bool restoring = false;  // what it has computed before, or another has, is being read: it cannot run yet
-  double rank = 0;         // the policy's, of this step
+  KvHandle kv = -1;          // while running
+  bool restoring = false;    // what it has computed before, or another has, is being read: it cannot run yet
+  size_t waiting_place = 0;  // among those that wait, where it does
   bool has_news = false;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;

@@ -122,7 +122,7 @@ void StatsBoard::record_step(const StepRecord& step) {
   stats_.kv_pages_used = step.kv_pages_used;
   stats_.prefix_cache = step.prefix_cache;
   stats_.kv_usage = static_cast<double>(step.kv_pages_used) / static_cast<double>(stats_.kv_pages_total);
-  stats_.num_preemptions += static_cast<uint64_t>(step.num_preemptions);
+  stats_.num_preemptions = static_cast<uint64_t>(step.num_preemptions);
   if (step.num_tokens == 0) return;
   ++stats_.num_steps;
   stats_.iteration_tokens.observe(static_cast<double>(step.num_prompt_tokens + step.num_sampled_tokens));

@@ -22,8 +22,8 @@ struct StepRecord {
   int64_t num_tokens = 0;         // computed, prompts and generation; 0: nothing was computed
   int64_t num_prompt_tokens = 0;  // of those
   int64_t num_sampled_tokens = 0;
-  int64_t num_preemptions = 0;
-  double seconds = 0;  // where something was computed
+  int64_t num_preemptions = 0;  // so far
+  double seconds = 0;           // where something was computed
   double predicted_seconds = 0;
   EngineStats::CostModelStats costs;
 };

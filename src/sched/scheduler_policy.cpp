@@ -3,6 +3,10 @@
 #include <fmt/ranges.h>
 
 #include "sched/fcfs_policy.h"
+#include "sched/lpm_policy.h"
+#include "sched/mlfq_policy.h"
+#include "sched/priority_policy.h"
+#include "sched/srpt_policy.h"
 
 namespace pagoda {
 
@@ -19,7 +23,9 @@ std::unique_ptr<SchedulerPolicy> make() {
 }
 
 constexpr Entry kPolicies[] = {
-    {FcfsPolicy::kName, make<FcfsPolicy>},
+    {FcfsPolicy::kName, make<FcfsPolicy>}, {PriorityPolicy::kName, make<PriorityPolicy>},
+    {LpmPolicy::kName, make<LpmPolicy>},   {MlfqPolicy::kName, make<MlfqPolicy>},
+    {SrptPolicy::kName, make<SrptPolicy>},
 };
 
 }  // namespace

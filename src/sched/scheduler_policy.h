@@ -1,42 +1,55 @@
-// Which sequence goes first. A policy only ranks: admission, page counting, preemption and abort are written
+// Which sequence goes first. A policy only orders: admission, page counting, preemption and abort are written
 // once, in the engine. Plain numbers in, plain numbers out; time comes in as an argument.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "sched/scheduled_sequence.h"
 
 namespace pagoda {
 
-using SequenceId = uint64_t;  // ascending in order of arrival
-
-// A sequence as a policy sees it.
-struct ScheduledSequence {
-  SequenceId id = 0;
-  int64_t arrival_ns = 0;
-  int32_t priority = 0;  // the client's; lower goes first, as in vLLM
-  int64_t num_prompt_tokens = 0;
-  int64_t num_computed_tokens = 0;  // in the cache
-  int64_t num_generated_tokens = 0;
-};
-
-// Sequences are served in ascending order of rank, ties by id. The last of the running ones is preempted
-// first.
+// Holds the sequences that wait, in order; each call is O(log n) of them. Calls of one sequence:
+//   on_arrival ( push ( start | remove ) )* on_progress* on_finish
+// where those that run may be pushed again (preempted), and start is followed by running.
 class SchedulerPolicy {
  public:
   virtual ~SchedulerPolicy() = default;
   virtual std::string_view name() const = 0;
-  virtual void on_arrival(const ScheduledSequence& sequence, int64_t now_ns) = 0;
-  virtual double rank(const ScheduledSequence& sequence, int64_t now_ns) const = 0;
-  // After a step: the sequence had num_tokens computed in a step that took step_ns.
-  virtual void on_progress(const ScheduledSequence& sequence, int64_t num_tokens, int64_t step_ns) = 0;
-  virtual void on_finish(SequenceId id) = 0;
+  // So that this many sequences can wait without allocations.
+  virtual void reserve(size_t num_sequences) = 0;
+
+  // ---- those that wait ----
+  virtual void push(ScheduledSequence& sequence) = 0;
+  virtual ScheduledSequence* first() = 0;                                // null if none waits
+  virtual void remove(ScheduledSequence& sequence) = 0;                  // waits no longer
+  virtual void start(ScheduledSequence& sequence) { remove(sequence); }  // will run
+
+  // ---- all of them ----
+  // Once, before anything else.
+  virtual void on_arrival(ScheduledSequence&) {}
+  // It ran for this share of a step; `now_ns` is the step's end.
+  virtual void on_progress(ScheduledSequence&, double /*seconds*/, int64_t /*now_ns*/) {}
+  // It does not wait any more, if it did.
+  virtual void on_finish(ScheduledSequence&, int64_t /*now_ns*/) {}
+  // Before each step looks at the order.
+  virtual void advance(int64_t /*now_ns*/) {}
+
+  // The order in which running sequences are served; the last is preempted first. Strict, without ties.
+  virtual bool before(const ScheduledSequence& a, const ScheduledSequence& b) const = 0;
+  // Whether one that waits may take the place of one that runs.
+  virtual bool preempts(const ScheduledSequence& /*waiting*/, const ScheduledSequence& /*running*/) const {
+    return false;
+  }
+  // Whether the queue's order depends on prefix hits, which change while sequences wait.
+  virtual bool orders_by_prefix() const { return false; }
 };
 
-// "fcfs"; an unknown name is invalid_argument and lists the known ones.
+// "fcfs", …; an unknown name is invalid_argument and lists the known ones.
 Result<std::unique_ptr<SchedulerPolicy>> make_scheduler_policy(std::string_view name);
 std::vector<std::string_view> scheduler_policy_names();
 

@@ -114,7 +114,7 @@ TEST_F(StatsBoardTest, IdleTimeDoesNotMakeRequestsSlow) {
 TEST_F(StatsBoardTest, GaugesAndSteps) {
   board_.record_step(
       {.num_running = 2, .num_waiting = 3, .kv_pages_used = 4, .num_tokens = 10, .num_preemptions = 1});
-  board_.record_step({.num_running = 1, .num_waiting = 0, .kv_pages_used = 2});
+  board_.record_step({.num_running = 1, .num_waiting = 0, .kv_pages_used = 2, .num_preemptions = 1});
   board_.record_corruption();
   const EngineStats stats = board_.snapshot();
   EXPECT_EQ(stats.num_running, 1);

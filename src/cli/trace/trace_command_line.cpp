@@ -104,7 +104,7 @@ void add_bench_trace(CLI::App& bench, CommandMaker& make) {
 
 void add_simulate_command(CLI::App& parent, CommandMaker& make) {
   auto arguments = std::make_shared<SimulateArguments>();
-  arguments->engine.policy = "fcfs";
+  arguments->engine.policy = kDefaultPolicy;
   CLI::App& app =
       add_command(parent, make, "simulate",
                   "Run a trace through the scheduler in virtual time: no model, no waiting", arguments,
@@ -116,10 +116,8 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
       ->type_name("FILE")
       ->required();
   add_warm_up(app, arguments->report);
-  app.add_option("--policy", arguments->engine.policy, "Which waiting request comes first")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"fcfs"}))
-      ->capture_default_str();
+  add_policy(app, arguments->engine.policy);
+  add_max_step(app, arguments->engine.max_step_ms);
   const auto count = [&](const char* name, auto& target, const char* description) {
     app.add_option(name, target, description)->type_name("N")->check(CLI::PositiveNumber);
   };

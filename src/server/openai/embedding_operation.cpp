@@ -54,7 +54,10 @@ void EmbeddingOperation::prepare() {
   if (!job) return refuse(std::move(job).error());
   job_ = std::move(*job);
   int64_t num_prompt_tokens = 0;
-  for (const Request& request : job_.requests) num_prompt_tokens += std::ssize(request.prompt);
+  for (Request& request : job_.requests) {
+    num_prompt_tokens += std::ssize(request.prompt);
+    request.client ^= place_.tenant().client();
+  }
   num_prompt_tokens_ = num_prompt_tokens;
   const Demand demand{.num_prompt_tokens = num_prompt_tokens,
                       .deadline = deadline_,

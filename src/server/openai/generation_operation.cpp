@@ -124,6 +124,7 @@ std::optional<Deadline> GenerationOperation::deadline_of(const Presenter& presen
 
 std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> requests) {
   for (size_t prompt = 0; prompt < requests.size(); ++prompt) {
+    requests[prompt].client ^= place_.tenant().client();
     auto sink = std::make_shared<Sink>(shared_from_this(), prompt, requests[prompt], token_ids_);
     const Result<RequestId> id = model_->engine->submit(std::move(requests[prompt]), std::move(sink));
     if (!id) {

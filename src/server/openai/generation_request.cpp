@@ -218,6 +218,9 @@ void read_running_reports(Fields& fields, GenerationRequest& out) {
 
 void read_request_fields(Fields& fields, GenerationRequest& out) {
   fields.integer("priority", {.min = -kMaxInt32, .max = kMaxInt32}, out.engine.priority);
+  std::string user;
+  fields.string("user", user);
+  out.engine.client = std::hash<std::string>{}(user);
   read_cache_salt(fields, out.engine.cache_salt);
   read_truncation(fields, out);
   fields.boolean("add_special_tokens", out.add_special_tokens);

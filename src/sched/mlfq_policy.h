@@ -1,0 +1,79 @@
+// A skip-join multi-level feedback queue (FastServe, Wu et al., NSDI 2026), for machines on which the prompt
+// is most of the work:
+//   - a sequence joins the first level whose quantum holds what is left of its prompt after the prefix hit;
+//     quanta double from level to level;
+//   - it is charged its own share of each step, not the whole step, and moves on to the first level below
+//   that
+//     holds its next token when the quantum is used up;
+//   - within a level clients take turns (start-time fair queueing, Goyal et al., 1996: a turn costs a
+//     quantum); turns of one client are in order of arrival;
+//   - one that has taken `limit` times as long as it would by itself goes before all levels, for good. The
+//     limit is 30, or 4 times the median of those that ended last if that is more: under overload a fixed one
+//     would promote everybody.
+// A sequence takes the place of one that runs at a lower level.
+#pragma once
+
+#include <array>
+#include <unordered_map>
+
+#include "sched/scheduler_policy.h"
+#include "sched/sequence_heap.h"
+
+namespace pagoda {
+
+class MlfqPolicy final : public SchedulerPolicy {
+ public:
+  static constexpr std::string_view kName = "mlfq";
+  static constexpr int32_t kNumLevels = 32;
+  static constexpr int32_t kAged = -1;  // before all levels
+  static constexpr double kLeastLimit = 30;
+
+  std::string_view name() const override { return kName; }
+  void reserve(size_t num_sequences) override;
+  void push(ScheduledSequence& sequence) override { queue_.push(sequence); }
+  ScheduledSequence* first() override { return queue_.first(); }
+  void remove(ScheduledSequence& sequence) override { queue_.remove(sequence); }
+  void start(ScheduledSequence& sequence) override;
+  void on_arrival(ScheduledSequence& sequence) override;
+  void on_progress(ScheduledSequence& sequence, double seconds, int64_t now_ns) override;
+  void on_finish(ScheduledSequence& sequence, int64_t now_ns) override;
+  void advance(int64_t now_ns) override;
+  bool before(const ScheduledSequence& a, const ScheduledSequence& b) const override {
+    return HigherLevel{}(a, b);
+  }
+  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running) const override {
+    return waiting.level < running.level;
+  }
+
+  static double quantum_seconds(int32_t level);
+  // Of a slowdown: time since arrival by the time that the sequence would take by itself.
+  double limit() const { return limit_; }
+
+ private:
+  struct HigherLevel {
+    bool operator()(const ScheduledSequence& a, const ScheduledSequence& b) const;
+  };
+  struct EarlierDeadline {
+    bool operator()(const ScheduledSequence& a, const ScheduledSequence& b) const;
+  };
+  struct Client {
+    std::array<double, kNumLevels> next_tag{};  // of its next turn, by level
+    int64_t num_sequences = 0;
+  };
+
+  void join(ScheduledSequence& sequence, int32_t level);
+  int64_t deadline_of(const ScheduledSequence& sequence) const;
+  void record_slowdown(double slowdown);
+
+  SequenceHeap<HigherLevel, &ScheduledSequence::queue_place> queue_;
+  // All sequences that have not aged, waiting or running.
+  SequenceHeap<EarlierDeadline, &ScheduledSequence::deadline_place> deadlines_;
+  std::unordered_map<uint64_t, Client> clients_;
+  std::array<double, kNumLevels> time_{};  // by level: the tag of the latest to start
+  static constexpr size_t kNumSlowdowns = 64;
+  std::array<double, kNumSlowdowns> slowdowns_{};  // a ring, of those that ended last
+  size_t num_ended_ = 0;
+  double limit_ = kLeastLimit;
+};
+
+}  // namespace pagoda

@@ -1,0 +1,190 @@
+// The engine under each scheduling policy: order, preemption, and outputs that do not depend on either.
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sched/scheduler_policy.h"
+#include "support/engine_harness.h"
+
+namespace pagoda {
+namespace {
+
+using testing::EngineHarness;
+using testing::expect_output;
+using testing::small_config;
+
+// Seconds per unit: a millisecond for each token, so that prompts are what costs.
+constexpr CostVector kCosts = {0.001, 0, 0.001, 0.001, 0, 0, 0, 0, 0};
+
+Request make_request(int32_t prompt_length, int64_t max_tokens, uint64_t seed) {
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < prompt_length; ++i) prompt.push_back(4 + static_cast<int32_t>(seed + 5 * i) % 60);
+  return {.prompt = prompt, .sampling = {.seed = seed}, .max_tokens = max_tokens, .ignore_eos = true};
+}
+
+std::unique_ptr<EngineHarness> make_harness(std::string_view policy, int32_t max_sequences,
+                                            int32_t num_pages = 128) {
+  EngineConfig config = small_config();
+  config.policy = policy;
+  config.max_sequences = max_sequences;
+  config.num_pages = num_pages;
+  return std::make_unique<EngineHarness>(config, testing::FakeModel::Options{}, 0, nullptr,
+                                         CostModel(AttentionReach(), kCosts));
+}
+
+// Indices of the sinks in the order in which they are done.
+std::vector<size_t> run(EngineHarness& harness,
+                        const std::vector<std::shared_ptr<testing::RecordingSink>>& sinks) {
+  std::vector<size_t> order;
+  while (harness.engine->step()) {
+    harness.engine->check_invariants();
+    harness.clock->advance_ns(20'000'000);
+    for (size_t i = 0; i < sinks.size(); ++i)
+      if (sinks[i]->done && std::ranges::find(order, i) == order.end()) order.push_back(i);
+  }
+  harness.expect_idle();
+  return order;
+}
+
+TEST(EnginePolicy, PriorityServesTheUrgentFirstAndInPlaceOfOthers) {
+  const auto harness = make_harness("priority", 1);
+  std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+  std::vector<Request> requests;
+  for (const int32_t priority : {1, 2, 0}) {
+    requests.push_back(make_request(40, 20, 1 + requests.size()));
+    requests.back().priority = priority;
+    sinks.push_back(harness->submit(requests.back()));
+    harness->engine->step();
+  }
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(2, 0, 1));
+  EXPECT_EQ(sinks[0]->timings.num_preemptions, 1);
+  for (size_t i = 0; i < sinks.size(); ++i)
+    expect_output(sinks[i]->outputs[0], harness->expected(requests[i]));
+}
+
+TEST(EnginePolicy, MlfqLetsAShortPromptOvertakeALongOneAtAChunkBorder) {
+  const auto harness = make_harness("mlfq", 8);
+  const Request long_one = make_request(200, 4, 1);
+  const Request short_one = make_request(10, 4, 2);
+  std::vector sinks = {harness->submit(long_one)};
+  harness->engine->step();
+  sinks.push_back(harness->submit(short_one));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(1, 0));
+  expect_output(sinks[0]->outputs[0], harness->expected(long_one));
+  expect_output(sinks[1]->outputs[0], harness->expected(short_one));
+  EXPECT_EQ(sinks[0]->timings.num_preemptions, 0) << "it keeps its place and its pages";
+}
+
+TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatHasUsedUpItsQuanta) {
+  const auto harness = make_harness("mlfq", 1);
+  const Request long_one = make_request(20, 100, 1);
+  const Request short_one = make_request(10, 4, 2);
+  std::vector sinks = {harness->submit(long_one)};
+  for (int i = 0; i < 40; ++i) {
+    harness->engine->step();
+    harness->clock->advance_ns(20'000'000);
+  }
+  sinks.push_back(harness->submit(short_one));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(1, 0));
+  EXPECT_EQ(sinks[0]->timings.num_preemptions, 1);
+  EXPECT_EQ(harness->engine->stats().num_preemptions, 1u);
+  expect_output(sinks[0]->outputs[0], harness->expected(long_one));
+}
+
+TEST(EnginePolicy, MlfqSkipsJoinByWhatThePrefixCacheLeaves) {
+  const auto harness = make_harness("mlfq", 8);
+  const Request warm = make_request(200, 1, 1);
+  harness->submit(warm);
+  harness->run();
+  // Longer than the other, but known.
+  std::vector sinks = {harness->submit(make_request(100, 1, 2)), harness->submit(warm)};
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(1, 0));
+  EXPECT_EQ(sinks[1]->timings.num_cached_tokens, 199);
+}
+
+TEST(EnginePolicy, LpmServesThoseThatTheCacheKnowsFirst) {
+  const auto harness = make_harness("lpm", 1);
+  const Request warm = make_request(64, 1, 1);
+  harness->submit(warm);
+  harness->run();
+  std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+  for (const uint64_t seed : {2, 3, 1}) sinks.push_back(harness->submit(make_request(64, 1, seed)));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(2, 0, 1));
+}
+
+TEST(EnginePolicy, LpmSeesPagesThatCameAfterTheRequest) {
+  const auto harness = make_harness("lpm", 1);
+  std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+  // While the first runs, the third becomes one that is known.
+  for (const uint64_t seed : {1, 2, 1}) sinks.push_back(harness->submit(make_request(64, 2, seed)));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(0, 2, 1));
+}
+
+TEST(EnginePolicy, SrptServesTheLeastLeft) {
+  const auto harness = make_harness("srpt", 1);
+  std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+  for (const auto& [prompt, output] : {std::pair(10, 60), std::pair(40, 5), std::pair(10, 4)})
+    sinks.push_back(harness->submit(make_request(prompt, output, 1 + sinks.size())));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(2, 1, 0));
+}
+
+TEST(EnginePolicy, ParkedRequestsLeaveTheQueueUntilTheyAreResumed) {
+  for (const std::string_view policy : scheduler_policy_names()) {
+    const auto harness = make_harness(policy, 1);
+    std::vector sinks = {harness->submit(make_request(10, 30, 1))};
+    harness->engine->step();
+    sinks.push_back(harness->submit(make_request(10, 2, 2)));
+    const RequestId parked = harness->last_id;
+    harness->engine->park(parked);
+    sinks.push_back(harness->submit(make_request(12, 2, 3)));
+    for (int i = 0; i < 60; ++i) harness->engine->step();
+    EXPECT_TRUE(sinks[2]->done) << policy;
+    EXPECT_FALSE(sinks[1]->done) << policy;
+    EXPECT_EQ(harness->engine->stats().num_parked, 1);
+    harness->engine->resume(parked);
+    run(*harness, sinks);
+    EXPECT_TRUE(sinks[1]->done) << policy;
+  }
+}
+
+// Places and pages for a few, arrivals and cancellations at any time: whatever is preempted, outputs are what
+// each request gives alone.
+TEST(EnginePolicy, OutputsAreTheSameUnderRandomArrivalsOfEveryPolicy) {
+  for (const std::string_view policy : scheduler_policy_names()) {
+    const auto harness = make_harness(policy, 3, 24);
+    std::mt19937 random(5);
+    const auto below = [&](uint32_t bound) { return static_cast<int32_t>(random() % bound); };
+    std::vector<Request> requests;
+    std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+    std::vector<bool> cancelled;
+    for (int i = 0; i < 60; ++i) {
+      Request request = make_request(1 + below(100), 1 + below(40), static_cast<uint64_t>(1 + below(20)));
+      request.priority = below(3);
+      request.client = static_cast<uint64_t>(below(3));
+      request.num_sequences = 1 + below(2);
+      requests.push_back(request);
+      sinks.push_back(harness->submit(request));
+      cancelled.push_back(below(8) == 0);
+      for (int steps = below(12); steps > 0; --steps) {
+        harness->engine->step();
+        harness->engine->check_invariants();
+        harness->clock->advance_ns(5'000'000);
+      }
+      if (cancelled.back()) harness->engine->cancel(harness->last_id);
+    }
+    harness->run();
+    for (size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_TRUE(sinks[i]->done) << policy;
+      if (cancelled[i]) continue;
+      for (int32_t index = 0; index < requests[i].num_sequences; ++index)
+        expect_output(sinks[i]->outputs[static_cast<size_t>(index)], harness->expected(requests[i], index));
+    }
+    if (policy != "fcfs" && policy != "lpm") {
+      EXPECT_GE(harness->engine->stats().num_preemptions, 5u) << policy;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pagoda

@@ -1,0 +1,196 @@
+// The named ones below are what FastServe's released code gets wrong.
+#include "sched/mlfq_policy.h"
+
+#include <cmath>
+#include <deque>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace pagoda {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr int64_t kMillisecond = 1'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+
+class MlfqPolicyTest : public ::testing::Test {
+ protected:
+  ScheduledSequence& arrive(double prefill_seconds, uint64_t client = 0, int64_t arrival_ns = 0) {
+    sequences_.push_back({.id = sequences_.size() + 1,
+                          .arrival_ns = arrival_ns,
+                          .client = client,
+                          .alone_seconds = prefill_seconds,
+                          .prefill_seconds = prefill_seconds,
+                          .token_seconds = 0.004});
+    policy_.on_arrival(sequences_.back());
+    policy_.push(sequences_.back());
+    return sequences_.back();
+  }
+  ScheduledSequence& start_first() {
+    ScheduledSequence* first = policy_.first();
+    policy_.start(*first);
+    return *first;
+  }
+  std::vector<SequenceId> drain() {
+    std::vector<SequenceId> ids;
+    while (policy_.first() != nullptr) ids.push_back(start_first().id);
+    return ids;
+  }
+
+  MlfqPolicy policy_;
+  std::deque<ScheduledSequence> sequences_;
+};
+
+TEST_F(MlfqPolicyTest, JoinsTheFirstLevelThatHoldsThePrompt) {
+  EXPECT_EQ(arrive(0.004).level, 2);
+  EXPECT_EQ(arrive(0.0041).level, 3);
+  EXPECT_EQ(arrive(1.0).level, 10);
+  EXPECT_EQ(arrive(0.0).level, 2) << "its first token must fit, too";
+  EXPECT_EQ(arrive(1e12).level, MlfqPolicy::kNumLevels - 1);
+}
+
+TEST_F(MlfqPolicyTest, ShortPromptsOvertakeLongOnes) {
+  arrive(10);
+  arrive(0.02);
+  arrive(0.5);
+  arrive(0.02);
+  EXPECT_THAT(drain(), ElementsAre(2, 4, 3, 1));
+}
+
+TEST_F(MlfqPolicyTest, MovesDownWhenTheQuantumIsUsedUp) {
+  ScheduledSequence& sequence = arrive(0.03);
+  start_first();
+  ASSERT_EQ(sequence.level, 5);
+  policy_.on_progress(sequence, 0.030, 0);
+  EXPECT_EQ(sequence.level, 5) << "its prompt is within the quantum";
+  policy_.on_progress(sequence, 0.004, 0);
+  EXPECT_EQ(sequence.level, 6);
+  EXPECT_EQ(sequence.used_seconds, 0) << "the new quantum is whole";
+  policy_.on_progress(sequence, 0.063, 0);
+  EXPECT_EQ(sequence.level, 6);
+  policy_.on_progress(sequence, 0.004, 0);
+  EXPECT_EQ(sequence.level, 7);
+}
+
+TEST_F(MlfqPolicyTest, TheNextQuantumHoldsTheNextToken) {
+  ScheduledSequence& sequence = arrive(0.001);
+  start_first();
+  sequence.token_seconds = 0.1;  // its context has grown
+  policy_.on_progress(sequence, 0.01, 0);
+  EXPECT_GE(MlfqPolicy::quantum_seconds(sequence.level), 0.1);
+}
+
+TEST_F(MlfqPolicyTest, PreemptsLowerLevelsOnly) {
+  const ScheduledSequence& low = arrive(1);
+  const ScheduledSequence& high = arrive(0.01);
+  const ScheduledSequence& peer = arrive(0.01);
+  EXPECT_TRUE(policy_.preempts(high, low));
+  EXPECT_FALSE(policy_.preempts(low, high));
+  EXPECT_FALSE(policy_.preempts(peer, high));
+}
+
+// There: a round puts what ran back at the front in loop order, so peers are reversed every time.
+TEST_F(MlfqPolicyTest, FastServePeersKeepTheirOrderAfterTheyRan) {
+  for (int i = 0; i < 4; ++i) arrive(0.1);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_THAT(drain(), ElementsAre(1, 2, 3, 4));
+    for (ScheduledSequence& sequence : sequences_) policy_.on_progress(sequence, 0.001, 0);
+    for (ScheduledSequence& sequence : sequences_) policy_.push(sequence);
+  }
+}
+
+// There: a demoted job jumps ahead of those that wait at its new level.
+TEST_F(MlfqPolicyTest, FastServeADemotedSequenceJoinsBehindItsNewPeers) {
+  ScheduledSequence& demoted = arrive(0.1);
+  start_first();
+  arrive(0.2);
+  policy_.on_progress(demoted, 0.2, 0);
+  ASSERT_EQ(demoted.level, sequences_[1].level);
+  policy_.push(demoted);
+  EXPECT_THAT(drain(), ElementsAre(2, 1));
+}
+
+// There: promotion does not clear what was used, and the next step demotes again.
+TEST_F(MlfqPolicyTest, FastServeAPromotedSequenceStaysPromoted) {
+  ScheduledSequence& old = arrive(1.0);
+  start_first();
+  policy_.on_progress(old, 1.02, 0);
+  policy_.push(old);
+  policy_.advance(100 * kSecond);
+  ASSERT_EQ(old.level, MlfqPolicy::kAged);
+  arrive(0.001, 0, 100 * kSecond);
+  EXPECT_EQ(&start_first(), &old);
+  for (int i = 0; i < 100; ++i) policy_.on_progress(old, 1.0, 0);
+  EXPECT_EQ(old.level, MlfqPolicy::kAged);
+}
+
+// There: starvation is looked for every 1000 iterations, after a fixed time.
+TEST_F(MlfqPolicyTest, FastServeAgeingIsByProportionAndAtOnce) {
+  const ScheduledSequence& small = arrive(0.1);
+  const ScheduledSequence& large = arrive(10.0);
+  // 30 times what each takes by itself, 16 tokens included.
+  policy_.advance(4919 * kMillisecond);
+  EXPECT_NE(small.level, MlfqPolicy::kAged);
+  policy_.advance(4921 * kMillisecond);
+  EXPECT_EQ(small.level, MlfqPolicy::kAged);
+  EXPECT_NE(large.level, MlfqPolicy::kAged);
+  policy_.advance(302 * kSecond);
+  EXPECT_EQ(large.level, MlfqPolicy::kAged);
+}
+
+// There: an abort looks for a field that is not there and leaves the job in its queue.
+TEST_F(MlfqPolicyTest, FastServeOneThatEndsWhileItWaitsIsGone) {
+  arrive(0.1);
+  ScheduledSequence& gone = arrive(0.01);
+  policy_.remove(gone);
+  policy_.on_finish(gone, 0);
+  policy_.advance(1000 * kSecond);
+  EXPECT_THAT(drain(), ElementsAre(1));
+}
+
+TEST_F(MlfqPolicyTest, NobodyStarvesUnderEndlessShortOnes) {
+  ScheduledSequence& long_one = arrive(2.0);
+  // A machine that is always busy with short ones, ten waiting at any time.
+  int64_t now_ns = 0;
+  for (; policy_.first() != &long_one || now_ns == 0; now_ns += 20 * kMillisecond) {
+    arrive(0.02, 0, now_ns);
+    policy_.advance(now_ns);
+    if (policy_.first() == &long_one) break;
+    ScheduledSequence& served = start_first();
+    served.num_generated = 1;
+    policy_.on_finish(served, now_ns + 20 * kMillisecond);
+    ASSERT_LT(now_ns, 1000 * kSecond);
+  }
+  EXPECT_LE(static_cast<double>(now_ns) * 1e-9, 1.01 * MlfqPolicy::kLeastLimit * (2.0 + 16 * 0.004));
+}
+
+TEST_F(MlfqPolicyTest, TheLimitGrowsWithWhatIsUsual) {
+  EXPECT_EQ(policy_.limit(), MlfqPolicy::kLeastLimit);
+  for (int i = 0; i < 100; ++i) {
+    ScheduledSequence& sequence = arrive(0.1);
+    policy_.remove(sequence);
+    sequence.num_generated = 16;
+    policy_.on_finish(sequence, std::llround(50 * 0.164e9));
+  }
+  EXPECT_NEAR(policy_.limit(), 200, 1e-6) << "four times 50";
+}
+
+TEST_F(MlfqPolicyTest, ClientsTakeTurnsWithinALevel) {
+  for (int i = 0; i < 4; ++i) arrive(0.1, /*client=*/1);
+  for (int i = 0; i < 2; ++i) arrive(0.1, /*client=*/2);
+  arrive(0.1, /*client=*/3);
+  EXPECT_THAT(drain(), ElementsAre(1, 5, 7, 2, 6, 3, 4));
+}
+
+TEST_F(MlfqPolicyTest, AClientThatComesLateHasNotSavedUpTurns) {
+  for (int i = 0; i < 6; ++i) arrive(0.1, /*client=*/1);
+  for (int i = 0; i < 4; ++i) start_first();
+  for (int i = 0; i < 3; ++i) arrive(0.1, /*client=*/2);
+  // It goes first once and then takes turns; it does not get four at once.
+  EXPECT_THAT(drain(), ElementsAre(7, 5, 8, 6, 9));
+}
+
+}  // namespace
+}  // namespace pagoda
