@@ -86,6 +86,24 @@ class Planner {
 
 }  // namespace
 
+int32_t most_running(std::span<Sequence* const> running, const PlanLimits& limits, int32_t max_sequences) {
+  if (limits.max_seconds <= 0) return max_sequences;
+  const AttentionReach& reach = limits.costs->reach();
+  StepWork decodes;
+  int64_t positions = 0;
+  for (const Sequence* sequence : running) {
+    decodes.add({sequence->num_known(), 1, 1}, reach);
+    positions += sequence->num_known();
+  }
+  auto most = static_cast<int32_t>(running.size());
+  const int64_t usual_length = positions / std::max(most, 1);
+  for (; most < max_sequences; ++most) {
+    decodes.add({usual_length, 1, 1}, reach);
+    if (most >= kFewTokens && limits.costs->predict(decodes) > limits.max_seconds / 2) break;
+  }
+  return most;
+}
+
 void plan_batch(std::span<Sequence* const> ranked, const PlanLimits& limits, BatchPlan& plan) {
   plan.items.clear();
   Planner planner(limits, plan);

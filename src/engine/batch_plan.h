@@ -42,6 +42,11 @@ struct PlanLimits {
   double max_seconds = 0;  // that the step may take, as `costs` predicts; 0: no bound
 };
 
+// How many sequences may run at once, of at most max_sequences. More than can generate in half of a step's
+// time would leave none for prompts and make all of them slow; but those that run stay, and as many as share
+// a pass at little cost may always run.
+int32_t most_running(std::span<Sequence* const> running, const PlanLimits& limits, int32_t max_sequences);
+
 // Sarathi-Serve (Agrawal et al., OSDI 2024): first one token for each sequence that needs just one, so that
 // no stream stalls; the rest of the budget goes to chunks of prompts, in tokens and in time: a chunk is as
 // large as fits, and the first one has a block of tokens in any case, so that prompts always advance.

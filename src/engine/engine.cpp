@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -71,7 +72,7 @@ class Engine::Impl {
   // ---- any thread ----
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   int64_t retry_after_seconds() const;
-  double queue_wait_seconds() const;
+  Forecast forecast(int64_t num_prompt_tokens) const;
   EngineStats stats() const;
   void drain(int64_t timeout_ns);
 
@@ -93,7 +94,6 @@ class Engine::Impl {
   // The stages of a step, in their order.
   void admit();
   void plan();
-  int32_t most_running() const;
   void place();
   std::span<const SampledToken> forward_and_sample();
   ForwardContext forward_context();
@@ -142,7 +142,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
     : config_(std::move(config)),
       parts_(std::move(parts)),
       inbox_(config_.max_sequences + config_.max_queued_requests, config_.seed, config_.max_queued_tokens),
-      stats_(config_, parts_.clock->now_ns()),
+      stats_(config_),
       policy_(std::move(policy)),
       costs_(parts_.costs.value_or(guess_costs(parts_.model->info(), parts_.pool->num_threads()))),
       memory_(std::move(memory)),
@@ -164,6 +164,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
   mail_.flow_changes.reserve(max_requests);
   plan_.items.reserve(max_sequences);
   exhausted_.reserve(max_sequences);
+  record_step();
 }
 
 Engine::Impl::~Impl() {
@@ -213,14 +214,19 @@ EngineStats Engine::Impl::stats() const {
   return stats;
 }
 
-double Engine::Impl::queue_wait_seconds() const {
-  const int64_t num_before = inbox_.num_unfinished() + 1 - config_.max_sequences;
-  return stats_.queue_wait_seconds(std::max<int64_t>(num_before, 0));
+Forecast Engine::Impl::forecast(int64_t num_prompt_tokens) const {
+  const StatsBoard::Outlook outlook = stats_.outlook();
+  const CostModel costs(costs_.reach(), outlook.coefficients);
+  const ScheduledSequence sequence{.prefill_seconds = costs.predict_alone({0, num_prompt_tokens, 1}),
+                                   .token_seconds = costs.predict_alone({num_prompt_tokens, 1, 1})};
+  return pagoda::forecast(outlook.work, policy_->class_of(sequence), sequence.prefill_seconds);
 }
 
 int64_t Engine::Impl::retry_after_seconds() const {
-  const int64_t num_waiting = std::max<int64_t>(inbox_.num_unfinished() - config_.max_sequences, 0);
-  return stats_.retry_after_seconds(num_waiting, now_ns());
+  constexpr double kLeast = 1;
+  constexpr double kMost = 300;
+  const Forecast last = pagoda::forecast(stats_.outlook().work, kNumClasses - 1, 0);
+  return static_cast<int64_t>(std::clamp(std::ceil(last.queue_seconds), kLeast, kMost));
 }
 
 void Engine::Impl::measure_costs(int64_t max_ns) {
@@ -228,6 +234,7 @@ void Engine::Impl::measure_costs(int64_t max_ns) {
   const std::span logits(reinterpret_cast<float*>(memory_.logits.data()),
                          memory_.logits.size() / sizeof(float));
   probe_costs({*parts_.model, context, logits, config_.batch_limits(), *parts_.clock}, max_ns, costs_);
+  record_step();
 }
 
 void Engine::Impl::start() {
@@ -302,28 +309,8 @@ void Engine::Impl::admit() {
   mail_.cancel_all = false;
   // What the model has been wrong by stays free.
   plan_limits_.max_seconds = static_cast<double>(config_.max_step_ns) * 1e-9 / (1 + costs_.margin());
-  roster_.admit(step_start_ns_, most_running());
+  roster_.admit(step_start_ns_, most_running(roster_.running(), plan_limits_, config_.max_sequences));
   for (Sequence* sequence : roster_.running()) dequeue(sequence->request);
-}
-
-// More sequences than can generate in half of a step's time would leave none for prompts and make all of them
-// slow; those that run already stay. As many as share a pass at little cost may always run.
-int32_t Engine::Impl::most_running() const {
-  if (plan_limits_.max_seconds <= 0) return config_.max_sequences;
-  StepWork decodes;
-  int64_t positions = 0;
-  for (const Sequence* sequence : roster_.running()) {
-    decodes.add({sequence->num_known(), 1, 1}, costs_.reach());
-    positions += sequence->num_known();
-  }
-  auto num_running = static_cast<int32_t>(decodes.num_sequences);
-  const int64_t usual = positions / std::max(num_running, 1);
-  while (num_running < config_.max_sequences) {
-    decodes.add({usual, 1, 1}, costs_.reach());
-    if (num_running >= kFewTokens && costs_.predict(decodes) > plan_limits_.max_seconds / 2) break;
-    ++num_running;
-  }
-  return num_running;
 }
 
 void Engine::Impl::dequeue(RequestState& request) {
@@ -508,8 +495,7 @@ void Engine::Impl::record_step() {
     const int64_t prompt_end = std::min(item.end_position(), item.sequence->request.num_prompt());
     num_prompt_tokens += std::max<int64_t>(0, prompt_end - item.first_position);
   }
-  stats_.record_step({.start_ns = step_start_ns_,
-                      .num_running = static_cast<int64_t>(roster_.running().size()),
+  stats_.record_step({.num_running = static_cast<int64_t>(roster_.running().size()),
                       .num_waiting = static_cast<int64_t>(roster_.waiting().size()),
                       .num_parked = roster_.num_parked(),
                       .kv_pages_used = kv_.num_pages() - kv_.num_available_pages(),
@@ -520,7 +506,8 @@ void Engine::Impl::record_step() {
                       .num_preemptions = roster_.num_preemptions(),
                       .seconds = step_seconds_,
                       .predicted_seconds = predicted_seconds_,
-                      .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin()}});
+                      .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin()},
+                      .queued_work = roster_.queued_work(plan_limits_.max_seconds)});
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -553,8 +540,8 @@ void Engine::park(RequestId id) {
 void Engine::resume(RequestId id) {
   impl_->inbox_.change_flow({id, FlowChange::Kind::resume});
 }
-double Engine::queue_wait_seconds() const {
-  return impl_->queue_wait_seconds();
+Forecast Engine::forecast(int64_t num_prompt_tokens) const {
+  return impl_->forecast(num_prompt_tokens);
 }
 int64_t Engine::retry_after_seconds() const {
   return impl_->retry_after_seconds();

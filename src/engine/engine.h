@@ -54,7 +54,7 @@ class Engine {
   // Checks the request and puts it in the bounded inbox. invalid_argument names the parameter; a prompt that
   // does not fit the context says both numbers; overloaded when max_sequences + max_queued_requests are
   // unfinished already, when the prompts that wait would exceed max_queued_tokens (one prompt may always
-  // wait), or after drain(). retry_after_seconds() estimates the wait.
+  // wait), or after drain(). retry_after_seconds() says when to try again.
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   // The request ends within one step and its pages are free then. Unknown or finished ids are ignored.
   void cancel(RequestId id);
@@ -63,9 +63,11 @@ class Engine {
   void park(RequestId id);
   void resume(RequestId id);
   EngineStats stats() const;  // a consistent copy; never waits for a step
+  // How long a request submitted now would wait for a place, and then for its first token, if the prefix
+  // cache knew nothing of its prompt. By the cost model, from the work that is queued as of the last step.
+  Forecast forecast(int64_t num_prompt_tokens) const;
+  // Until all that is queued will have had its turn; 1 … 300.
   int64_t retry_after_seconds() const;
-  // An estimate of how long a request submitted now would wait for a place; 0 while there are free ones.
-  double queue_wait_seconds() const;
   const EngineConfig& config() const;
   const ModelInfo& model_info() const;
   const Tokenizer& tokenizer() const;

@@ -7,6 +7,7 @@
 
 #include "kv/prefix_cache.h"
 #include "sched/cost_model.h"
+#include "sched/forecast.h"
 
 namespace pagoda {
 
@@ -66,6 +67,7 @@ struct EngineStats {
   HistogramData step_time;
   double predicted_step_seconds = 0;  // of the same steps, before they ran
   CostModelStats costs;               // as of the last step
+  QueuedWork queued_work;             // likewise
 };
 
 }  // namespace pagoda

@@ -14,6 +14,11 @@ constexpr int64_t kLeastSharedTokens = kPageTokens;
 // Looking for the like of a waiting sequence costs a look at each running one.
 constexpr size_t kMostHeldBack = 64;
 
+void move_average(double& average, double value) {
+  constexpr double kNewest = 1.0 / 16;
+  average = average > 0 ? average + kNewest * (value - average) : value;
+}
+
 int64_t shared_tokens(const Sequence& a, const Sequence& b, int64_t limit) {
   int64_t position = 0;
   while (position < limit && a.token(position) == b.token(position)) ++position;
@@ -60,6 +65,12 @@ void Roster::order_running() {
 void Roster::add_waiting(Sequence& sequence) {
   sequence.waiting_place = waiting_.size();
   waiting_.push_back(&sequence);
+  sequence.queued_class = policy_.class_of(sequence);
+  sequence.queued_seconds = sequence.prefill_seconds;
+  WaitingWork& work = waiting_work_[static_cast<size_t>(sequence.queued_class)];
+  work.prompt_seconds += sequence.queued_seconds;
+  work.max_tokens += sequence.max_generated - sequence.num_generated;
+  ++work.num_sequences;
   if (sequence.request.parked)
     ++num_parked_;
   else
@@ -70,6 +81,38 @@ void Roster::remove_waiting(Sequence& sequence) {
   waiting_[sequence.waiting_place] = waiting_.back();
   waiting_[sequence.waiting_place]->waiting_place = sequence.waiting_place;
   waiting_.pop_back();
+  WaitingWork& work = waiting_work_[static_cast<size_t>(sequence.queued_class)];
+  work.max_tokens -= sequence.max_generated - sequence.num_generated;
+  // No sum keeps what rounding has left.
+  work.prompt_seconds = --work.num_sequences > 0 ? work.prompt_seconds - sequence.queued_seconds : 0;
+}
+
+double Roster::output_seconds(double num_outputs, double max_tokens) const {
+  // Of the first, nothing is known yet.
+  constexpr double kFirstGuess = 64;
+  const double usual = usual_output_ > 0 ? usual_output_ : kFirstGuess;
+  const double token_seconds = seconds_per_token_ > 0 ? seconds_per_token_ : costs_.predict_alone({0, 1, 1});
+  return std::clamp(num_outputs * usual, 0.0, std::max(max_tokens, 0.0)) * token_seconds;
+}
+
+QueuedWork Roster::queued_work(double max_seconds) const {
+  QueuedWork work;
+  for (size_t i = 0; i < waiting_work_.size(); ++i)
+    work.waiting_seconds[i] = std::max(waiting_work_[i].prompt_seconds, 0.0) +
+                              output_seconds(static_cast<double>(waiting_work_[i].num_sequences),
+                                             static_cast<double>(waiting_work_[i].max_tokens));
+  StepWork decodes;
+  double left = 0;
+  for (const Sequence* sequence : running_) {
+    work.prompt_seconds[static_cast<size_t>(policy_.class_of(*sequence))] += sequence->prefill_seconds;
+    // Half of an output is left, on average.
+    left += output_seconds(0.5, static_cast<double>(sequence->max_generated - sequence->num_generated));
+    if (sequence->num_generated > 0) decodes.add({sequence->num_known(), 1, 1}, costs_.reach());
+  }
+  if (max_seconds > 0) work.decode_share = costs_.predict(decodes) / max_seconds;
+  // They end one after the other, evenly until all are gone.
+  if (places_taken_ >= max_sequences_) work.place_seconds = left / static_cast<double>(running_.size());
+  return work;
 }
 
 PrefixHit Roster::peek(const Sequence& sequence) const {
@@ -131,18 +174,10 @@ std::optional<size_t> Roster::victims_for(const Sequence& sequence, int64_t plac
   return num_victims;
 }
 
-bool Roster::try_start(Sequence& sequence, const PrefixHit& hit, int32_t max_running, int64_t now_ns) {
-  const int32_t most = std::min(max_running, max_sequences_);
-  const int64_t places_wanted = int64_t{places_taken_} + places(sequence) - most;
-  const int64_t pages = pages_to_start(sequence, hit);
-  const bool alone = running_.empty() && places(sequence) <= max_sequences_;
-  if (!alone) {
-    const auto num_victims = victims_for(sequence, places_wanted, pages - pages_left());
-    if (!num_victims) return false;
-    for (size_t i = 0; i < *num_victims; ++i) preempt(*running_.back());
-    // Pages that several share have not become free.
-    if (*num_victims > 0 && pages > pages_left() && !running_.empty()) return false;
-  }
+bool Roster::start_in_place_of(size_t num_victims, Sequence& sequence, int64_t num_pages, int64_t now_ns) {
+  for (size_t i = 0; i < num_victims; ++i) preempt(*running_.back());
+  // Pages that victims share with others have not become free.
+  if (num_victims > 0 && !running_.empty() && num_pages > pages_left()) return false;
   policy_.start(sequence);
   remove_waiting(sequence);
   start(sequence, now_ns);
@@ -171,17 +206,22 @@ void Roster::admit(int64_t now_ns, int32_t max_running) {
     auto& sequence = static_cast<Sequence&>(*first);
     // Tables that close are still in use.
     if (places_taken_ + places(sequence) + kv_.num_closing() > kv_.max_tables()) break;
-    // Without a place there is no need to look at pages.
     const int64_t places_wanted =
         int64_t{places_taken_} + places(sequence) - std::min(max_running, max_sequences_);
+    // Without a place there is no need to look at pages.
     if (!running_.empty() && !victims_for(sequence, places_wanted, 0)) break;
     const PrefixHit hit = peek(sequence);
+    const int64_t num_pages = pages_to_start(sequence, hit);
+    const auto num_victims = running_.empty()
+                                 ? std::optional<size_t>(0)
+                                 : victims_for(sequence, places_wanted, num_pages - pages_left());
+    if (!num_victims) break;
     if (held_back_.size() < kMostHeldBack && should_wait_for_prefix(sequence, hit)) {
       policy_.remove(sequence);
       held_back_.push_back(&sequence);
       continue;
     }
-    if (!try_start(sequence, hit, max_running, now_ns)) break;
+    if (!start_in_place_of(*num_victims, sequence, num_pages, now_ns)) break;
   }
   for (Sequence* sequence : held_back_) policy_.push(*sequence);
 }
@@ -274,6 +314,7 @@ void Roster::fork_followers(Sequence& leader) {
 }
 
 void Roster::advance(Sequence& sequence, double seconds, int64_t now_ns) {
+  if (sequence.num_generated > 0) move_average(seconds_per_token_, seconds);
   estimate(sequence, {});
   policy_.on_progress(sequence, seconds, now_ns);
 }
@@ -294,6 +335,7 @@ void Roster::finish(Sequence& sequence, int64_t now_ns) {
       policy_.remove(sequence);
   }
   sequence.state = SequenceState::finished;
+  if (sequence.num_generated > 0) move_average(usual_output_, static_cast<double>(sequence.num_generated));
   if (has_arrived) policy_.on_finish(sequence, now_ns);
   --sequence.request.num_unfinished;
 }

@@ -5,6 +5,7 @@
 // wait and are not parked.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,6 +38,8 @@ class Roster {
   // In no order.
   std::span<Sequence* const> waiting() const { return waiting_; }
   int64_t num_parked() const { return num_parked_; }
+  // What is still to be done, in steps of at most max_seconds (0: no bound).
+  QueuedWork queued_work(double max_seconds) const;
   // Preemptions so far.
   int64_t num_preemptions() const { return num_preemptions_; }
 
@@ -71,8 +74,8 @@ class Roster {
   // How many of the last running sequences must go for that many places and pages; none if the policy does
   // not allow that many.
   std::optional<size_t> victims_for(const Sequence& sequence, int64_t places, int64_t pages) const;
-  // Lets it run if there is room, now or in place of others.
-  bool try_start(Sequence& sequence, const PrefixHit& hit, int32_t max_running, int64_t now_ns);
+  // Preempts the last running ones and lets it run; false if that has not given it its pages.
+  bool start_in_place_of(size_t num_victims, Sequence& sequence, int64_t num_pages, int64_t now_ns);
   // Looks again at the prefix hits of some that wait.
   void refresh_hits();
   // Sees whether a sequence that is being restored can go on, and from where.
@@ -80,6 +83,8 @@ class Roster {
   void start(Sequence& sequence, int64_t now_ns);
   void stop(Sequence& sequence);
   void send_back(Sequence& sequence);
+  // For that many outputs, as long as is usual but together at most max_tokens.
+  double output_seconds(double num_outputs, double max_tokens) const;
   void add_waiting(Sequence& sequence);
   void remove_waiting(Sequence& sequence);
 
@@ -93,6 +98,15 @@ class Roster {
   std::vector<Sequence*> waiting_;  // parked ones included
   int64_t num_parked_ = 0;
   int64_t num_preemptions_ = 0;
+  // What waits, by class.
+  struct WaitingWork {
+    double prompt_seconds = 0;
+    int64_t max_tokens = 0;
+    int64_t num_sequences = 0;
+  };
+  std::array<WaitingWork, kNumClasses> waiting_work_{};
+  double usual_output_ = 0;       // tokens of a sequence, moving average; 0: none has ended
+  double seconds_per_token_ = 0;  // of a sequence that generates, likewise
   size_t next_refreshed_ = 0;
   std::vector<Sequence*> held_back_;  // of one admit()
 };

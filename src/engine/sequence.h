@@ -44,9 +44,11 @@ struct Sequence : ScheduledSequence {
   uint64_t seed = 0;
   SequenceState state = SequenceState::follower;
   int64_t num_computed = 0;
-  KvHandle kv = -1;          // while running
-  bool restoring = false;    // what it has computed before, or another has, is being read: it cannot run yet
-  size_t waiting_place = 0;  // among those that wait, where it does
+  KvHandle kv = -1;           // while running
+  bool restoring = false;     // what it has computed before, or another has, is being read: it cannot run yet
+  size_t waiting_place = 0;   // among those that wait, where it does
+  int32_t queued_class = 0;   // likewise: what it adds to the queued work
+  double queued_seconds = 0;  // of its prompt
   bool has_news = false;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;

@@ -21,8 +21,6 @@ constexpr double kStepSeconds[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 
 constexpr double kSequencesPerRequest[] = {1, 2, 5, 10, 20};
 constexpr double kPreemptionsPerRequest[] = {1, 2, 3, 4, 5, 10, 20};
 
-constexpr double kRecent = 1.0 / 16;  // weight of the newest completion in the moving average
-
 double seconds(int64_t ns) {
   return static_cast<double>(ns) * 1e-9;
 }
@@ -66,7 +64,7 @@ RequestTimings timings_of(const RequestState& request) {
   return timings;
 }
 
-StatsBoard::StatsBoard(const EngineConfig& config, int64_t now_ns) : last_completion_ns_(now_ns) {
+StatsBoard::StatsBoard(const EngineConfig& config) {
   stats_.kv_pages_total = config.num_pages;
   stats_.time_to_first_token = histogram(kFirstTokenSeconds);
   stats_.inter_token_latency = histogram(kTokenSeconds);
@@ -93,29 +91,15 @@ void StatsBoard::record_corruption() {
   ++stats_.corrupted_requests;
 }
 
-double StatsBoard::queue_wait_seconds(int64_t num_before) const {
+StatsBoard::Outlook StatsBoard::outlook() const {
   std::lock_guard lock(mutex_);
-  return seconds_per_request_ * static_cast<double>(num_before);
-}
-
-int64_t StatsBoard::retry_after_seconds(int64_t num_waiting, int64_t now_ns) const {
-  constexpr double kMin = 1;
-  constexpr double kMax = 300;
-  std::lock_guard lock(mutex_);
-  // Without completions for longer than usual, requests have become slower.
-  const double per_request = std::max(seconds_per_request_, idle_ ? 0.0 : busy_seconds(now_ns));
-  const double wait = per_request * (1.0 + static_cast<double>(num_waiting) / 4);
-  return static_cast<int64_t>(std::clamp(std::ceil(wait), kMin, kMax));
-}
-
-double StatsBoard::busy_seconds(int64_t now_ns) const {
-  return seconds(now_ns - std::max(last_completion_ns_, busy_since_ns_));
+  return {stats_.costs.coefficients, stats_.queued_work};
 }
 
 void StatsBoard::record_step(const StepRecord& step) {
   std::lock_guard lock(mutex_);
-  if (step.num_tokens > 0 && idle_) busy_since_ns_ = step.start_ns;
-  idle_ = step.num_running == 0 && step.num_waiting == step.num_parked;
+  stats_.costs = step.costs;
+  stats_.queued_work = step.queued_work;
   stats_.num_running = step.num_running;
   stats_.num_waiting = step.num_waiting;
   stats_.num_parked = step.num_parked;
@@ -128,7 +112,6 @@ void StatsBoard::record_step(const StepRecord& step) {
   stats_.iteration_tokens.observe(static_cast<double>(step.num_prompt_tokens + step.num_sampled_tokens));
   stats_.step_time.observe(step.seconds);
   stats_.predicted_step_seconds += step.predicted_seconds;
-  stats_.costs = step.costs;
 }
 
 void StatsBoard::record_prompt(const RequestState& request) {
@@ -173,11 +156,6 @@ void StatsBoard::record_sequence_end(const Sequence& sequence) {
 void StatsBoard::record_request_end(const RequestState& request, int64_t now_ns) {
   const RequestTimings timings = timings_of(request);
   std::lock_guard lock(mutex_);
-  const double since_last = busy_seconds(now_ns);
-  seconds_per_request_ = seconds_per_request_ == 0
-                             ? since_last
-                             : seconds_per_request_ + kRecent * (since_last - seconds_per_request_);
-  last_completion_ns_ = now_ns;
   if (!request.status) return;
   stats_.e2e_latency.observe(seconds(now_ns - request.arrival_ns));
   stats_.queue_time.observe(seconds(timings.queued_ns));

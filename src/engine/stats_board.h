@@ -13,7 +13,6 @@ namespace pagoda {
 
 // What one step did.
 struct StepRecord {
-  int64_t start_ns = 0;
   int64_t num_running = 0;
   int64_t num_waiting = 0;
   int64_t num_parked = 0;
@@ -26,19 +25,21 @@ struct StepRecord {
   double seconds = 0;           // where something was computed
   double predicted_seconds = 0;
   EngineStats::CostModelStats costs;
+  QueuedWork queued_work;
 };
 
 class StatsBoard {
  public:
-  StatsBoard(const EngineConfig& config, int64_t now_ns);
+  explicit StatsBoard(const EngineConfig& config);
 
   // ---- any thread ----
   EngineStats snapshot() const;
-  // Until a quarter of the waiting requests will have moved on, at the recent rate of completion; 1 … 300.
-  int64_t retry_after_seconds(int64_t num_waiting, int64_t now_ns) const;
-
-  // Until `num_before` requests have finished, at the recent rate of completion.
-  double queue_wait_seconds(int64_t num_before) const;
+  // What a forecast needs.
+  struct Outlook {
+    CostVector coefficients{};
+    QueuedWork work;
+  };
+  Outlook outlook() const;
 
   // ---- the engine thread; none allocates ----
   void record_corruption();
@@ -51,15 +52,8 @@ class StatsBoard {
   void record_request_end(const RequestState& request, int64_t now_ns);
 
  private:
-  // Since the last completion, without the time in which there was nothing to do.
-  double busy_seconds(int64_t now_ns) const;
-
   mutable std::mutex mutex_;
   EngineStats stats_;
-  double seconds_per_request_ = 0;  // between completions, moving average
-  int64_t last_completion_ns_;
-  int64_t busy_since_ns_ = 0;
-  bool idle_ = true;
 };
 
 RequestTimings timings_of(const RequestState& request);

@@ -20,6 +20,11 @@ int32_t level_for(double seconds) {
   return level;
 }
 
+// Its prompt and its first token must fit.
+int32_t first_level(const ScheduledSequence& sequence) {
+  return level_for(std::max(sequence.prefill_seconds, sequence.token_seconds));
+}
+
 // What it would take by itself, as far as it is known.
 double alone_seconds(const ScheduledSequence& sequence) {
   const auto num_tokens = static_cast<double>(std::max(sequence.num_generated, kLeastTokens));
@@ -54,6 +59,11 @@ void MlfqPolicy::join(ScheduledSequence& sequence, int32_t level) {
   next_tag = sequence.tag + quantum_seconds(level);
 }
 
+int32_t MlfqPolicy::class_of(const ScheduledSequence& sequence) const {
+  if (sequence.level == ScheduledSequence::kNoLevel) return first_level(sequence);
+  return std::max(sequence.level, 0);
+}
+
 int64_t MlfqPolicy::deadline_of(const ScheduledSequence& sequence) const {
   constexpr double kForever = 1e9;  // seconds; in nanoseconds it still fits
   return sequence.arrival_ns + std::llround(1e9 * std::min(limit_ * alone_seconds(sequence), kForever));
@@ -61,7 +71,7 @@ int64_t MlfqPolicy::deadline_of(const ScheduledSequence& sequence) const {
 
 void MlfqPolicy::on_arrival(ScheduledSequence& sequence) {
   ++clients_[sequence.client].num_sequences;
-  join(sequence, level_for(std::max(sequence.prefill_seconds, sequence.token_seconds)));
+  join(sequence, first_level(sequence));
   sequence.deadline_ns = deadline_of(sequence);
   deadlines_.push(sequence);
 }

@@ -24,7 +24,7 @@ namespace pagoda {
 class MlfqPolicy final : public SchedulerPolicy {
  public:
   static constexpr std::string_view kName = "mlfq";
-  static constexpr int32_t kNumLevels = 32;
+  static constexpr int32_t kNumLevels = kNumClasses;
   static constexpr int32_t kAged = -1;  // before all levels
   static constexpr double kLeastLimit = 30;
 
@@ -44,6 +44,8 @@ class MlfqPolicy final : public SchedulerPolicy {
   bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running) const override {
     return waiting.level < running.level;
   }
+
+  int32_t class_of(const ScheduledSequence& sequence) const override;
 
   static double quantum_seconds(int32_t level);
   // Of a slowdown: time since arrival by the time that the sequence would take by itself.

@@ -12,6 +12,7 @@ using SequenceId = uint64_t;  // ascending in order of arrival
 // policy changes what its place depends on.
 struct ScheduledSequence {
   static constexpr size_t kNoPlace = SIZE_MAX;
+  static constexpr int32_t kNoLevel = INT32_MIN;
 
   // ---- kept by the engine; times in seconds are predictions of the cost model ----
   SequenceId id = 0;
@@ -29,7 +30,7 @@ struct ScheduledSequence {
   size_t queue_place = kNoPlace;
   size_t deadline_place = kNoPlace;
   int64_t deadline_ns = 0;
-  int32_t level = 0;
+  int32_t level = kNoLevel;
   double tag = 0;           // order within the level
   double used_seconds = 0;  // of the level's quantum
 };

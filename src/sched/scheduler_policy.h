@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sched/forecast.h"
 #include "sched/scheduled_sequence.h"
 
 namespace pagoda {
@@ -45,6 +46,9 @@ class SchedulerPolicy {
   virtual bool preempts(const ScheduledSequence& /*waiting*/, const ScheduledSequence& /*running*/) const {
     return false;
   }
+  // In which class of urgency it is, or would be if it came now: of those that wait, a smaller number goes
+  // first whenever it came. In [0, kNumClasses). Callable from any thread for a sequence of its own.
+  virtual int32_t class_of(const ScheduledSequence&) const { return 0; }
   // Whether the queue's order depends on prefix hits, which change while sequences wait.
   virtual bool orders_by_prefix() const { return false; }
 };

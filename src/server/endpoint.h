@@ -41,6 +41,7 @@ Answer post_count_tokens(AppContext& context, HttpRequest request);
 
 // ---- beside it: vLLM's and llama.cpp's ----
 Answer get_load(AppContext& context, HttpRequest request);
+Answer post_predict(AppContext& context, HttpRequest request);
 Answer post_tokenize(AppContext& context, HttpRequest request);
 Answer post_detokenize(AppContext& context, HttpRequest request);
 Answer post_apply_template(AppContext& context, HttpRequest request);

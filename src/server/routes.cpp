@@ -19,6 +19,7 @@ std::span<const Route> all_routes() {
       {"POST", "/v1/chat/completions", Access::key, Needs::model, post_chat_completions},
       {"POST", "/v1/completions", Access::key, Needs::model, post_completions},
       {"POST", "/v1/embeddings", Access::key, Needs::model, post_embeddings},
+      {"POST", "/v1/predict", Access::key, Needs::model, post_predict},
       {"POST", "/tokenize", Access::key, Needs::model, post_tokenize},
       {"POST", "/detokenize", Access::key, Needs::model, post_detokenize},
       {"POST", "/apply-template", Access::key, Needs::model, post_apply_template},

@@ -105,6 +105,21 @@ TEST_F(BatchPlanTest, ChunksFitTheTimeThatDecodesLeave) {
       << "decodes and the first prompt advance all the same";
 }
 
+TEST_F(BatchPlanTest, AsManyRunAsCanGenerateInHalfAStep) {
+  CostVector costs{};
+  costs[static_cast<size_t>(CostTerm::sequences)] = 0.001;
+  const CostModel model(AttentionReach(), costs);
+  PlanLimits limits{.costs = &model, .max_seconds = 0.040};
+  const std::vector<Sequence*> running(15, decoding(5));
+  EXPECT_EQ(most_running(running, limits, 64), 20);
+  EXPECT_EQ(most_running(running, limits, 18), 18);
+  limits.max_seconds = 0.004;
+  EXPECT_EQ(most_running(running, limits, 64), 15) << "those that run stay";
+  EXPECT_EQ(most_running({}, limits, 64), 8);
+  limits.max_seconds = 0;
+  EXPECT_EQ(most_running(running, limits, 64), 64);
+}
+
 TEST_F(BatchPlanTest, PropertiesHoldForRandomSequences) {
   std::mt19937 random(5);
   const auto below = [&](int64_t bound) {

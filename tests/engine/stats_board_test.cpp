@@ -26,7 +26,7 @@ TEST(Histogram, BoundsAreInclusive) {
 class StatsBoardTest : public ::testing::Test {
  protected:
   testing::SequenceFactory factory_;
-  StatsBoard board_{EngineConfig{.max_context = 1000, .num_pages = 8}, 0};
+  StatsBoard board_{EngineConfig{.max_context = 1000, .num_pages = 8}};
 };
 
 TEST_F(StatsBoardTest, BucketEdgesAreThoseOfVllm) {
@@ -85,30 +85,6 @@ TEST_F(StatsBoardTest, FailedRequestsStayOutOfTheLatencies) {
   request->status = fail(ErrorCode::cancelled, "gone");
   board_.record_request_end(*request, kSecond);
   EXPECT_EQ(count(board_.snapshot().e2e_latency), 0u);
-}
-
-TEST_F(StatsBoardTest, RetryAfterFollowsTheRateOfCompletion) {
-  EXPECT_EQ(board_.retry_after_seconds(0, 0), 1);
-  board_.record_step({.num_running = 1, .num_tokens = 1});
-  const auto request = factory_.make_request({});
-  for (int64_t i = 1; i <= 20; ++i) board_.record_request_end(*request, i * 4 * kSecond);
-  EXPECT_EQ(board_.retry_after_seconds(0, 80 * kSecond), 4);
-  EXPECT_EQ(board_.retry_after_seconds(8, 80 * kSecond), 12);
-  EXPECT_EQ(board_.retry_after_seconds(0, 100 * kSecond), 20) << "nothing has finished for long";
-  EXPECT_EQ(board_.retry_after_seconds(1 << 20, 80 * kSecond), 300);
-}
-
-TEST_F(StatsBoardTest, IdleTimeDoesNotMakeRequestsSlow) {
-  const auto request = factory_.make_request({});
-  const auto complete_at = [&](int64_t start, int64_t end) {
-    board_.record_step({.start_ns = start * kSecond, .num_running = 1, .num_tokens = 1});
-    board_.record_step({.start_ns = (end - 1) * kSecond, .num_tokens = 1});
-    board_.record_request_end(*request, end * kSecond);
-  };
-  complete_at(0, 2);
-  complete_at(3600, 3602);
-  EXPECT_DOUBLE_EQ(board_.queue_wait_seconds(5), 10.0);
-  EXPECT_EQ(board_.retry_after_seconds(0, 7200 * kSecond), 2);
 }
 
 TEST_F(StatsBoardTest, GaugesAndSteps) {

@@ -51,6 +51,15 @@ TEST_F(MlfqPolicyTest, JoinsTheFirstLevelThatHoldsThePrompt) {
   EXPECT_EQ(arrive(1e12).level, MlfqPolicy::kNumLevels - 1);
 }
 
+TEST_F(MlfqPolicyTest, ClassesAreLevels) {
+  ScheduledSequence later{.prefill_seconds = 0.1, .token_seconds = 0.004};
+  EXPECT_EQ(policy_.class_of(later), 7);
+  ScheduledSequence& here = arrive(0.1);
+  EXPECT_EQ(policy_.class_of(here), 7);
+  policy_.advance(1000 * kSecond);
+  EXPECT_EQ(policy_.class_of(here), 0) << "aged";
+}
+
 TEST_F(MlfqPolicyTest, ShortPromptsOvertakeLongOnes) {
   arrive(10);
   arrive(0.02);

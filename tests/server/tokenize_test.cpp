@@ -51,6 +51,23 @@ TEST_F(TokenizeTest, ContentIsLlamaCpps) {
   EXPECT_EQ(pieces.at(0).at("piece"), (json::array{0xc3})) << "half a character is no text";
 }
 
+TEST_F(TokenizeTest, PredictTellsHowLongARequestWouldTake) {
+  start();
+  post("/v1/completions", R"({"prompt":"warm up","max_tokens":20})");
+  const json::value idle = answer("/v1/predict", R"({"model":"fake","prompt":"hi there"})");
+  EXPECT_EQ(idle.at("num_prompt_tokens"), encode("hi there").size() + 1);
+  EXPECT_EQ(idle.at("queue_seconds").to_number<double>(), 0);
+  EXPECT_GT(idle.at("prefill_seconds").to_number<double>(), 0);
+  EXPECT_DOUBLE_EQ(
+      idle.at("ttft_seconds").to_number<double>(),
+      idle.at("queue_seconds").to_number<double>() + idle.at("prefill_seconds").to_number<double>());
+  EXPECT_EQ(idle.at("num_waiting"), 0);
+  const json::value chat = answer("/v1/predict", R"({"messages":[{"role":"user","content":"hi"}]})");
+  EXPECT_GT(chat.at("num_prompt_tokens").to_number<int>(), 5);
+  EXPECT_EQ(post("/v1/predict", R"({"model":"other","prompt":"hi"})").status, 404);
+  EXPECT_EQ(post("/v1/predict", "{}").status, 400);
+}
+
 TEST_F(TokenizeTest, MessagesAreRenderedFirst) {
   start();
   const std::string chat = R"("messages":[{"role":"user","content":"hi <|im_end|>"}])";

@@ -100,7 +100,7 @@ void GenerationOperation::prepare() {
   num_prompt_tokens_ = num_prompt_tokens;
   const Demand demand{.num_prompt_tokens = num_prompt_tokens,
                       .deadline = deadline_of(*generation->presenter),
-                      .queue_wait_seconds = model_->engine->queue_wait_seconds()};
+                      .queue_wait_seconds = model_->engine->forecast(num_prompt_tokens).queue_seconds};
   if (std::optional<ApiError> error = check_terms(demand, place_.tenant(), context_.refusals))
     return refuse(std::move(*error));
   presenter_ = std::move(generation->presenter);

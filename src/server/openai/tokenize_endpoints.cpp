@@ -1,5 +1,5 @@
 // POST /tokenize, /detokenize and /apply-template: bodies and answers of vLLM and, where they do not clash,
-// of llama.cpp.
+// of llama.cpp. POST /v1/predict: how long a request would wait, by the body of /tokenize.
 #include <boost/json.hpp>
 
 #include "server/endpoint.h"
@@ -92,14 +92,38 @@ ApiResult<std::vector<int32_t>> tokens_of(const ServedModel& model, const Tokeni
   return std::move(*ids);
 }
 
+// With what is put in front.
+ApiResult<std::vector<int32_t>> all_tokens_of(const ServedModel& model, const TokenizeRequest& request,
+                                              const std::string& body) {
+  const Tokenizer& tokenizer = model.engine->tokenizer();
+  if (auto error = check_model_name(model, request.model)) return std::unexpected(std::move(*error));
+  ApiResult<std::vector<int32_t>> ids = tokens_of(model, request, body);
+  if (ids && request.add_special_tokens && (!request.text || tokenizer.adds_bos()))
+    prepend_bos(tokenizer, *ids);
+  return ids;
+}
+
+ApiResult<json::object> predict(AppContext& context, const ServedModel& model, const std::string& body) {
+  const ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
+  if (!request) return std::unexpected(request.error());
+  const ApiResult<std::vector<int32_t>> ids = all_tokens_of(model, *request, body);
+  if (!ids) return std::unexpected(ids.error());
+  const Forecast forecast = model.engine->forecast(std::ssize(*ids));
+  const EngineStats stats = model.engine->stats();
+  return json::object{{"num_prompt_tokens", ids->size()},
+                      {"queue_seconds", forecast.queue_seconds},
+                      {"prefill_seconds", forecast.prefill_seconds},
+                      {"ttft_seconds", forecast.queue_seconds + forecast.prefill_seconds},
+                      {"num_running", stats.num_running},
+                      {"num_waiting", stats.num_waiting}};
+}
+
 ApiResult<json::object> tokenize(AppContext& context, const ServedModel& model, const std::string& body) {
   const Tokenizer& tokenizer = model.engine->tokenizer();
   ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
   if (!request) return std::unexpected(std::move(request).error());
-  if (auto error = check_model_name(model, request->model)) return std::unexpected(std::move(*error));
-  ApiResult<std::vector<int32_t>> ids = tokens_of(model, *request, body);
+  ApiResult<std::vector<int32_t>> ids = all_tokens_of(model, *request, body);
   if (!ids) return std::unexpected(std::move(ids).error());
-  if (request->add_special_tokens && (!request->text || tokenizer.adds_bos())) prepend_bos(tokenizer, *ids);
   json::array tokens;
   json::array strings;
   for (const TokenId id : *ids) {
@@ -151,6 +175,10 @@ ApiResult<json::object> apply_template(AppContext& context, const ServedModel& m
 
 Answer post_tokenize(AppContext& context, HttpRequest request) {
   return answer_json(context, std::move(request), tokenize);
+}
+
+Answer post_predict(AppContext& context, HttpRequest request) {
+  return answer_json(context, std::move(request), predict);
 }
 
 Answer post_detokenize(AppContext& context, HttpRequest request) {
