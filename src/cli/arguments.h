@@ -53,6 +53,7 @@ struct ServeArguments {
   ServerOptions server;
   std::string api_key_file;
   std::string chat_template_file;  // in place of the model's
+  std::string record_steps;        // file; empty: no recording
   LogFormat log_format = LogFormat::text;
 };
 
@@ -162,7 +163,9 @@ struct BenchTraceArguments {
 };
 
 struct SimulateArguments {
-  ReportArguments report;  // with a cost model
+  ReportArguments report;    // with a cost model
+  std::string replay;        // a recording of steps instead of a trace
+  std::string record_steps;  // file; empty: no recording
   EngineOptions engine;
   int64_t kv_tokens = 0;
 };

@@ -8,6 +8,7 @@
 #include "cli/model_path.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
+#include "cli/trace/step_recording.h"
 #include "server/api_keys.h"
 
 namespace pagoda {
@@ -74,12 +75,17 @@ Status execute(const ServeArguments& arguments) {
   if (options.model_names.empty()) options.model_names = {default_model_name(path)};
   EngineOptions engine = engine_options(arguments.model, arguments.engine);
   engine.constraints = true;
+  std::shared_ptr<StepRecorder> recorder;
+  if (!arguments.record_steps.empty()) {
+    PAGODA_TRY(recorder, StepRecorder::create(arguments.record_steps));
+  }
   const auto load = [&]() -> Result<ServedModel> {
     PAGODA_TRY(LoadedEngine loaded, load_with_progress(path, engine));
     for (const std::string& line : loaded.banner) print_line(line);
     if (chat_template) loaded.chat_template = std::move(chat_template);
     PAGODA_TRY(const OutputFormat output_format,
                choose_output_format(options.output_formats, loaded.chat_template));
+    if (recorder) StepRecorder::attach(recorder, *loaded.engine);
     loaded.engine->start();
     return make_served_model(options.model_names, std::move(loaded.engine), std::move(loaded.chat_template),
                              default_sampling(loaded.defaults), output_format);

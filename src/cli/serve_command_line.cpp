@@ -189,6 +189,12 @@ void add_observation_options(CLI::App& app, ServeArguments& arguments) {
          "--no-request-log", [&arguments] { arguments.server.request_log = ServerOptions::RequestLog::off; },
          "Do not log requests")
       ->group("Observation");
+  app.add_option("--record-steps", arguments.record_steps,
+                 "Record what each step computes, and prompts and answers as token ids, for 'simulate "
+                 "--replay' (default: no)")
+      ->type_name("FILE")
+      ->excludes("--kv-disk")
+      ->group("Observation");
   app.add_option("--otlp-endpoint", arguments.server.otlp_endpoint,
                  "Send traces to this OpenTelemetry collector, as http://127.0.0.1:4318 (default: none)")
       ->type_name("URL")

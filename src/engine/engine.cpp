@@ -87,6 +87,7 @@ class Engine::Impl {
   Inbox inbox_;
   StatsBoard stats_;
   std::function<void(const StepReport&)> on_step_;
+  std::function<void(const MailReport&)> on_mail_;
 
  private:
   int64_t now_ns() const { return parts_.clock->now_ns(); }
@@ -287,6 +288,7 @@ bool Engine::Impl::step() {
 void Engine::Impl::admit() {
   kv_.pump();
   inbox_.take(mail_);
+  if (on_mail_ && mail_.has_any()) on_mail_({step_start_ns_, mail_});
   for (auto& request : mail_.arrivals) roster_.add(std::move(request));
   const auto cancel = [&](RequestState& request) {
     end_request(request, FinishReason::cancelled, {ErrorCode::cancelled, "the request was cancelled"});
@@ -363,13 +365,14 @@ void Engine::Impl::commit(std::span<const SampledToken> results) {
     for (const auto& sequence : item.sequence->request.sequences)
       end_sequence(*sequence, FinishReason::length);
   }
+  if (on_step_)
+    on_step_({step_start_ns_, step_seconds_, predicted_seconds_, work_, costs_, end_ns, plan_.items});
 }
 
 void Engine::Impl::learn(int64_t end_ns) {
   step_seconds_ = static_cast<double>(end_ns - step_start_ns_) * 1e-9;
   // While pages come from a disk, steps are slower than what they compute.
   if (!kv_.prefix_cache().is_reading()) costs_.observe(work_, step_seconds_);
-  if (on_step_) on_step_({step_start_ns_, step_seconds_, predicted_seconds_, work_, costs_});
 }
 
 void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
@@ -563,6 +566,9 @@ void Engine::measure_costs(int64_t max_ns) {
 }
 void Engine::on_step(std::function<void(const StepReport&)> listener) {
   impl_->on_step_ = std::move(listener);
+}
+void Engine::on_mail(std::function<void(const MailReport&)> listener) {
+  impl_->on_mail_ = std::move(listener);
 }
 void Engine::start() {
   impl_->start();

@@ -13,8 +13,10 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "engine/batch_plan.h"
 #include "engine/engine_config.h"
 #include "engine/engine_stats.h"
+#include "engine/inbox.h"
 #include "engine/request.h"
 #include "kernels/kernels.h"
 #include "kv/page_store.h"
@@ -45,6 +47,13 @@ class Engine {
     double predicted_seconds = 0;
     StepWork work;
     const CostModel& costs;  // that has seen this step
+    int64_t end_ns = 0;      // when its tokens were known
+    std::span<const PlanItem> items = {};
+  };
+  // What other threads asked for, as a step begins to heed it. Valid during the call.
+  struct MailReport {
+    int64_t step_start_ns = 0;
+    const Inbox::Mail& mail;
   };
   // Takes all step memory (KV pool, workspace, tables) as the config says.
   static Result<std::unique_ptr<Engine>> create(EngineConfig config, Parts parts);
@@ -77,8 +86,11 @@ class Engine {
   // Measures what steps cost, in forward passes of several shapes, for about max_ns. Without, the cost model
   // only learns from the steps that run.
   void measure_costs(int64_t max_ns);
-  // Hears of every step that computed something, on the engine thread.
+  // Hears of every step that computed something, on the engine thread, when its tokens are known.
   void on_step(std::function<void(const StepReport&)> listener);
+  // Hears, likewise, of requests, cancellations and the like. A run depends on these and the times of its
+  // steps only, unless pages are kept on a disk.
+  void on_mail(std::function<void(const MailReport&)> listener);
 
   // ---- the engine thread ----
   // Starts the thread that steps for ever and sleeps while there is nothing to do.

@@ -125,12 +125,12 @@ void Inbox::on_dequeued(int64_t num_prompt_tokens) {
 
 void Inbox::wait_for(std::chrono::nanoseconds time) {
   std::unique_lock lock(mutex_);
-  mail_came_.wait_for(lock, time, [&] { return stopped_ || has_mail(); });
+  mail_came_.wait_for(lock, time, [&] { return stopped_ || mail_.has_any(); });
 }
 
 bool Inbox::wait() {
   std::unique_lock lock(mutex_);
-  mail_came_.wait(lock, [&] { return stopped_ || has_mail(); });
+  mail_came_.wait(lock, [&] { return stopped_ || mail_.has_any(); });
   return !stopped_;
 }
 

@@ -34,6 +34,10 @@ class Inbox {
     std::vector<RequestId> cancels;
     std::vector<FlowChange> flow_changes;  // in order
     bool cancel_all = false;
+
+    bool has_any() const {
+      return !arrivals.empty() || !cancels.empty() || !flow_changes.empty() || cancel_all;
+    }
   };
 
   // Bounds the requests that have not finished, and (unless 0) the prompt tokens of those that have not
@@ -66,11 +70,6 @@ class Inbox {
   bool stopped() const;
 
  private:
-  bool has_mail() const {
-    return !mail_.arrivals.empty() || !mail_.cancels.empty() || !mail_.flow_changes.empty() ||
-           mail_.cancel_all;
-  }
-
   const int64_t max_unfinished_;
   const uint64_t seed_;
   const int64_t max_queued_tokens_;

@@ -161,7 +161,7 @@ CostVector CostModel::solve(const Equations& equations) {
 }
 
 CostModel::CostModel(AttentionReach reach, const CostVector& seed)
-    : reach_(std::move(reach)), coefficients_(seed) {
+    : reach_(std::move(reach)), guess_(seed), coefficients_(seed) {
   for (size_t i = 0; i < kNumCostTerms; ++i) {
     PAGODA_CHECK(seed[i] >= 0, "coefficient {} is {}", i, seed[i]);
     CostVector term{};
@@ -171,7 +171,9 @@ CostModel::CostModel(AttentionReach reach, const CostVector& seed)
 }
 
 void CostModel::add_seed(const StepWork& work, double seconds) {
-  if (seconds > 0) prior_.add(work.terms(), seconds, kSeedWeight);
+  if (seconds <= 0) return;
+  prior_.add(work.terms(), seconds, kSeedWeight);
+  seeds_.push_back({work, seconds});
 }
 
 void CostModel::fit() {

@@ -87,6 +87,10 @@ class CostModel {
 
   // ---- seeding and fitting ----
   // A measurement for the prior. fit() then moves the coefficients.
+  struct Seed {
+    StepWork work;
+    double seconds = 0;
+  };
   void add_seed(const StepWork& work, double seconds);
   void fit();
   // A step that ran; ones of no duration are ignored. Do not hand over steps that waited for something else
@@ -107,6 +111,9 @@ class CostModel {
 
   const AttentionReach& reach() const { return reach_; }
   const CostVector& coefficients() const { return coefficients_; }
+  // What it began with: a model made of the same guess and seeds that observes the same steps is the same.
+  const CostVector& guess() const { return guess_; }
+  std::span<const Seed> seeds() const { return seeds_; }
   // Of recent steps: the relative error |measured / predicted - 1| that half of them stay below, and the
   // relative excess over the prediction that 95 % stay below. Both are guesses before some steps have run.
   double median_error() const { return median_error_; }
@@ -127,6 +134,8 @@ class CostModel {
   void record_error(double relative_error);
 
   AttentionReach reach_;
+  CostVector guess_{};
+  std::vector<Seed> seeds_;
   CostVector coefficients_{};
   Equations prior_;
   Equations recent_;

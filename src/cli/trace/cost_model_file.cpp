@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "cli/json.h"
+#include "cli/trace/step_recording.h"
 
 namespace pagoda {
 
@@ -49,15 +50,21 @@ json::object to_object(const CostModel& model, std::span<const int64_t> layer_wi
 
 Result<CostModel> read_cost_model(const std::string& path) {
   std::optional<CostModel> model;
+  bool is_recording = false;
   PAGODA_TRY_STATUS(for_each_line(path, [&](std::string_view line) -> Status {
     json::error_code error;
     const json::value value = json::parse(line, error);
     const json::object* object = error ? nullptr : value.if_object();
     if (!object) return fail(ErrorCode::invalid_argument, "not a JSON object");
-    if (model || !object->contains("coefficients")) return {};
+    is_recording |= object->contains("recording");
+    if (is_recording || model || !object->contains("coefficients")) return {};
     PAGODA_TRY(model, parse_cost_model(*object));
     return {};
   }));
+  if (is_recording) {
+    PAGODA_TRY(const StepRecording recording, read_recording(path));
+    return fit_costs(recording);
+  }
   if (!model)
     return fail(ErrorCode::invalid_argument, "{}: no line has 'coefficients'; 'bench cost-model' makes them",
                 path);

@@ -14,8 +14,9 @@ namespace pagoda {
 // {"coefficients": {"pass": seconds, …}, "layer_windows": [positions, …]}; every CostTerm by its name.
 boost::json::object to_object(const CostModel& model, std::span<const int64_t> layer_windows);
 
-// The first line of a file that is such an object; members beside them do not matter. invalid_argument names
-// the file and what is missing.
+// The first line of a file that is such an object; members beside them do not matter. Or a recording of
+// steps, which a model is fitted to then (step_recording.h). invalid_argument names the file and what is
+// missing.
 Result<CostModel> read_cost_model(const std::string& path);
 
 // Seconds of a request that has the machine to itself and finds nothing in a cache: its prompt in steps of

@@ -3,22 +3,49 @@
 
 #include "base/log.h"
 #include "cli/arguments.h"
+#include "cli/json.h"
 #include "cli/terminal.h"
 #include "cli/trace/cost_model_file.h"
 #include "cli/trace/print_report.h"
 #include "cli/trace/simulator.h"
+#include "cli/trace/step_replay.h"
 
 namespace pagoda {
 
+namespace {
+
+Status replay(const SimulateArguments& arguments) {
+  PAGODA_TRY(const StepRecording recording, read_recording(arguments.replay));
+  PAGODA_TRY(const StepReplay replay, replay_steps(recording));
+  if (arguments.report.json)
+    print_line(to_json(boost::json::object{{"steps", replay.num_steps},
+                                           {"requests", replay.num_requests},
+                                           {"identical", replay.difference.empty()},
+                                           {"difference", replay.difference}}));
+  else
+    print_line(fmt::format("{} steps of {} requests were the same", replay.num_steps, replay.num_requests));
+  if (replay.difference.empty()) return {};
+  return fail(ErrorCode::internal, "{}: another decision than recorded: {}", arguments.replay,
+              replay.difference);
+}
+
+}  // namespace
+
 Status execute(const SimulateArguments& arguments) {
   init_logging(LogLevel::warning);
+  if (!arguments.replay.empty()) return replay(arguments);
   PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
   PAGODA_TRY(const ReportOptions report_options, report_options_of(arguments.report));
   PAGODA_TRY(CostModel costs, read_cost_model(arguments.report.cost_model));
+  std::shared_ptr<StepRecorder> recorder;
+  if (!arguments.record_steps.empty()) {
+    PAGODA_TRY(recorder, StepRecorder::create(arguments.record_steps));
+  }
   Progress progress(arguments.report.trace);
   const SimulationOptions options{.engine = arguments.engine,
                                   .kv_tokens = arguments.kv_tokens,
                                   .costs = std::move(costs),
+                                  .recorder = std::move(recorder),
                                   .on_progress = [&](double fraction) { progress.update(fraction); }};
   PAGODA_TRY(const Simulation simulation, simulate(trace, options));
   PAGODA_TRY(boost::json::object report, make_report(trace, simulation.outcomes, report_options));

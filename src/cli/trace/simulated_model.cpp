@@ -30,11 +30,11 @@ class SilentTokenizer final : public Tokenizer {
 
 }  // namespace
 
-SimulatedModel::SimulatedModel(int64_t max_context, double attention_share,
-                               std::function<void(const ForwardBatch&)> on_forward)
+SimulatedModel::SimulatedModel(int64_t max_context, int64_t vocab_size, double attention_share,
+                               OnForward on_forward)
     : on_forward_(std::move(on_forward)) {
   info_.architecture = "simulated";
-  info_.vocab_size = kVocabSize;
+  info_.vocab_size = vocab_size;
   info_.max_context = max_context;
   info_.hidden_size = 1;
   info_.kv_shape = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 2, .type = KvType::bf16};
@@ -45,8 +45,8 @@ SimulatedModel::SimulatedModel(int64_t max_context, double attention_share,
 }
 
 void SimulatedModel::forward(const ForwardBatch& batch, ForwardContext&, std::span<float> logits) noexcept {
-  on_forward_(batch);
   std::ranges::fill(logits, 0.0f);
+  on_forward_(batch, logits);
 }
 
 std::shared_ptr<const Tokenizer> make_silent_tokenizer(int64_t vocab_size) {

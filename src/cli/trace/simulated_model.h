@@ -13,21 +13,20 @@ namespace pagoda {
 
 class SimulatedModel final : public Model {
  public:
-  static constexpr int64_t kVocabSize = 64;
+  // In each pass; logits [rows][vocab_size] are 0 before.
+  using OnForward = std::function<void(const ForwardBatch&, std::span<float> logits)>;
 
   // attention_share: arithmetic of attention for each position that a token sees, by the rest for a token.
-  // on_forward is called in each pass. The pages of its cache have a few bytes; nothing is written to them.
-  SimulatedModel(int64_t max_context, double attention_share,
-                 std::function<void(const ForwardBatch&)> on_forward);
+  // The pages of its cache have a few bytes; nothing is written to them.
+  SimulatedModel(int64_t max_context, int64_t vocab_size, double attention_share, OnForward on_forward);
 
   const ModelInfo& info() const override { return info_; }
   size_t workspace_bytes(const BatchLimits&) const override { return 64; }
-  // All tokens are equally likely: the first one is chosen.
   void forward(const ForwardBatch& batch, ForwardContext& context, std::span<float> logits) noexcept override;
 
  private:
   ModelInfo info_;
-  std::function<void(const ForwardBatch&)> on_forward_;
+  OnForward on_forward_;
 };
 
 // A tokenizer whose tokens have no text.

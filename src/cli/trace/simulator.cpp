@@ -15,7 +15,8 @@ namespace pagoda {
 
 namespace {
 
-constexpr TokenRange kIds = {1, SimulatedModel::kVocabSize - 1};
+constexpr int32_t kVocabSize = 64;
+constexpr TokenRange kIds = {1, kVocabSize - 1};
 constexpr uint64_t kEndlessMemory = uint64_t{1} << 50;
 
 // Notes when tokens come.
@@ -103,20 +104,22 @@ class Simulator {
   Status create_engine() {
     const int64_t max_context =
         options_.engine.max_context != 0 ? options_.engine.max_context : longest_request(trace_);
-    auto model = std::make_unique<SimulatedModel>(max_context, attention_share(options_.costs.coefficients()),
-                                                  [this](const ForwardBatch& batch) { forward(batch); });
+    auto model = std::make_unique<SimulatedModel>(
+        max_context, kVocabSize, attention_share(options_.costs.coefficients()),
+        [this](const ForwardBatch& batch, std::span<float>) { forward(batch); });
     MachineInfo machine{.available_memory = kEndlessMemory};
     machine.cpu.num_cores = 1;
     PAGODA_TRY(EngineConfig config,
                resolve(engine_options(trace_, options_, model->info().kv_shape), *model, machine, 0));
     Engine::Parts parts{.model = std::move(model),
-                        .tokenizer = make_silent_tokenizer(SimulatedModel::kVocabSize),
+                        .tokenizer = make_silent_tokenizer(kVocabSize),
                         .end_tokens = {},
                         .pool = std::make_unique<ThreadPool>(1),
                         .kernels = &kernels_for(Isa::scalar),
                         .clock = timeline_,
                         .costs = options_.costs};
     PAGODA_TRY(engine_, Engine::create(std::move(config), std::move(parts)));
+    if (options_.recorder) StepRecorder::attach(options_.recorder, *engine_);
     return {};
   }
 

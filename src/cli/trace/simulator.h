@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/trace/step_recording.h"
 #include "cli/trace/trace_file.h"
 #include "cli/trace/trace_report.h"
 #include "engine/engine_config.h"
@@ -20,6 +22,7 @@ struct SimulationOptions {
   EngineOptions engine;
   int64_t kv_tokens = 0;  // room in the KV cache; 0: for max_sequences at full context
   CostModel costs = CostModel();
+  std::shared_ptr<StepRecorder> recorder;   // of all steps; may be null
   std::function<void(double)> on_progress;  // 0 … 1
 };
 

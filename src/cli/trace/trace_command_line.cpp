@@ -35,8 +35,7 @@ void add_report_options(CLI::App& app, ReportArguments& report) {
   report.ttft_ms = 10000;
   report.tpot_ms = 200;
   app.add_option("--trace", report.trace, "JSON lines as bench/make_trace.py writes them")
-      ->type_name("FILE.jsonl")
-      ->required();
+      ->type_name("FILE.jsonl");
   app.add_option("--ttft-ms", report.ttft_ms, "Goodput counts requests whose first token comes by then …")
       ->type_name("MS")
       ->check(CLI::PositiveNumber)
@@ -72,6 +71,7 @@ void add_bench_trace(CLI::App& bench, CommandMaker& make) {
                   "  pagoda bench trace --trace trace.jsonl --clients 16 --url "
                   "http://127.0.0.1:8080/v1 --json");
   add_report_options(app, arguments->report);
+  app.get_option("--trace")->required();
   app.add_option("--cost-model", arguments->report.cost_model,
                  "Of the server, by 'bench cost-model': slowdown and queueing are told by it")
       ->type_name("FILE");
@@ -112,9 +112,25 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
                   "  pagoda simulate --trace trace.jsonl --cost-model costs.json\n"
                   "  pagoda simulate --trace trace.jsonl --cost-model costs.json --max-sequences 16 --json");
   add_report_options(app, arguments->report);
-  app.add_option("--cost-model", arguments->report.cost_model, "How long steps take, by 'bench cost-model'")
+  app.add_option("--cost-model", arguments->report.cost_model,
+                 "How long steps take: 'bench cost-model --json', or a recording of 'serve --record-steps'")
+      ->type_name("FILE");
+  CLI::Option* recording =
+      app.add_option(
+             "--replay", arguments->replay,
+             "Instead of a trace: a recording of 'serve --record-steps'; the scheduler must decide as "
+             "it did then")
+          ->type_name("FILE")
+          ->excludes("--trace")
+          ->excludes("--cost-model");
+  app.add_option("--record-steps", arguments->record_steps, "Record what each step computes")
       ->type_name("FILE")
-      ->required();
+      ->excludes(recording);
+  app.parse_complete_callback([raw = arguments.get()] {
+    if (!raw->replay.empty()) return;
+    if (raw->report.trace.empty()) throw CLI::RequiredError("--trace or --replay");
+    if (raw->report.cost_model.empty()) throw CLI::RequiredError("--cost-model");
+  });
   add_warm_up(app, arguments->report);
   add_policy(app, arguments->engine.policy);
   add_max_step(app, arguments->engine.max_step_ms);

@@ -1,0 +1,127 @@
+// Recordings of simulated runs, decided anew.
+#include <gtest/gtest.h>
+
+#include "cli/trace/simulator.h"
+#include "cli/trace/step_replay.h"
+#include "support/temp_folder.h"
+
+namespace pagoda {
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+CostModel costs() {
+  CostVector seconds{};
+  seconds[static_cast<size_t>(CostTerm::pass)] = 0.002;
+  seconds[static_cast<size_t>(CostTerm::more_tokens)] = 0.0005;
+  seconds[static_cast<size_t>(CostTerm::sequences)] = 0.0001;
+  return CostModel(AttentionReach(), seconds);
+}
+
+// Bursts that share prefixes, over too few pages: requests wait, hit, and are preempted.
+Trace busy_trace() {
+  Trace trace{.header = "{\"trace\": \"busy\"}"};
+  for (int64_t i = 0; i < 60; ++i)
+    trace.requests.push_back({.arrival_ns = i / 6 * 45 * kMillisecond + i % 6,
+                              .num_prompt_tokens = 100 + i * 17 % 90,
+                              .num_output_tokens = 1 + i * 7 % 40,
+                              .prefix = {{"group" + std::to_string(i % 3), 64}}});
+  return trace;
+}
+
+class StepReplayTest : public ::testing::Test {
+ protected:
+  // A recording of the busy trace.
+  std::string record(int64_t kv_tokens) {
+    const std::string path = folder_.file("steps.jsonl");
+    Result<std::shared_ptr<StepRecorder>> recorder = StepRecorder::create(path);
+    EXPECT_TRUE(recorder) << recorder.error().message;
+    SimulationOptions options{.kv_tokens = kv_tokens, .costs = costs(), .recorder = *std::move(recorder)};
+    options.engine.policy = "fcfs";
+    options.engine.max_sequences = 6;
+    options.engine.max_step_ms = 20;
+    const Result<Simulation> simulation = simulate(busy_trace(), options);
+    EXPECT_TRUE(simulation) << simulation.error().message;
+    num_steps_ = simulation->num_steps;
+    num_preemptions_ = simulation->num_preemptions;
+    return path;
+  }
+  StepRecording read(const std::string& path) {
+    Result<StepRecording> recording = read_recording(path);
+    EXPECT_TRUE(recording) << recording.error().message;
+    return *std::move(recording);
+  }
+  static StepReplay replay(const StepRecording& recording) {
+    const Result<StepReplay> result = replay_steps(recording);
+    EXPECT_TRUE(result) << result.error().message;
+    return *result;
+  }
+
+  testing::TempFolder folder_;
+  int64_t num_steps_ = 0;
+  int64_t num_preemptions_ = 0;
+};
+
+TEST_F(StepReplayTest, EveryStepIsDecidedTheSame) {
+  for (const int64_t kv_tokens : {8192, 640}) {
+    const StepReplay result = replay(read(record(kv_tokens)));
+    EXPECT_EQ(result.difference, "");
+    EXPECT_EQ(result.num_steps, num_steps_);
+    EXPECT_EQ(result.num_requests, 60);
+    EXPECT_EQ(num_preemptions_ > 0, kv_tokens == 640);
+  }
+}
+
+TEST_F(StepReplayTest, AnotherDecisionIsNoticed) {
+  StepRecording recording = read(record(8192));
+  const size_t middle = recording.moments.size() / 2;
+  ASSERT_FALSE(recording.moments[middle].items.empty());
+  ++recording.moments[middle].items.back().num_tokens;
+  const StepReplay result = replay(recording);
+  EXPECT_NE(result.difference.find("instead of"), std::string::npos) << result.difference;
+  EXPECT_LT(result.num_steps, num_steps_);
+}
+
+TEST_F(StepReplayTest, AMissingRequestIsNoticed) {
+  StepRecording recording = read(record(8192));
+  const auto last = std::ranges::find_if(recording.moments.rbegin(), recording.moments.rend(),
+                                         [](const auto& m) { return !m.arrivals.empty(); });
+  last->arrivals.pop_back();
+  const StepReplay result = replay(recording);
+  EXPECT_NE(result.difference, "");
+  EXPECT_GT(result.num_steps, num_steps_ / 2);
+}
+
+TEST_F(StepReplayTest, CostsFittedToARecordingAreThoseOfTheRun) {
+  StepRecording recording = read(record(8192));
+  recording.costs = CostModel();  // no hint of what they are
+  const CostModel fitted = fit_costs(recording);
+  for (const int64_t num_tokens : {1, 20, 200}) {
+    StepWork work;
+    work.add({64, num_tokens, 1}, fitted.reach());
+    EXPECT_NEAR(fitted.predict(work) / costs().predict(work), 1, 0.05) << num_tokens;
+  }
+}
+
+TEST_F(StepReplayTest, DamagedRecordingsAreRefused) {
+  const auto refused = [&](const std::string& text) {
+    const auto recording = read_recording(folder_.write("bad.jsonl", text));
+    EXPECT_FALSE(recording) << text;
+    return recording ? std::string() : recording.error().message;
+  };
+  EXPECT_NE(refused("{\"step\": 1, \"end\": 2, \"items\": []}\n").find("'recording'"), std::string::npos);
+  EXPECT_NE(refused("{\"recording\": 1}\n").find("line 1"), std::string::npos);
+  EXPECT_NE(refused("").find("without steps"), std::string::npos);
+  std::ifstream file(record(8192));
+  std::string first;
+  std::getline(file, first);
+  EXPECT_NE(refused(first + "\n{\"step\": 1, \"end\": 2, \"items\": [[1]]}\n").find("line 2"),
+            std::string::npos);
+  EXPECT_NE(refused(first + "\n{\"arrive\": 7, \"at\": 1, \"step\": 1, \"plain\": false, \"max_tokens\": 1, "
+                            "\"priority\": 0, \"client\": 0, \"salt\": \"\", \"prompt\": [1]}\n")
+                .find("request 7"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace pagoda
