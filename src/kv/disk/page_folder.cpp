@@ -18,7 +18,7 @@ Result<std::vector<std::string>> segment_paths(FileSystem& files, const std::str
   PAGODA_TRY(const std::vector<std::string> names, files.list(folder));
   std::vector<std::string> paths;
   for (const std::string& name : names)
-    if (segment_number(name) >= 0) paths.push_back(folder + "/" + name);
+    if (segment_number(name) >= 0) paths.push_back(fmt::format("{}/{}", folder, name));
   if (paths.empty()) return fail(ErrorCode::not_found, "{}: there is no KV cache", folder);
   return paths;
 }
