@@ -116,7 +116,17 @@ QueuedWork Roster::queued_work(double max_seconds) const {
 }
 
 PrefixHit Roster::peek(const Sequence& sequence) const {
-  return kv_.peek(sequence.request.prefix, SequenceKeys(sequence), sequence.max_cached());
+  return kv_.peek(sequence.request.prefix, SequenceKeys(sequence), most_cached(sequence));
+}
+
+int64_t Roster::most_cached(const Sequence& sequence) const {
+  const int64_t most = sequence.max_cached();
+  if (kv_.prefix_cache().read_seconds(1) == 0) return most;
+  const PrefixHit hit = kv_.peek(sequence.request.prefix, SequenceKeys(sequence), most);
+  const bool is_worth_reading =
+      hit.num_swapped == 0 || kv_.prefix_cache().read_seconds(hit.num_swapped) <=
+                                  costs_.predict_alone({hit.num_resident, hit.num_swapped, 0});
+  return is_worth_reading ? most : hit.num_resident;
 }
 
 void Roster::estimate(Sequence& sequence, const PrefixHit& hit) const {
@@ -230,7 +240,7 @@ void Roster::start(Sequence& sequence, int64_t now_ns) {
   RequestState& request = sequence.request;
   sequence.state = SequenceState::running;
   sequence.kv = kv_.create(request.prefix);
-  const PrefixHit hit = kv_.attach(sequence.kv, SequenceKeys(sequence), sequence.max_cached());
+  const PrefixHit hit = kv_.attach(sequence.kv, SequenceKeys(sequence), most_cached(sequence));
   sequence.num_computed = hit.num_tokens();
   sequence.restoring = true;
   const auto place = std::ranges::upper_bound(

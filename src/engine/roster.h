@@ -68,6 +68,8 @@ class Roster {
   int64_t pages_to_start(const Sequence& sequence, const PrefixHit& hit) const;
   int64_t pages_left() const;
   bool should_wait_for_prefix(const Sequence& sequence, const PrefixHit& hit) const;
+  // Tokens that may come from the cache: those of the store only if they come sooner than they are computed.
+  int64_t most_cached(const Sequence& sequence) const;
   PrefixHit peek(const Sequence& sequence) const;
   // What the policy sees of the work before it.
   void estimate(Sequence& sequence, const PrefixHit& hit) const;

@@ -17,11 +17,6 @@
 
 namespace pagoda {
 
-// Pages that hold num_tokens tokens.
-constexpr int64_t pages_for(int64_t num_tokens) {
-  return (num_tokens + kPageTokens - 1) / kPageTokens;
-}
-
 // A block table in the cache. Small integers, reused after release.
 using KvHandle = int32_t;
 

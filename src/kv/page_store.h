@@ -73,6 +73,8 @@ class PageStore {
   virtual void erase(SlotId slot) = 0;
   // Transfers that have ended since the last call, up to done.size(); returns how many.
   virtual size_t poll(std::span<PageTransfer> done) = 0;
+  // That a page takes to come back, one of many, as far as is known; 0: nothing is.
+  virtual double seconds_per_read() const = 0;
 };
 
 }  // namespace pagoda

@@ -114,6 +114,8 @@ class PrefixCache {
   // Goes on with transfers, as far as this is possible without waiting. To be called once a step.
   void pump();
   // Whether pump() has something under way or still to begin.
+  // For that many tokens to come back from the store, after those that are being read; 0 if it is not known.
+  double read_seconds(int64_t num_tokens) const;
   bool is_reading() const { return num_reading_ > 0; }
   bool is_writing() const { return num_writing_ > 0 || first_unsaved_ != kNoNode; }
 

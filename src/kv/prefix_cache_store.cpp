@@ -70,6 +70,11 @@ void PrefixCache::pump() {
   pump_writes();
 }
 
+double PrefixCache::read_seconds(int64_t num_tokens) const {
+  if (!options_.store) return 0;
+  return static_cast<double>(num_reading_ + pages_for(num_tokens)) * options_.store->seconds_per_read();
+}
+
 void PrefixCache::pump_reads() {
   for (; next_read_ < reads_.size(); ++next_read_) {
     const NodeId node = reads_[next_read_];

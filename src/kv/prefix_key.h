@@ -19,6 +19,11 @@ constexpr KeyToken text_key(int32_t token) {
   return static_cast<uint32_t>(token);
 }
 
+// Pages that hold num_tokens tokens.
+constexpr int64_t pages_for(int64_t num_tokens) {
+  return (num_tokens + kPageTokens - 1) / kPageTokens;
+}
+
 using PageTokens = std::array<KeyToken, kPageTokens>;
 
 // Sequences share pages only within one of these. Fields are compared as they are, so that no value of one

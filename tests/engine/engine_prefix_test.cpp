@@ -214,6 +214,28 @@ TEST(EnginePrefix, ANewEngineFindsWhatTheOldOneStored) {
   expect_output(restored->outputs[0], after.expected(request));
 }
 
+TEST(EnginePrefix, WhatASlowDiskGivesBackIsComputed) {
+  const Request request = request_of(count(100), 10);
+  EngineHarness before(small_config(), {}, 100);
+  before.submit(request);
+  before.run();
+  while (before.store->num_used() < 6) before.engine->step();
+  before.engine->step();
+  for (const double read_seconds : {1e-15, 1.0}) {
+    WorkLog log;
+    EngineHarness after(small_config(), {.on_forward = log.hook()}, 100, before.store);
+    after.store->read_seconds = read_seconds;
+    const auto sink = after.submit(request);
+    after.run();
+    expect_output(sink->outputs[0], after.expected(request));
+    const bool is_slow = read_seconds == 1.0;
+    EXPECT_EQ(sink->timings.num_swapped_tokens, is_slow ? 0 : 96);
+    EXPECT_EQ(sink->timings.num_cached_tokens, is_slow ? 0 : 96);
+    EXPECT_EQ(log.num_tokens, is_slow ? 109 : 13);
+    EXPECT_EQ(after.store->num_reads, is_slow ? 0 : 6);
+  }
+}
+
 TEST(EnginePrefix, AnEngineThatEndsStoresWhatItHasNotStoredYet) {
   const Request request = request_of(count(100), 10);
   EngineHarness after(small_config(), {}, 100);

@@ -73,6 +73,8 @@ class MemoryPageStore final : public PageStore {
     return num_done;
   }
 
+  double seconds_per_read() const override { return read_seconds; }
+
   // Everything that was durable, for a process that comes after this one.
   void move_contents_to(MemoryPageStore& next) const {
     next.slots_ = slots_;
@@ -87,7 +89,8 @@ class MemoryPageStore final : public PageStore {
   size_t num_used() const { return slots_.size(); }
 
   MemoryPageStore* heir = nullptr;  // has the contents at the end
-  bool failing = false;             // transfers do
+  double read_seconds = 0;
+  bool failing = false;  // transfers do
   bool read_only = false;
   int64_t num_may_end = int64_t{1} << 60;  // transfers that poll() may report
   int64_t num_writes = 0;

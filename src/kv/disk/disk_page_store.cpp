@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "kv/disk/read_rate.h"
 #include "kv/disk/scan.h"
 #include "kv/disk/segment_files.h"
 #include "kv/disk/slot_queue.h"
@@ -45,6 +46,8 @@ struct DiskPageStore::State {
   bool is_uring;
   SlotTable slots;
   std::vector<StoredPage> contents;
+  SteadyClock clock;
+  ReadRate read_rate;
   int depth = 0;
   int num_under_way = 0;
   int num_writes_under_way = 0;
@@ -52,7 +55,6 @@ struct DiskPageStore::State {
 };
 
 Result<uint64_t> DiskPageStore::State::index(const DiskStoreOptions& options) {
-  const SteadyClock clock;
   const int64_t start_ns = clock.now_ns();
   PAGODA_TRY(const SlotScan scan, scan_slots(segments, *queue));
   const std::vector<FoundRecord> found = connected_records(scan.records, options.fingerprint, options.roots);
@@ -128,6 +130,7 @@ SlotId DiskPageStore::write(const PageIdentity& identity, PageId page, uint64_t 
 bool DiskPageStore::read(SlotId slot, const PageIdentity& identity, PageId page, uint64_t tag) {
   if (state_->num_under_way == state_->depth) return false;
   state_->slots.begin_transfer(slot);
+  state_->read_rate.begin(state_->clock.now_ns());
   ++state_->num_under_way;
   state_->thread->begin(
       {{PageTransfer::Kind::read, false, slot, page, tag}, identity, SlotTable::Header::other});
@@ -143,9 +146,16 @@ size_t DiskPageStore::poll(std::span<PageTransfer> done) {
   for (const PageTransfer& transfer : done.first(count)) {
     state_->slots.end_transfer(transfer.slot, transfer.ok);
     --state_->num_under_way;
-    if (transfer.kind == PageTransfer::Kind::write) --state_->num_writes_under_way;
+    if (transfer.kind == PageTransfer::Kind::write)
+      --state_->num_writes_under_way;
+    else
+      state_->read_rate.end(state_->clock.now_ns());
   }
   return count;
+}
+
+double DiskPageStore::seconds_per_read() const {
+  return state_->read_rate.seconds_per_page();
 }
 
 uint64_t DiskPageStore::buffer_bytes(int queue_depth, uint64_t page_bytes) {

@@ -59,6 +59,7 @@ class DiskPageStore final : public PageStore {
   bool read(SlotId slot, const PageIdentity& identity, PageId page, uint64_t tag) override;
   void erase(SlotId slot) override;
   size_t poll(std::span<PageTransfer> done) override;
+  double seconds_per_read() const override;
 
   // Memory for so many transfers at once.
   static uint64_t buffer_bytes(int queue_depth, uint64_t page_bytes);
