@@ -9,7 +9,6 @@ namespace {
 
 constexpr int32_t kFirstId = 1000;  // below and above these, vocabularies keep special tokens
 constexpr int32_t kLastId = 30999;
-constexpr double kDefaultMaxStepMs = 100;  // as serve has it
 
 Result<TokenRange> parse_range(std::string_view text) {
   TokenRange range;
@@ -145,11 +144,6 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
         "Requests that may wait; more are refused (default: all of the trace)");
   count("--kv-tokens", arguments->kv_tokens,
         "Room in the KV cache (default: for --max-sequences of the longest request)");
-  arguments->engine.max_step_ms = kDefaultMaxStepMs;
-  app.add_option("--max-step-ms", arguments->engine.max_step_ms, "Bound on the time of a step; 0: none")
-      ->type_name("MS")
-      ->check(CLI::Range(0.0, 1e6))
-      ->default_str(fmt::format("{}", kDefaultMaxStepMs));
   app.add_flag_callback(
       "--no-prefix-cache", [raw = arguments.get()] { raw->engine.prefix_cache = false; },
       "Compute every prompt wholly");
