@@ -40,8 +40,8 @@ TEST(Work, LinearLayersCountAsTheirActivationsAre) {
   work.add_linear(ActivationFormat::q8_256, 10);
   work.add_linear(ActivationFormat::f32, 3);
   EXPECT_DOUBLE_EQ(work.int8_ops, 20);
-  work.add_attention(DType::bf16, 2);
-  work.add_attention(DType::f32, 1);
+  work.add_attention(KvType::bf16, 2);
+  work.add_attention(KvType::f32, 1);
   EXPECT_DOUBLE_EQ(work.bf16_ops, 4);
   EXPECT_DOUBLE_EQ(work.f32_ops, 8);
   EXPECT_DOUBLE_EQ(work.ops(), 32);
