@@ -154,6 +154,7 @@ Status execute(const BenchPrefixCacheArguments& arguments) {
   for (const int32_t num_nodes : arguments.nodes) {
     PAGODA_TRY(const std::unique_ptr<Steps> bench, Steps::create(num_nodes));
     std::vector<StepTimes> steps;
+    steps.reserve(static_cast<size_t>(arguments.steps));
     for (int i = 0; i < arguments.steps; ++i) steps.push_back(bench->run());
     const auto look_up = median_of(steps, [](const StepTimes& s) { return s.look_up; });
     const auto insert = median_of(steps, [](const StepTimes& s) { return s.insert; });

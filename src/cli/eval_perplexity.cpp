@@ -48,6 +48,7 @@ Result<Windows> cut_windows(const Tokenizer& tokenizer, const EvalPerplexityArgu
 
 // The same model with another type of KV cache, and how far the tested one is from it.
 struct Reference {
+  KvType kv_type;
   Evaluator evaluator;
   LikelihoodScore score;
   Divergence divergence;
@@ -58,11 +59,11 @@ struct Reference {
 // empty context, and the predictions made at positions length/2 … length-2 are scored.
 class Scorer {
  public:
-  Scorer(Evaluator evaluator, std::optional<Evaluator> reference, const OpKernels& ops, int64_t vocab_size)
-      : evaluator_(std::move(evaluator)), score_(ops), piece_tokens_(fitting_rows(vocab_size)) {
-    if (reference)
-      reference_.emplace(Reference{std::move(*reference), LikelihoodScore(ops), Divergence(ops)});
-  }
+  Scorer(Evaluator evaluator, std::optional<Reference> reference, const OpKernels& ops, int64_t vocab_size)
+      : evaluator_(std::move(evaluator)),
+        score_(ops),
+        reference_(std::move(reference)),
+        piece_tokens_(fitting_rows(vocab_size)) {}
 
   Status add(std::span<const int32_t> window) {
     evaluator_.truncate(0, 0);
@@ -115,16 +116,18 @@ class Scorer {
 Result<Scorer> make_scorer(LoadedModel& loaded, const EvalPerplexityArguments& arguments, int64_t context) {
   EvaluatorLimits limits = {.max_context = context, .max_tokens_per_step = arguments.chunk};
   PAGODA_TRY(Evaluator evaluator, loaded.evaluator(limits));
-  std::optional<Evaluator> reference;
+  const OpKernels& ops = loaded.kernels->ops;
+  std::optional<Reference> reference;
   if (arguments.reference_kv_type) {
     limits.kv_type = arguments.reference_kv_type;
-    PAGODA_TRY(reference, loaded.evaluator(limits));
+    PAGODA_TRY(Evaluator other, loaded.evaluator(limits));
+    reference.emplace(
+        Reference{*arguments.reference_kv_type, std::move(other), LikelihoodScore(ops), Divergence(ops)});
   }
-  return Scorer(std::move(evaluator), std::move(reference), loaded.kernels->ops,
-                loaded.model->info().vocab_size);
+  return Scorer(std::move(evaluator), std::move(reference), ops, loaded.model->info().vocab_size);
 }
 
-void print_text(const Scorer& scorer, const Windows& windows, const EvalPerplexityArguments& arguments) {
+void print_text(const Scorer& scorer, const Windows& windows) {
   const LikelihoodScore& score = scorer.score();
   print_line(fmt::format("perplexity {:.4f} +- {:.4f} over {} windows of {} tokens ({} scored)",
                          score.perplexity(), score.perplexity_error(), windows.count, windows.length,
@@ -133,13 +136,12 @@ void print_text(const Scorer& scorer, const Windows& windows, const EvalPerplexi
     print_line(fmt::format(
         "with a KV cache of {}: perplexity {:.4f} ({:+.3f} %), divergence {:.3e} nats, the same best token "
         "at {:.2f} %",
-        to_string(*arguments.reference_kv_type), reference->score.perplexity(),
+        to_string(reference->kv_type), reference->score.perplexity(),
         100 * (score.perplexity() / reference->score.perplexity() - 1), reference->divergence.mean(),
         100 * reference->divergence.same_best_share()));
 }
 
-void print_json(const Scorer& scorer, const Windows& windows, const EvalPerplexityArguments& arguments,
-                const LoadedModel& loaded) {
+void print_json(const Scorer& scorer, const Windows& windows, const LoadedModel& loaded) {
   const LikelihoodScore& score = scorer.score();
   boost::json::object object = {{"perplexity", score.perplexity()},
                                 {"standard_error", score.perplexity_error()},
@@ -149,7 +151,7 @@ void print_json(const Scorer& scorer, const Windows& windows, const EvalPerplexi
                                 {"kv_type", std::string(to_string(loaded.model->info().kv_shape.type))},
                                 {"isa", std::string(to_string(loaded.kernels->isa))}};
   if (const std::optional<Reference>& reference = scorer.reference())
-    object["reference"] = {{"kv_type", std::string(to_string(*arguments.reference_kv_type))},
+    object["reference"] = {{"kv_type", std::string(to_string(reference->kv_type))},
                            {"perplexity", reference->score.perplexity()},
                            {"divergence", reference->divergence.mean()},
                            {"same_best_token", reference->divergence.same_best_share()}};
@@ -170,9 +172,9 @@ Status execute(const EvalPerplexityArguments& arguments) {
     progress.update(static_cast<double>(index + 1) / static_cast<double>(windows.count));
   }
   if (arguments.json)
-    print_json(scorer, windows, arguments, loaded);
+    print_json(scorer, windows, loaded);
   else
-    print_text(scorer, windows, arguments);
+    print_text(scorer, windows);
   return {};
 }
 
