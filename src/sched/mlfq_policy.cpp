@@ -9,7 +9,7 @@ namespace pagoda {
 namespace {
 
 constexpr double kFirstQuantum = 0.001;  // seconds
-constexpr double kMedianFactor = 4;
+constexpr double kMedianFactor = 50;
 // Of an output whose length nobody knows: so that a short one does not age while it is young.
 constexpr int64_t kLeastTokens = 16;
 

@@ -8,9 +8,11 @@
 //   - within a level clients take turns (start-time fair queueing, Goyal et al., 1996: a turn costs a
 //     quantum); turns of one client are in order of arrival;
 //   - one that has taken `limit` times as long as it would by itself goes before all levels, for good. The
-//     limit is 30, or 4 times the median of those that ended last if that is more: under overload a fixed one
-//     would promote everybody.
-// A sequence takes the place of one that runs at a lower level.
+//     limit is 500, or 50 times the median of those that ended last if that is more: lower ones promote so
+//     many under overload that the order becomes that of arrival.
+// A sequence takes the place of one that runs at a lower level and has not generated anything yet. One that
+// generates keeps its place, unlike in FastServe: it needs a token of each step, while what it holds in the
+// cache may be gone when it comes back.
 #pragma once
 
 #include <array>
@@ -26,7 +28,7 @@ class MlfqPolicy final : public SchedulerPolicy {
   static constexpr std::string_view kName = "mlfq";
   static constexpr int32_t kNumLevels = kNumClasses;
   static constexpr int32_t kAged = -1;  // before all levels
-  static constexpr double kLeastLimit = 30;
+  static constexpr double kLeastLimit = 500;
 
   std::string_view name() const override { return kName; }
   void reserve(size_t num_sequences) override;
@@ -42,7 +44,7 @@ class MlfqPolicy final : public SchedulerPolicy {
     return HigherLevel{}(a, b);
   }
   bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running) const override {
-    return waiting.level < running.level;
+    return running.num_generated == 0 && waiting.level < running.level;
   }
 
   int32_t class_of(const ScheduledSequence& sequence) const override;

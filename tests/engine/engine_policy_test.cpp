@@ -76,7 +76,20 @@ TEST(EnginePolicy, MlfqLetsAShortPromptOvertakeALongOneAtAChunkBorder) {
   EXPECT_EQ(sinks[0]->timings.num_preemptions, 0) << "it keeps its place and its pages";
 }
 
-TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatHasUsedUpItsQuanta) {
+TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatComputesALongPrompt) {
+  const auto harness = make_harness("mlfq", 1);
+  const Request long_one = make_request(200, 4, 1);
+  const Request short_one = make_request(10, 4, 2);
+  std::vector sinks = {harness->submit(long_one)};
+  harness->engine->step();
+  sinks.push_back(harness->submit(short_one));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(1, 0));
+  EXPECT_EQ(sinks[0]->timings.num_preemptions, 1);
+  EXPECT_EQ(harness->engine->stats().num_preemptions, 1u);
+  expect_output(sinks[0]->outputs[0], harness->expected(long_one));
+}
+
+TEST(EnginePolicy, MlfqLeavesOneThatGeneratesItsPlace) {
   const auto harness = make_harness("mlfq", 1);
   const Request long_one = make_request(20, 100, 1);
   const Request short_one = make_request(10, 4, 2);
@@ -86,10 +99,9 @@ TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatHasUsedUpItsQuanta) {
     harness->clock->advance_ns(20'000'000);
   }
   sinks.push_back(harness->submit(short_one));
-  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(1, 0));
-  EXPECT_EQ(sinks[0]->timings.num_preemptions, 1);
-  EXPECT_EQ(harness->engine->stats().num_preemptions, 1u);
-  expect_output(sinks[0]->outputs[0], harness->expected(long_one));
+  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(0, 1));
+  EXPECT_EQ(harness->engine->stats().num_preemptions, 0u);
+  expect_output(sinks[1]->outputs[0], harness->expected(short_one));
 }
 
 TEST(EnginePolicy, MlfqSkipsJoinByWhatThePrefixCacheLeaves) {
