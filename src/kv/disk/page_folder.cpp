@@ -73,8 +73,8 @@ int64_t PageFolderInfo::num_pages() const {
 
 Result<PageFolderInfo> inspect_page_folder(FileSystem& files, const std::string& folder) {
   PAGODA_TRY(const SegmentFiles segments, SegmentFiles::open_existing(files, folder));
-  PAGODA_TRY(const SlotQueue slots, open_slot_queue(segments, DiskIo::automatic, kMostIoThreads));
-  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *slots.queue));
+  PAGODA_TRY(const SlotQueue slot_queue, open_slot_queue(segments, DiskIo::automatic, kMostIoThreads));
+  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *slot_queue.queue));
   PageFolderInfo info;
   info.page_bytes = segments.layout().payload_bytes;
   info.num_slots = static_cast<int32_t>(scan.records.size() + scan.empty.size() + scan.other.size() +
@@ -105,8 +105,8 @@ Result<PageFolderCheck> verify_page_folder(FileSystem& files, const std::string&
   PAGODA_TRY_STATUS(segment_paths(files, folder));
   PAGODA_TRY(const auto lock, lock_idle_folder(files, folder));
   PAGODA_TRY(const SegmentFiles segments, SegmentFiles::open_existing(files, folder));
-  PAGODA_TRY(const SlotQueue slots, open_slot_queue(segments, DiskIo::automatic, kMostIoThreads));
-  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *slots.queue));
+  PAGODA_TRY(const SlotQueue slot_queue, open_slot_queue(segments, DiskIo::automatic, kMostIoThreads));
+  PAGODA_TRY(const SlotScan scan, scan_slots(segments, *slot_queue.queue));
   PageFolderCheck check;
   const auto report = [&](const std::vector<SlotId>& slots, const char* what) {
     for (const SlotId slot : slots) {
@@ -117,7 +117,7 @@ Result<PageFolderCheck> verify_page_folder(FileSystem& files, const std::string&
   };
   report(scan.other, "is damaged, or of another version");
   report(scan.unreadable, "cannot be read");
-  PAGODA_TRY_STATUS(check_records(segments, *slots.queue, scan.records, progress, check));
+  PAGODA_TRY_STATUS(check_records(segments, *slot_queue.queue, scan.records, progress, check));
   return check;
 }
 
