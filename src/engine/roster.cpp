@@ -116,17 +116,22 @@ QueuedWork Roster::queued_work(double max_seconds) const {
 }
 
 PrefixHit Roster::peek(const Sequence& sequence) const {
-  return kv_.peek(sequence.request.prefix, SequenceKeys(sequence), most_cached(sequence));
+  PrefixHit hit = kv_.peek(sequence.request.prefix, SequenceKeys(sequence), sequence.max_cached());
+  if (!is_worth_reading(hit)) hit.num_swapped = 0;
+  return hit;
+}
+
+bool Roster::is_worth_reading(const PrefixHit& hit) const {
+  return hit.num_swapped == 0 || kv_.prefix_cache().read_seconds(hit.num_swapped) <=
+                                     costs_.predict_alone({hit.num_resident, hit.num_swapped, 0});
 }
 
 int64_t Roster::most_cached(const Sequence& sequence) const {
   const int64_t most = sequence.max_cached();
+  // Known only where there is a store that has read something.
   if (kv_.prefix_cache().read_seconds(1) == 0) return most;
   const PrefixHit hit = kv_.peek(sequence.request.prefix, SequenceKeys(sequence), most);
-  const bool is_worth_reading =
-      hit.num_swapped == 0 || kv_.prefix_cache().read_seconds(hit.num_swapped) <=
-                                  costs_.predict_alone({hit.num_resident, hit.num_swapped, 0});
-  return is_worth_reading ? most : hit.num_resident;
+  return is_worth_reading(hit) ? most : hit.num_resident;
 }
 
 void Roster::estimate(Sequence& sequence, const PrefixHit& hit) const {

@@ -70,6 +70,7 @@ class Roster {
   bool should_wait_for_prefix(const Sequence& sequence, const PrefixHit& hit) const;
   // Tokens that may come from the cache: those of the store only if they come sooner than they are computed.
   int64_t most_cached(const Sequence& sequence) const;
+  bool is_worth_reading(const PrefixHit& hit) const;
   PrefixHit peek(const Sequence& sequence) const;
   // What the policy sees of the work before it.
   void estimate(Sequence& sequence, const PrefixHit& hit) const;
