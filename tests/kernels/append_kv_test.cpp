@@ -11,6 +11,7 @@
 
 #include "kernels/int8_pages.h"
 #include "kernels/kernels.h"
+#include "support/append_tokens.h"
 #include "tensor/half.h"
 
 namespace pagoda {
@@ -38,15 +39,7 @@ class Pages {
 
   // k and v: [tokens][kHeads][head_dim]
   void append(const OpKernels& ops, int64_t position, std::span<const float> k, std::span<const float> v) {
-    const int64_t stride = int64_t{kHeads} * shape_.head_dim;
-    const KvAppendArgs args = {.kv = view(),
-                               .page_table = table_.data(),
-                               .first_position = position,
-                               .num_tokens = std::ssize(k) / stride,
-                               .k = k.data(),
-                               .v = v.data(),
-                               .stride = stride};
-    for (int64_t part = 0; part < num_append_parts(shape_); ++part) ops.append_kv(args, part);
+    testing::append_tokens(ops, view(), table_, position, k, v);
   }
   void append_in_cuts(const OpKernels& ops, std::span<const float> k, std::span<const float> v, size_t cut) {
     const size_t stride = static_cast<size_t>(kHeads * shape_.head_dim);

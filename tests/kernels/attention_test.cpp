@@ -15,6 +15,7 @@
 
 #include "kernels/int8_pages.h"
 #include "kernels/kernels.h"
+#include "support/append_tokens.h"
 #include "tensor/half.h"
 
 namespace pagoda {
@@ -133,15 +134,7 @@ class Cache {
  private:
   void append(int64_t position, const std::vector<float>& k, const std::vector<float>& v,
               const OpKernels& ops) {
-    const int64_t stride = int64_t{case_.num_kv_heads} * case_.head_dim;
-    const KvAppendArgs args = {.kv = view(),
-                               .page_table = table_.data(),
-                               .first_position = position,
-                               .num_tokens = std::ssize(k) / stride,
-                               .k = k.data(),
-                               .v = v.data(),
-                               .stride = stride};
-    for (int64_t part = 0; part < num_append_parts(shape_); ++part) ops.append_kv(args, part);
+    testing::append_tokens(ops, view(), table_, position, k, v);
   }
 
   std::vector<float> of_head(const std::vector<float>& rows, int head) const {
@@ -220,10 +213,10 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 
 // All promises for one case.
 void check(const Case& c) {
-  SCOPED_TRACE(testing::Message() << "head_dim " << c.head_dim << " kv heads " << c.num_kv_heads << " group "
-                                  << c.group << " " << to_string(c.type) << " context " << c.context
-                                  << " queries " << c.num_queries << " window " << c.window << " softcap "
-                                  << c.softcap);
+  SCOPED_TRACE(::testing::Message() << "head_dim " << c.head_dim << " kv heads " << c.num_kv_heads
+                                    << " group " << c.group << " " << to_string(c.type) << " context "
+                                    << c.context << " queries " << c.num_queries << " window " << c.window
+                                    << " softcap " << c.softcap);
   const OpKernels& scalar = kernels_for(Isa::scalar).ops;
   const Cache ordered(c, Cache::Pages::ordered, scalar);
   const auto want = ordered.reference();
@@ -292,8 +285,8 @@ TEST(Attention, Softcap) {
 // Queries before the last two tokens must not see that these are NaN and infinite, at the edge of a page or
 // within.
 void check_later_tokens(KvType type, int64_t context, int group, Isa isa) {
-  SCOPED_TRACE(testing::Message() << to_string(isa) << " " << to_string(type) << " context " << context
-                                  << " group " << group);
+  SCOPED_TRACE(::testing::Message() << to_string(isa) << " " << to_string(type) << " context " << context
+                                    << " group " << group);
   const OpKernels& ops = kernels_for(isa).ops;
   const Case c{.group = group, .type = type, .context = context, .num_queries = 18};
   const Cache clean(c, Cache::Pages::ordered, ops);
