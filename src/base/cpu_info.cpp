@@ -46,12 +46,28 @@ bool request_tile_registers() {
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
+// As AMD and Intel number them: the base family and, where that is 15, the extended one added.
+unsigned family_of(unsigned leaf1_eax) {
+  const unsigned base = (leaf1_eax >> 8) & 0xf;
+  return base == 0xf ? base + ((leaf1_eax >> 20) & 0xff) : base;
+}
+
+bool is_amd() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_AMD_ebx && edx == signature_AMD_edx &&
+         ecx == signature_AMD_ecx;
+}
+
 void detect_x86(CpuInfo& info) {
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
   unsigned edx = 0;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return;
+  info.fetches_ahead_too_little = is_amd() && family_of(eax) == 0x1a;
   const bool osxsave = ecx & (1u << 27);
   const bool fma = ecx & (1u << 12);
   const bool f16c = ecx & (1u << 29);

@@ -15,6 +15,9 @@ struct CpuInfo {
   bool avx512_bf16 = false;
   bool amx_int8 = false;  // with the operating system's permission to use tile registers
   bool amx_bf16 = false;
+  // One sequential stream alone does not use a core's bandwidth, and fetching ahead by instructions does:
+  // AMD's family 1Ah (Zen 5), measured. Zen 4 gets slower by it.
+  bool fetches_ahead_too_little = false;
 };
 
 // Detected once per call; cheap. Where the processor has AMX, asks the operating system to let this process

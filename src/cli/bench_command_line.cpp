@@ -116,6 +116,12 @@ void add_kernels(CLI::App& parent, CommandMaker& make) {
          "Memory that measurements walk through, so that nothing is found in a cache")
       ->type_name("SIZE")
       ->default_str("256MiB");
+  app.add_option(
+         "--prefetch", arguments->prefetch_bytes,
+         "How far ahead weights, keys and values are fetched for one token, 0: by the processor alone")
+      ->type_name("BYTES")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->default_str("this machine's");
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
 

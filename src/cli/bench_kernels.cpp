@@ -166,7 +166,9 @@ Status execute(const BenchKernelsArguments& arguments) {
       std::max<size_t>(arguments.working_set_bytes, bench_working_set_bytes(arguments.depths));
   PAGODA_TRY(AlignedBuffer working_set, AlignedBuffer::allocate(bytes));
   PAGODA_TRY(Workspace scratch, Workspace::create(kBenchScratchBytes));
-  const KernelBench bench = {kernels_for(isa), pool, working_set.bytes(), scratch, clock};
+  Kernels kernels = kernels_for(isa);
+  kernels.prefetch_bytes = arguments.prefetch_bytes.value_or(kernels.prefetch_bytes);
+  const KernelBench bench = {kernels, pool, working_set.bytes(), scratch, clock};
   const KernelReport report(machine, arguments.json);
   Budget budget(
       clock, end_ns,

@@ -102,6 +102,7 @@ class Matrices {
     args.num_tokens = rows;
     args.out = out_.data();
     args.out_stride = kGroups * kRowsPerGroup;
+    args.prefetch_bytes = bench_.kernels.prefetch_bytes;
     next_ = (next_ + 1) % num_matrices_;
     bench_.pool.parallel_for(
         static_cast<size_t>(num_groups), rows == 1 ? 2 : 1, [&](size_t begin, size_t end, int) {

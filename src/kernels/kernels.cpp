@@ -1,28 +1,41 @@
 #include "kernels/kernels.h"
 
 #include "base/check.h"
+#include "base/cpu_info.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda {
+
+namespace {
+
+// Kernels that read one stream are at the bandwidth from 4 KiB on; at 16 KiB they lose some again.
+int64_t prefetch_bytes() {
+  constexpr int64_t kAhead = 8192;
+  return detect_cpu().fetches_ahead_too_little ? kAhead : 0;
+}
+
+}  // namespace
 
 // Each table is built on first use: even its construction may use instructions of its ISA.
 const Kernels& kernels_for(Isa isa) {
 #ifdef PAGODA_X86_KERNELS
   if (isa == Isa::amx) {
-    static const Kernels amx = {isa, isa_amx::linear_kernels(), isa_avx512_bf16::op_kernels()};
+    static const Kernels amx = {isa, isa_amx::linear_kernels(), isa_avx512_bf16::op_kernels(),
+                                prefetch_bytes()};
     return amx;
   }
   if (isa == Isa::avx512_bf16) {
-    static const Kernels avx512_bf16 = {isa, isa_avx512_bf16::linear_kernels(),
-                                        isa_avx512_bf16::op_kernels()};
+    static const Kernels avx512_bf16 = {isa, isa_avx512_bf16::linear_kernels(), isa_avx512_bf16::op_kernels(),
+                                        prefetch_bytes()};
     return avx512_bf16;
   }
   if (isa == Isa::avx512) {
-    static const Kernels avx512 = {isa, isa_avx512::linear_kernels(), isa_avx512::op_kernels()};
+    static const Kernels avx512 = {isa, isa_avx512::linear_kernels(), isa_avx512::op_kernels(),
+                                   prefetch_bytes()};
     return avx512;
   }
   if (isa == Isa::avx2) {
-    static const Kernels avx2 = {isa, isa_avx2::linear_kernels(), isa_avx2::op_kernels()};
+    static const Kernels avx2 = {isa, isa_avx2::linear_kernels(), isa_avx2::op_kernels(), prefetch_bytes()};
     return avx2;
   }
 #endif

@@ -12,6 +12,9 @@ struct Kernels {
   Isa isa = Isa::scalar;
   LinearKernels linear;
   OpKernels ops;
+  // How far ahead one sequential stream is fetched by instructions on this machine; 0: its processor does
+  // better alone. Changes no result.
+  int64_t prefetch_bytes = 0;
 };
 
 // The table of an ISA that the machine has (available_isas); lives for ever.

@@ -84,6 +84,8 @@ struct LinearArgs {
   float* out = nullptr;         // [num_tokens][out_stride]
   int64_t out_stride = 0;       // in elements, >= num_rows
   Store store = Store::overwrite;
+  int64_t prefetch_bytes =
+      0;  // how far ahead of a single token weights are fetched; 0: by the processor alone
 };
 
 // One table per ISA. All functions are noexcept, allocate nothing and may run on several threads on disjoint

@@ -59,6 +59,9 @@ struct AttentionArgs {
   int64_t window = 0;  // 0: unlimited
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none
+  // How far ahead K and V are fetched; 0: by the processor alone. Worth it where they come from memory: for
+  // few query tokens.
+  int64_t prefetch_bytes = 0;
 };
 inline constexpr int64_t kSegmentTokens = 512;
 inline constexpr int kMaxHeadDim = 512;

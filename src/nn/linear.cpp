@@ -72,6 +72,7 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
       args.out = call.out + first_token * call.out_stride;
       args.out_stride = call.out_stride;
       args.store = call.store;
+      args.prefetch_bytes = kernels.prefetch_bytes;
       kernels.linear.linear(args, from, to);
     }
   };

@@ -13,15 +13,23 @@
 namespace pagoda {
 namespace {
 
-// The processor's features as the kernel lists them; empty where it lists none.
-std::set<std::string> listed_flags() {
+// What the kernel lists as a property of the first processor; empty where it does not list it.
+std::string listed(const char* property) {
   std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    if (!line.starts_with("flags")) continue;
-    std::istringstream words(line.substr(line.find(':') + 1));
-    return {std::istream_iterator<std::string>(words), {}};
-  }
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with(property)) return line.substr(line.find(':') + 1);
   return {};
+}
+
+std::set<std::string> listed_flags() {
+  std::istringstream words(listed("flags"));
+  return {std::istream_iterator<std::string>(words), {}};
+}
+
+TEST(CpuInfo, KnowsZen5ByItsFamily) {
+  const std::string family = listed("cpu family");
+  if (family.empty()) GTEST_SKIP() << "no family in /proc/cpuinfo";
+  EXPECT_EQ(detect_cpu().fetches_ahead_too_little, family == " 26" && listed("vendor_id") == " AuthenticAMD");
 }
 
 TEST(CpuInfo, ClaimsOnlyWhatTheKernelLists) {

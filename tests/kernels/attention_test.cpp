@@ -110,11 +110,12 @@ class Cache {
     return out;
   }
 
-  std::vector<float> attend_by_segments(const OpKernels& ops) const {
+  std::vector<float> attend_by_segments(const OpKernels& ops, int64_t prefetch_bytes = 0) const {
     std::vector<float> out(out_floats(), -1.0f);
     for (int head = 0; head < case_.num_kv_heads; ++head)
       for (int64_t token = 0; token < case_.num_queries; ++token) {
-        const AttentionArgs a = args(head, out.data());
+        AttentionArgs a = args(head, out.data());
+        a.prefetch_bytes = prefetch_bytes;
         const SegmentRange range = segments_of(a, token);
         std::vector<float> partials(static_cast<size_t>(range.count * partial_floats(a)));
         for (int64_t i = 0; i < range.count; ++i)
@@ -238,6 +239,7 @@ void check(const Case& c) {
     expect_same_bits(definition, shuffled.attend(ops, 1));
     expect_same_bits(definition, shuffled.attend(ops, 5));
     expect_same_bits(definition, shuffled.attend_by_segments(ops));
+    expect_same_bits(definition, shuffled.attend_by_segments(ops, 8192));
   }
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/linear.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -123,6 +124,7 @@ TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
 }
 
 // The number of tokens decides which tile heights run: 1 to 17 and 33 reach all of them and their remainders.
+// -1: one token whose weights are fetched ahead.
 TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
   for (const int64_t rows : {1, 16, 23, 64}) {
     for (const int64_t blocks : {1, 2, 5}) {
@@ -135,9 +137,10 @@ TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
       LinearRun run = {.isa = Isa::scalar, .num_tokens = 33, .bias = bias.data()};
       const std::vector<float> expected = run(packed.weight(), activations.data());
       for (const Isa isa : vector_isas()) {
-        for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33}) {
+        for (const int64_t tokens : {1, -1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33}) {
           run.isa = isa;
-          run.num_tokens = tokens;
+          run.num_tokens = std::abs(tokens);
+          run.prefetch_bytes = tokens < 0 ? 8192 : 0;
           run.groups_per_call = tokens % 3 == 0 ? 1 : 3;
           const std::vector<float> out = run(packed.weight(), activations.data());
           const std::vector<float> prefix(expected.begin(),

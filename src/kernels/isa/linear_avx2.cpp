@@ -147,6 +147,7 @@ struct Pass {
   static constexpr int kHalves = kHalvesInPass;
   TokenRows<kTokens> rows;
   int first_half;
+  int64_t ahead;
   __m256 acc[kTokens][kHalves];
 };
 
@@ -158,7 +159,7 @@ constexpr int zero_point_offset() {
 template <PackedFormat kFormat, class P>
 PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
   constexpr BlockLayout kAt = block_layout(kFormat);
-  prefetch<kAt.bytes, P::kTokens>(block);
+  prefetch<kAt.bytes, P::kTokens>(block, pass.ahead);
   PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
     const int half = pass.first_half + h;
     __m256i sums[P::kTokens][1];
@@ -183,11 +184,11 @@ PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
 
 // Adds 32 k (an Activation256::Run), which have one scale or two.
 template <PackedFormat kFormat, int kTokens, int kHalves>
-PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const TokenRows<kTokens>& rows,
-                           __m256i (&sums)[kTokens][kHalves]) {
+PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, int64_t ahead,
+                           const TokenRows<kTokens>& rows, __m256i (&sums)[kTokens][kHalves]) {
   constexpr int kNumScales = 32 / kFormat.sub_length;
   constexpr int kOperands = 8 / kNumScales;
-  prefetch<64 * kFormat.bits + 40, kTokens>(quants);
+  prefetch<64 * kFormat.bits + 40, kTokens>(quants, ahead);
   const auto add_sub_block = [&]<int kFirst>() __attribute__((always_inline)) {
     constexpr int kSub = kFirst / kOperands;
     PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {
@@ -238,7 +239,7 @@ PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
   const uint8_t* scales = block + kAt.scales + 8 * pass.first_half;
   TokenRows<P::kTokens> rows = pass.rows;
   for (int run = 0; run < 8; ++run) {
-    add_run<kFormat>(quants, scales, rows, sums);
+    add_run<kFormat>(quants, scales, pass.ahead, rows, sums);
     quants += 64 * kFormat.bits;
     scales += 32 / kFormat.sub_length * 16;
     rows.advance(sizeof(Activation256::Run));
@@ -291,6 +292,7 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
       Pass<kTokens, kHalves> pass = {
           TokenRows<kTokens>(tile.activations + token * tile.activation_stride, tile.activation_stride),
           half,
+          tile.prefetch_bytes,
           {}};
       accumulate(pass);
       float sums[kTokens][kHalves][8];
@@ -346,7 +348,7 @@ PAGODA_INLINE void add_bf16(const Tile& tile, P& pass) {
   constexpr int kNext = sizeof(float);
   const uint8_t* pairs = tile.group + 32 * pass.first_half;
   for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-    prefetch<1, P::kTokens>(pairs);
+    prefetch<1, P::kTokens>(pairs, pass.ahead);
     PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
       const __m256i w = load(pairs + 32 * h);
       multiply_add(even_bf16(w), 0, h, pass);
@@ -363,7 +365,7 @@ PAGODA_INLINE void add_plain(const Tile& tile, P& pass) {
   constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
   const uint8_t* column = tile.group + kBytesPerColumn / 2 * pass.first_half;
   for (int64_t k = 0; k < tile.num_cols; ++k, column += kBytesPerColumn) {
-    prefetch<1, P::kTokens>(column);
+    prefetch<1, P::kTokens>(column, pass.ahead);
     PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
       const uint8_t* w = column + kBytesPerColumn / 2 * h;
       multiply_add(kType == DType::f32 ? _mm256_castsi256_ps(load(w)) : load_f16(w), 0, h, pass);
@@ -399,7 +401,7 @@ struct Bf16Products {
           using P = std::remove_reference_t<decltype(pass)>;
           const uint8_t* pairs = tile.group + 32 * pass.first_half;
           for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-            prefetch<1, P::kTokens>(pairs);
+            prefetch<1, P::kTokens>(pairs, pass.ahead);
             PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
               const __m256i w = load(pairs + 32 * h);
               const __m256 even = even_bf16(w);

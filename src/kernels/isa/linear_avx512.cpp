@@ -38,13 +38,14 @@ inline constexpr int kLive = kTokens <= 4   ? kTokens
                                             : 4;
 
 template <PackedFormat kFormat, int kTokens>
-PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens]) {
+PAGODA_INLINE void add_block32(const uint8_t* block, int64_t ahead, const TokenRows<kTokens>& rows,
+                               __m512 (&acc)[kTokens]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   constexpr int kStep = kLive<kTokens>;
   const __m512 d = load_f16(block);
   __m512i w[8];
   unpack<kFormat.bits>(block + kAt.quants, w);
-  prefetch<kAt.bytes, kTokens>(block);
+  prefetch<kAt.bytes, kTokens>(block, ahead);
   PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
     __m512i t[kStep];
     PAGODA_UNROLL for (int i = 0; i < kStep; ++i) t[i] =
@@ -65,12 +66,12 @@ PAGODA_INLINE void add_block32(const uint8_t* block, const TokenRows<kTokens>& r
 
 // sums[t] += scale * dot product, for 32 k (an Activation256::Run) that have one scale or two.
 template <PackedFormat kFormat, int kTokens>
-PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, const TokenRows<kTokens>& rows,
-                           __m512i (&sums)[kTokens]) {
+PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, int64_t ahead,
+                           const TokenRows<kTokens>& rows, __m512i (&sums)[kTokens]) {
   constexpr int kStep = kLive<kTokens>;
   __m512i w[8];
   unpack<kFormat.bits>(quants, w);
-  prefetch<64 * kFormat.bits + 40, kTokens>(quants);
+  prefetch<64 * kFormat.bits + 40, kTokens>(quants, ahead);
   if constexpr (kFormat.sub_length == 32) {
     const __m512i scale = _mm512_cvtepi8_epi32(load128(scales));
     PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
@@ -127,7 +128,7 @@ PAGODA_INLINE void sum_mins(const uint8_t* mins, const TokenRows<kTokens>& rows,
 }
 
 template <PackedFormat kFormat, int kTokens>
-PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& rows,
+PAGODA_INLINE void add_block256(const uint8_t* block, int64_t ahead, const TokenRows<kTokens>& rows,
                                 __m512 (&acc)[kTokens]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   __m512i sums[kTokens];
@@ -136,7 +137,7 @@ PAGODA_INLINE void add_block256(const uint8_t* block, const TokenRows<kTokens>& 
   const uint8_t* scales = block + kAt.scales;
   TokenRows<kTokens> run_rows = rows;
   for (int run = 0; run < 8; ++run) {
-    add_run<kFormat>(quants, scales, run_rows, sums);
+    add_run<kFormat>(quants, scales, ahead, run_rows, sums);
     run_rows.advance(sizeof(Activation256::Run));
     quants += 64 * kFormat.bits;
     scales += 32 / kFormat.sub_length * 16;
@@ -173,9 +174,9 @@ struct Quantised {
     const uint8_t* block = tile.group;
     for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += kBlockBytes) {
       if constexpr (kLong)
-        add_block256<kFormat>(block, rows, acc);
+        add_block256<kFormat>(block, tile.prefetch_bytes, rows, acc);
       else
-        add_block32<kFormat>(block, rows, acc);
+        add_block32<kFormat>(block, tile.prefetch_bytes, rows, acc);
       rows.advance(kLong ? sizeof(Activation256) : sizeof(Activation32));
     }
     store(tile, acc);
@@ -195,7 +196,7 @@ PAGODA_INLINE void add_bf16(const Tile& tile, TokenRows<kTokens>& rows, __m512 (
   constexpr int kNext = sizeof(float);
   const uint8_t* pairs = tile.group;
   for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-    prefetch<1, kTokens>(pairs);
+    prefetch<1, kTokens>(pairs, tile.prefetch_bytes);
     const __m512i w = load(pairs);
     multiply_add(even_bf16(w), rows, 0, acc);
     multiply_add(odd_bf16(w), rows, kNext, acc);
@@ -208,7 +209,7 @@ PAGODA_INLINE void add_plain(const Tile& tile, TokenRows<kTokens>& rows, __m512 
   constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
   const uint8_t* column = tile.group;
   for (int64_t k = 0; k < tile.num_cols; ++k, column += kBytesPerColumn) {
-    prefetch<1, kTokens>(column);
+    prefetch<1, kTokens>(column, tile.prefetch_bytes);
     multiply_add(kType == DType::f32 ? _mm512_loadu_ps(column) : load_f16(column), rows, 0, acc);
     rows.advance(sizeof(float));
   }
@@ -242,7 +243,7 @@ struct Bf16Products {
     PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
     const uint8_t* pairs = tile.group;
     for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-      prefetch<1, kTokens>(pairs);
+      prefetch<1, kTokens>(pairs, tile.prefetch_bytes);
       const __m512i w = load(pairs);
       PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
         const __m512i x = broadcast(rows[t]);

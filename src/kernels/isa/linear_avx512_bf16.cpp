@@ -17,7 +17,7 @@ struct Bf16Products {
     PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
     const uint8_t* pairs = tile.group;
     for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-      prefetch<1, kTokens>(pairs);
+      prefetch<1, kTokens>(pairs, tile.prefetch_bytes);
       const auto w = reinterpret_cast<__m512bh>(load(pairs));
       PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] =
           _mm512_dpbf16_ps(acc[t], w, reinterpret_cast<__m512bh>(broadcast(rows[t])));

@@ -44,13 +44,16 @@ class TokenRows {
   int64_t stride_;
 };
 
-// Starts loading kBytes of weights that lie kAhead further on. With several tokens per weight the hardware
-// prefetcher falls behind; with one token it does better alone.
+// Starts loading kBytes of weights that lie further on. With several tokens per weight every processor's
+// prefetcher falls behind; with one token it depends on the processor (`ahead`, LinearArgs::prefetch_bytes).
 template <int kBytes, int kTokens>
-PAGODA_INLINE void prefetch(const uint8_t* p) {
-  constexpr int kAhead = 8192;
-  if constexpr (kTokens == 1) return;
-  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i) __builtin_prefetch(p + kAhead + 64 * i);
+PAGODA_INLINE void prefetch(const uint8_t* p, int64_t ahead) {
+  if constexpr (kTokens == 1) {
+    if (ahead == 0) return;
+  } else {
+    ahead = 8192;
+  }
+  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i) __builtin_prefetch(p + ahead + 64 * i);
 }
 
 // 16 rows times a few tokens.
@@ -64,6 +67,7 @@ struct Tile {
   int64_t out_stride;
   int num_rows;  // 1..16 of the 16 exist
   Store store;
+  int64_t prefetch_bytes;
 };
 
 // A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`, not
@@ -127,6 +131,7 @@ inline Tile tile_of(const LinearArgs& args) {
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
   tile.store = args.store;
+  tile.prefetch_bytes = args.prefetch_bytes;
   return tile;
 }
 
