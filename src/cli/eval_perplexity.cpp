@@ -97,14 +97,15 @@ class Scorer {
             reference_->logits.insert(reference_->logits.end(), logits.begin(), logits.end());
           }));
     }
-    return evaluator_.append(
-        0, tokens, first_scored - begin, [&](int64_t position, std::span<const float> logits) {
-          score_.add(logits, next_of(position));
-          if (!reference_) return;
-          const size_t row = static_cast<size_t>(position) - first_scored;
-          reference_->divergence.add(
-              std::span(reference_->logits).subspan(row * logits.size(), logits.size()), logits);
-        });
+    return evaluator_.append(0, tokens, first_scored - begin,
+                             [&](int64_t position, std::span<const float> logits) {
+                               score_.add(logits, next_of(position));
+                               if (!reference_) return;
+                               const size_t row = static_cast<size_t>(position) - first_scored;
+                               reference_->divergence.add(
+                                   std::span(reference_->logits).subspan(row * logits.size(), logits.size()),
+                                   logits, next_of(position));
+                             });
   }
 
   Evaluator evaluator_;
@@ -134,10 +135,11 @@ void print_text(const Scorer& scorer, const Windows& windows) {
                          score.count()));
   if (const std::optional<Reference>& reference = scorer.reference())
     print_line(fmt::format(
-        "with a KV cache of {}: perplexity {:.4f} ({:+.3f} %), divergence {:.3e} nats, the same best token "
-        "at {:.2f} %",
+        "with a KV cache of {}: perplexity {:.4f} ({:+.3f} +- {:.3f} %), divergence {:.3e} nats, the same "
+        "best token at {:.2f} %",
         to_string(reference->kv_type), reference->score.perplexity(),
-        100 * (score.perplexity() / reference->score.perplexity() - 1), reference->divergence.mean(),
+        100 * reference->divergence.perplexity_change(),
+        100 * reference->divergence.perplexity_change_error(), reference->divergence.mean(),
         100 * reference->divergence.same_best_share()));
 }
 
@@ -153,6 +155,8 @@ void print_json(const Scorer& scorer, const Windows& windows, const LoadedModel&
   if (const std::optional<Reference>& reference = scorer.reference())
     object["reference"] = {{"kv_type", std::string(to_string(reference->kv_type))},
                            {"perplexity", reference->score.perplexity()},
+                           {"perplexity_change", reference->divergence.perplexity_change()},
+                           {"perplexity_change_error", reference->divergence.perplexity_change_error()},
                            {"divergence", reference->divergence.mean()},
                            {"same_best_token", reference->divergence.same_best_share()}};
   print_line(to_json(object));

@@ -277,7 +277,15 @@ TEST(EvalPerplexity, ScoresTheSecondHalvesOfItsWindows) {
   EXPECT_EQ(compared.at("reference").at("perplexity"), lines[0].at("perplexity"));
   EXPECT_GT(compared.at("reference").at("divergence").to_number<double>(), 0);
   EXPECT_LT(compared.at("reference").at("divergence").to_number<double>(), 0.01);
-  EXPECT_EQ(compared_with("int8").at("reference").at("divergence").to_number<double>(), 0);
+  const double change = compared.at("reference").at("perplexity_change").to_number<double>();
+  EXPECT_NEAR(
+      compared.at("perplexity").to_number<double>() / lines[0].at("perplexity").to_number<double>() - 1,
+      change, 1e-9);
+  EXPECT_GT(compared.at("reference").at("perplexity_change_error").to_number<double>(), 0);
+  const auto same = compared_with("int8").at("reference");
+  EXPECT_EQ(same.at("divergence").to_number<double>(), 0);
+  EXPECT_EQ(same.at("perplexity_change").to_number<double>(), 0);
+  EXPECT_EQ(same.at("perplexity_change_error").to_number<double>(), 0);
   expect_one_sentence(run_program({"eval", "perplexity", "--model", tiny_model(), "--file",
                                    folder.write("short.txt", "short"), "--context", "64"}),
                       "--context");

@@ -110,6 +110,26 @@ struct AttentionOver {
       merge(total.max, total.sum, total.out, next.max, next.sum, next.out, head_dim);
   }
 
+  // Fills states[r] for the rows that attend to something in the segment; the others get sum = kEmpty.
+  template <int R>
+  static void segment_of(Tile& tile, int64_t segment, State* states) {
+    const SegmentPages pages = enter_segment(tile.rows, R, segment);
+    Tiles::template segment_scores<R>(tile, pages);
+    for (int r = 0; r < R; ++r) {
+      AttentionScores<V>::exponentiate(
+          tile.scores[r], pages, states[r].max, states[r].sum,
+          [&](int page, V weights) { return Tiles::store_weights(tile, r, page, weights); });
+      if (tile.rows[r].here.length() <= 0) states[r].sum = State::kEmpty;
+    }
+    Tiles::template segment_values<R>(tile, pages, states);
+  }
+  template <int R = 1>
+  static void run_segment(Tile& tile, int64_t segment, State* states) {
+    if constexpr (R < Tiles::kMaxRows)
+      if (tile.num_rows != R) return run_segment<R + 1>(tile, segment, states);
+    segment_of<R>(tile, segment, states);
+  }
+
   static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) {
     const int head_dim = args.kv.shape->head_dim;
     Tile tile(args);
@@ -119,7 +139,7 @@ struct AttentionOver {
       const PositionRange all = start_tile(tile, token_begin, first, num_rows);
       for (int r = 0; r < num_rows; ++r) totals[r].sum = State::kEmpty;
       for (int64_t segment = all.begin / kSegmentTokens; segment * kSegmentTokens < all.end; ++segment) {
-        Tiles::run_segment(tile, segment, states);
+        run_segment(tile, segment, states);
         for (int r = 0; r < num_rows; ++r) merge(states[r], totals[r], head_dim);
       }
       for (int r = 0; r < num_rows; ++r)
@@ -133,7 +153,7 @@ struct AttentionOver {
     State states[Tiles::kMaxRows];
     for_tiles(heads_per_group(args), [&](int64_t first, int64_t num_rows) {
       start_tile(tile, token, first, num_rows);
-      Tiles::run_segment(tile, segment, states);
+      run_segment(tile, segment, states);
       for (int r = 0; r < num_rows; ++r) {
         float* partial = partials + (first + r) * (head_dim + 2);
         partial[0] = states[r].max;

@@ -14,25 +14,33 @@ namespace pagoda {
 template <class V, class I>
 struct Int8AttentionTile {
   static constexpr int kMaxRows = V::kRowTile;
-  static constexpr int kMaxGroups = kMaxHeadDim / kKvGroupDims;
   static constexpr int kGroupBlocks = kKvGroupDims / 16;
-  static_assert(kGroupBlocks % I::kChains == 0);
+  static constexpr int kBlockBytes = 16 * kPageTokens;
+  static constexpr int kSegmentPages = kSegmentTokens / kPageTokens;
+  static_assert(kGroupBlocks % I::kSideBySide == 0);
+
+  // Of a page.
+  struct Planes {
+    const int8_t* k;
+    const uint16_t* k_scales;
+    const uint16_t* k_offset;
+    const int8_t* v;
+    const uint16_t* v_scales;
+  };
 
   struct Tile {
     const AttentionArgs& args;
     int num_rows = 0;
     AttentionRow rows[kMaxRows];
     float q_step[kMaxRows];
-    // Of weights times V's scales, and its inverse.
-    float value_step[kMaxGroups][kMaxRows];
-    float value_steps_per_unit[kMaxGroups][kMaxRows];
+    float value_step[kMaxRows];                     // of weights times V's scales, of one group of dims
+    Planes planes[kSegmentPages + I::kSideBySide];  // the last ones again, to be asked for ahead
+    Planes later[kSegmentPages];                    // a segment later; where there is none, the same
     // Padded, so that the rows' lines do not fall into the same sets of the cache.
     alignas(64) float exact_q[kMaxRows][kMaxHeadDim + 16];
     alignas(64) int16_t q[kMaxRows][kMaxHeadDim + 32];
-    alignas(64) float weights[kMaxRows][kSegmentTokens + 16];  // scores at first
-    // Of weights times V's scales, in steps.
-    alignas(64) int16_t levels[kMaxGroups][kMaxRows][kSegmentTokens + 32];
-    alignas(64) int32_t sums[kMaxRows][kMaxHeadDim + 16];
+    alignas(64) float scores[kMaxRows][kSegmentTokens + 16];    // then weights
+    alignas(64) int16_t levels[kMaxRows][kSegmentTokens + 32];  // those times V's scales, in steps
 
     explicit Tile(const AttentionArgs& a) : args(a) {}
   };
@@ -62,64 +70,82 @@ struct Int8AttentionTile {
     tile.q_step[row] = step + V::sum(check);
   }
 
-  // ---- scores ----
+  // ---- planes ----
 
-  // The integer sums of a group of dims, in as many chains as keep the multipliers busy.
-  template <int R>
-  static void group_scores(const Tile& tile, const int8_t* k, int begin, int end, I (&sum)[R]) {
-    I chains[I::kChains][R];
-#pragma GCC unroll 2
-    for (int c = 0; c < I::kChains; ++c)
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) chains[c][r] = I::zero();
-    int d = begin;
-    for (; d + 2 * I::kChains <= end; d += 2 * I::kChains)
-#pragma GCC unroll 2
-      for (int c = 0; c < I::kChains; ++c) {
-        const auto pairs = I::load_pairs(k + (d + 2 * c) * kPageTokens);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) chains[c][r] = I::dot(chains[c][r], pairs, tile.q[r] + d + 2 * c);
-      }
-    for (; d < end; d += 2) {
-      const auto pairs = I::load_pairs(k + d * kPageTokens);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) chains[0][r] = I::dot(chains[0][r], pairs, tile.q[r] + d);
+  // index: of the page table.
+  static Planes planes_of(const AttentionArgs& args, int64_t index) {
+    const KvLayerView& kv = args.kv;
+    const PageId page = args.page_table[index];
+    const auto* k = reinterpret_cast<const int8_t*>(kv.k_plane(page, args.kv_head));
+    return {.k = k,
+            .k_scales = reinterpret_cast<const uint16_t*>(k + kv.shape->head_dim * kPageTokens),
+            .k_offset = reinterpret_cast<const uint16_t*>(kv.k_offset_plane(page, args.kv_head)),
+            .v = reinterpret_cast<const int8_t*>(kv.v_plane(page, args.kv_head)),
+            .v_scales = reinterpret_cast<const uint16_t*>(kv.v_scale_plane(page, args.kv_head))};
+  }
+  static void find_planes(Tile& tile, const SegmentPages& pages) {
+    const AttentionArgs& args = tile.args;
+    const int64_t num_pages = (args.first_position + args.num_tokens + kPageTokens - 1) / kPageTokens;
+    for (int page = pages.first; page < pages.end; ++page) {
+      const int64_t index = pages.position(page) / kPageTokens;
+      tile.planes[page] = planes_of(args, index);
+      const int64_t later = index + kSegmentPages;
+      tile.later[page] = later < num_pages ? planes_of(args, later) : tile.planes[page];
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      sum[r] = chains[0][r];
-#pragma GCC unroll 2
-      for (int c = 1; c < I::kChains; ++c) sum[r] = I::add(sum[r], chains[c][r]);
-    }
+    for (int i = 0; i < I::kSideBySide; ++i) tile.planes[pages.end + i] = tile.planes[pages.end - 1];
   }
 
-  // q * (k - offset), in q's steps.
-  template <int R>
-  static void page_scores(const Tile& tile, PageId page, V (&score)[R]) {
-    const KvLayerView& kv = tile.args.kv;
-    const int head_dim = kv.shape->head_dim;
-    const auto* k = reinterpret_cast<const int8_t*>(kv.k_plane(page, tile.args.kv_head));
-    const auto* scales = reinterpret_cast<const uint16_t*>(k + head_dim * kPageTokens);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) score[r] = V::set1(0.0f);
-    for (int begin = 0; begin < head_dim; begin += kKvGroupDims, scales += kPageTokens) {
+  // ---- scores ----
+
+  // While K is read, V of the same pages comes to the cache, and the pages' K that are next: dims [begin,
+  // end). Always inlined: GCC drops calls of what does nothing but prefetch.
+  [[gnu::always_inline]] static void prefetch_for_scores(const Planes* planes, int begin, int end) {
+    prefetch_lines(planes->v + begin * kPageTokens, (end - begin) * kPageTokens);
+    prefetch_lines(planes->v_scales + begin / kKvGroupDims * kPageTokens, 1);
+    const Planes& next = planes[I::kSideBySide];
+    prefetch_lines(next.k + begin * kPageTokens, (end - begin) * kPageTokens);
+    prefetch_lines(next.k_offset + begin, 1);
+  }
+
+  // Adds to each row's score of P pages q * (k - offset), in q's steps. A pair of q meets the pages side by
+  // side, so that there are products to do while others are under way.
+  template <int R, int P>
+  static void add_scores(const Tile& tile, const Planes* planes, V (&score)[P][R]) {
+    const int head_dim = tile.args.kv.shape->head_dim;
+    for (int begin = 0; begin < head_dim; begin += kKvGroupDims) {
       const int end = begin + kKvGroupDims < head_dim ? begin + kKvGroupDims : head_dim;
-      I sum[R];
-      group_scores(tile, k, begin, end, sum);
-      const V scale = V::load_bf16(scales);
+      I sum[P][R];
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p)
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) score[r] = V::fma(I::to_float(sum[r]), scale, score[r]);
+        for (int r = 0; r < R; ++r) sum[p][r] = I::zero();
+      for (int p = 0; p < P; ++p) prefetch_for_scores(planes + p, begin, end);
+      for (int d = begin; d < end; d += 2) {
+        typename I::Pairs pairs[P];
+#pragma GCC unroll 2
+        for (int p = 0; p < P; ++p) pairs[p] = I::load_pairs(planes[p].k + d * kPageTokens);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const auto factors = I::load_factors(tile.q[r] + d);
+#pragma GCC unroll 2
+          for (int p = 0; p < P; ++p) sum[p][r] = I::dot(sum[p][r], pairs[p], factors);
+        }
+      }
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p) {
+        const V scale = V::load_bf16(planes[p].k_scales + begin / kKvGroupDims * kPageTokens);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) score[p][r] = V::fma(I::to_float(sum[p][r]), scale, score[p][r]);
+      }
     }
   }
 
   // q * offset: what all tokens of the page have in common.
   template <int R>
-  static void offset_scores(const Tile& tile, PageId page, V (&score)[R]) {
-    const KvLayerView& kv = tile.args.kv;
-    const auto* offset = reinterpret_cast<const uint16_t*>(kv.k_offset_plane(page, tile.args.kv_head));
+  static void offset_scores(const Tile& tile, const uint16_t* offset, V (&score)[R]) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) score[r] = V::set1(0.0f);
-    for (int d = 0; d < kv.shape->head_dim; d += 16) {
+    for (int d = 0; d < tile.args.kv.shape->head_dim; d += 16) {
       const V values = V::load_bf16(offset + d);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) score[r] = V::fma(V::load(tile.exact_q[r] + d), values, score[r]);
@@ -128,30 +154,48 @@ struct Int8AttentionTile {
     for (int r = 0; r < R; ++r) score[r] = V::set1(V::sum(score[r]));
   }
 
-  template <int R>
-  static void segment_scores(Tile& tile, const SegmentPages& pages) {
+  template <int R, int P>
+  static void page_scores(Tile& tile, const SegmentPages& pages, int page) {
     const V lowest = V::set1(-__builtin_inff());
-    for (int page = pages.first; page < pages.end; ++page) {
-      const int64_t begin = pages.position(page);
-      const PageId id = tile.args.page_table[begin / kPageTokens];
+    const Planes* planes = tile.planes + page;
+    V score[P][R];
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) score[p][r] = V::set1(0.0f);
+    add_scores(tile, planes, score);
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p) {
       V offset[R];
-      offset_scores(tile, id, offset);
-      V score[R];
-      page_scores(tile, id, score);
+      offset_scores(tile, planes[p].k_offset, offset);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        V value = V::fma(score[r], V::set1(tile.q_step[r]), offset[r]);
+        V value = V::fma(score[p][r], V::set1(tile.q_step[r]), offset[r]);
         value = AttentionScores<V>::finish(tile.args, value);
-        if (!pages.is_common(page)) {
-          const PageSlots slots = slots_of(tile.rows[r], begin);
+        if (!pages.is_common(page + p)) {
+          const PageSlots slots = slots_of(tile.rows[r], pages.position(page + p));
           value = V::keep(value, slots.begin, slots.end, lowest);
         }
-        value.store(tile.weights[r] + page * kPageTokens);
+        value.store(tile.scores[r] + (page + p) * kPageTokens);
       }
     }
   }
 
+  template <int R>
+  static void segment_scores(Tile& tile, const SegmentPages& pages) {
+    find_planes(tile, pages);
+    int page = pages.first;
+    for (; page + I::kSideBySide <= pages.end; page += I::kSideBySide)
+      page_scores<R, I::kSideBySide>(tile, pages, page);
+    for (; page < pages.end; ++page) page_scores<R, 1>(tile, pages, page);
+  }
+
   // ---- values ----
+
+  static V store_weights(Tile& tile, int row, int page, V weights) {
+    weights.store(tile.scores[row] + page * kPageTokens);
+    return weights;
+  }
 
   // The V scales of a page for a row, zero for tokens that it does not attend to: those may be anything.
   static V value_scales(const Tile& tile, int row, const SegmentPages& pages, int page, V scales) {
@@ -159,117 +203,84 @@ struct Int8AttentionTile {
     const PageSlots slots = slots_of(tile.rows[row], pages.position(page));
     return V::keep(scales, slots.begin, slots.end, V::set1(0.0f));
   }
-  static const uint16_t* scales_of(const Tile& tile, int64_t page_begin) {
-    const PageId id = tile.args.page_table[page_begin / kPageTokens];
-    return reinterpret_cast<const uint16_t*>(tile.args.kv.v_scale_plane(id, tile.args.kv_head));
-  }
 
-  // The step of each row's weights for a group of dims: of weights times V's scales.
+  // The steps of the rows' weights for a group of dims: of weights times V's scales.
   template <int R>
   static void find_value_steps(Tile& tile, const SegmentPages& pages, int group) {
     V greatest[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) greatest[r] = V::set1(0.0f);
     for (int page = pages.first; page < pages.end; ++page) {
-      const V scales = V::load_bf16(scales_of(tile, pages.position(page)) + group * kPageTokens);
+      const V scales = V::load_bf16(tile.planes[page].v_scales + group * kPageTokens);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r)
         greatest[r] =
-            V::max(V::load(tile.weights[r] + page * kPageTokens) * value_scales(tile, r, pages, page, scales),
+            V::max(V::load(tile.scores[r] + page * kPageTokens) * value_scales(tile, r, pages, page, scales),
                    greatest[r]);
     }
-    for (int r = 0; r < R; ++r) {
-      tile.value_step[group][r] = step_for(V::max_lane(greatest[r]));
-      tile.value_steps_per_unit[group][r] = steps_per_unit(tile.value_step[group][r]);
-    }
+    for (int r = 0; r < R; ++r) tile.value_step[r] = step_for(V::max_lane(greatest[r]));
   }
 
   // The weights of a group of dims in those steps. All pages' come before the first of them is used: a
   // processor is slow to load parts of what it has just stored.
   template <int R>
   static void store_levels(Tile& tile, const SegmentPages& pages, int group) {
-    for (int page = pages.first; page < pages.end; ++page) {
-      const V scales = V::load_bf16(scales_of(tile, pages.position(page)) + group * kPageTokens);
+    V per_unit[R];
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const V per_unit = V::set1(tile.value_steps_per_unit[group][r]);
-        store_steps(V::load(tile.weights[r] + page * kPageTokens),
-                    value_scales(tile, r, pages, page, scales) * per_unit,
-                    tile.levels[group][r] + page * kPageTokens);
-      }
+    for (int r = 0; r < R; ++r) per_unit[r] = V::set1(steps_per_unit(tile.value_step[r]));
+    for (int page = pages.first; page < pages.end; ++page) {
+      const V scales = V::load_bf16(tile.planes[page].v_scales + group * kPageTokens);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r)
+        store_steps(V::load(tile.scores[r] + page * kPageTokens),
+                    value_scales(tile, r, pages, page, scales) * per_unit[r],
+                    tile.levels[r] + page * kPageTokens);
     }
   }
 
-  // Adds a page's values of B blocks of 16 dims, all of one group.
+  // The values of B blocks of 16 dims, of one group.
   template <int R, int B>
-  static void add_values(Tile& tile, const int8_t* v, int page, int first_block) {
-    const auto& levels = tile.levels[first_block / kGroupBlocks];
+  static void sum_values(const Tile& tile, const SegmentPages& pages, int block, AttentionState* states) {
     I sum[B][R];
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b)
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[b][r] = I::load(tile.sums[r] + 16 * (first_block + b));
-    for (int slot = 0; slot < kPageTokens; slot += 2)
+      for (int r = 0; r < R; ++r) sum[b][r] = I::zero();
+    for (int page = pages.first; page < pages.end; ++page) {
+      const int8_t* v = tile.planes[page].v + block * kBlockBytes;
+      // K of a segment later: its way to the cache is as long as that of V while the scores were computed.
+      prefetch_lines(tile.later[page].k + block * kBlockBytes, B * kBlockBytes);
+      prefetch_lines(tile.later[page].k_offset + block * 16, 1);
+      for (int slot = 0; slot < kPageTokens; slot += 2) {
+        typename I::Pairs pairs[B];
 #pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) {
-        const auto pairs = I::load_pairs(v + ((first_block + b) * kPageTokens + slot) * 16);
+        for (int b = 0; b < B; ++b) pairs[b] = I::load_pairs(v + (b * kPageTokens + slot) * 16);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r)
-          sum[b][r] = I::dot(sum[b][r], pairs, levels[r] + page * kPageTokens + slot);
+        for (int r = 0; r < R; ++r) {
+          const auto factors = I::load_factors(tile.levels[r] + page * kPageTokens + slot);
+#pragma GCC unroll 2
+          for (int b = 0; b < B; ++b) sum[b][r] = I::dot(sum[b][r], pairs[b], factors);
+        }
       }
+    }
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b)
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[b][r].store(tile.sums[r] + 16 * (first_block + b));
+      for (int r = 0; r < R; ++r)
+        (I::to_float(sum[b][r]) * V::set1(tile.value_step[r])).store(states[r].out + 16 * (block + b));
   }
 
   template <int R>
   static void segment_values(Tile& tile, const SegmentPages& pages, AttentionState* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
-    const int num_groups = (num_blocks + kGroupBlocks - 1) / kGroupBlocks;
-    for (int group = 0; group < num_groups; ++group) {
-      find_value_steps<R>(tile, pages, group);
-      store_levels<R>(tile, pages, group);
+    for (int block = 0; block < num_blocks;) {
+      find_value_steps<R>(tile, pages, block / kGroupBlocks);
+      store_levels<R>(tile, pages, block / kGroupBlocks);
+      const int end = block + kGroupBlocks < num_blocks ? block + kGroupBlocks : num_blocks;
+      for (; block + I::kSideBySide <= end; block += I::kSideBySide)
+        sum_values<R, I::kSideBySide>(tile, pages, block, states);
+      for (; block < end; ++block) sum_values<R, 1>(tile, pages, block, states);
     }
-    for (int r = 0; r < R; ++r)
-      for (int block = 0; block < num_blocks; ++block) I::zero().store(tile.sums[r] + 16 * block);
-    for (int page = pages.first; page < pages.end; ++page) {
-      const PageId id = tile.args.page_table[pages.position(page) / kPageTokens];
-      const auto* v = reinterpret_cast<const int8_t*>(tile.args.kv.v_plane(id, tile.args.kv_head));
-      int block = 0;
-      for (; block + I::kChains <= num_blocks; block += I::kChains)
-        add_values<R, I::kChains>(tile, v, page, block);
-      for (; block < num_blocks; ++block) add_values<R, 1>(tile, v, page, block);
-    }
-    for (int r = 0; r < R; ++r)
-      for (int block = 0; block < num_blocks; ++block)
-        (I::to_float(I::load(tile.sums[r] + 16 * block)) * V::set1(tile.value_step[block / kGroupBlocks][r]))
-            .store(states[r].out + 16 * block);
-  }
-
-  // ---- segments ----
-
-  // Fills states[r] for the rows that attend to something in the segment; the others get sum = kEmpty.
-  template <int R>
-  static void segment_of(Tile& tile, int64_t segment, AttentionState* states) {
-    const SegmentPages pages = enter_segment(tile.rows, R, segment);
-    segment_scores<R>(tile, pages);
-    for (int r = 0; r < R; ++r) {
-      AttentionScores<V>::exponentiate(tile.weights[r], pages, states[r].max, states[r].sum,
-                                       [&](int page, V weights) {
-                                         weights.store(tile.weights[r] + page * kPageTokens);
-                                         return weights;
-                                       });
-      if (tile.rows[r].here.length() <= 0) states[r].sum = AttentionState::kEmpty;
-    }
-    segment_values<R>(tile, pages, states);
-  }
-
-  template <int R = 1>
-  static void run_segment(Tile& tile, int64_t segment, AttentionState* states) {
-    if constexpr (R < kMaxRows)
-      if (tile.num_rows != R) return run_segment<R + 1>(tile, segment, states);
-    segment_of<R>(tile, segment, states);
   }
 };
 

@@ -86,6 +86,10 @@ struct AttentionTile {
 
   // ---- values ----
 
+  static V store_weights(Tile& tile, int row, int page, V weights) {
+    return Pairs::store_operands(weights, tile.weights[row] + page * kPageTokens);
+  }
+
   // Slots [begin, end) of a page, both even, to which all rows attend.
   template <int R>
   static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int num_blocks,
@@ -178,30 +182,6 @@ struct AttentionTile {
       else
         edge_page_values<R>(tile, v, page, begin, num_blocks, states);
     }
-  }
-
-  // ---- segments ----
-
-  // Fills states[r] for the rows that attend to something in the segment; the others get sum = kEmpty.
-  template <int R>
-  static void segment_of(Tile& tile, int64_t segment, AttentionState* states) {
-    const SegmentPages pages = enter_segment(tile.rows, R, segment);
-    segment_scores<R>(tile, pages);
-    for (int r = 0; r < R; ++r) {
-      AttentionScores<V>::exponentiate(
-          tile.scores[r], pages, states[r].max, states[r].sum, [&](int page, V weights) {
-            return Pairs::store_operands(weights, tile.weights[r] + page * kPageTokens);
-          });
-      if (tile.rows[r].here.length() <= 0) states[r].sum = AttentionState::kEmpty;
-    }
-    segment_values<R>(tile, pages, states);
-  }
-
-  template <int R = 1>
-  static void run_segment(Tile& tile, int64_t segment, AttentionState* states) {
-    if constexpr (R < kMaxRows)
-      if (tile.num_rows != R) return run_segment<R + 1>(tile, segment, states);
-    segment_of<R>(tile, segment, states);
   }
 };
 

@@ -144,38 +144,32 @@ struct F32x16 {
 
 // 16 integers in two registers.
 struct I32x16 {
-  static constexpr int kChains = 1;  // sums that are best computed side by side for a row
+  static constexpr int kSideBySide = 1;  // sums of a row that are best computed together
 
   // Of int16.
   struct Pairs {
     __m256i lo;
     __m256i hi;
   };
+  using Factors = __m256i;
 
   __m256i lo;
   __m256i hi;
 
-  static __m256i load_half(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   static __m256i widen(const int8_t* p) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
 
   static I32x16 zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-  static I32x16 load(const int32_t* p) { return {load_half(p), load_half(p + 8)}; }
-  void store(int32_t* p) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), lo);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), hi);
-  }
   static Pairs load_pairs(const int8_t* p) { return {widen(p), widen(p + 16)}; }
-  static I32x16 dot(I32x16 acc, Pairs pairs, const int16_t* factors) {
+  static Factors load_factors(const int16_t* p) {
     int32_t both;
-    __builtin_memcpy(&both, factors, sizeof both);
-    const __m256i factor = _mm256_set1_epi32(both);
-    return {_mm256_add_epi32(acc.lo, _mm256_madd_epi16(pairs.lo, factor)),
-            _mm256_add_epi32(acc.hi, _mm256_madd_epi16(pairs.hi, factor))};
+    __builtin_memcpy(&both, p, sizeof both);
+    return _mm256_set1_epi32(both);
   }
-  static I32x16 add(I32x16 a, I32x16 b) {
-    return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+  static I32x16 dot(I32x16 acc, Pairs pairs, Factors factors) {
+    return {_mm256_add_epi32(acc.lo, _mm256_madd_epi16(pairs.lo, factors)),
+            _mm256_add_epi32(acc.hi, _mm256_madd_epi16(pairs.hi, factors))};
   }
   static F32x16 to_float(I32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
   static void store_low_halves(F32x16 a, int16_t* p) {

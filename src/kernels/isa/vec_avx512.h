@@ -95,24 +95,27 @@ struct F32x16 {
 
 // 16 integers in one register.
 struct I32x16 {
-  static constexpr int kChains = 2;  // sums that are best computed side by side for a row
+  static constexpr int kSideBySide = 2;  // sums of a row that are best computed together
 
   using Pairs = __m512i;  // of int16
+  using Factors = __m512i;
 
   __m512i v;
 
   static I32x16 zero() { return {_mm512_setzero_si512()}; }
-  static I32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
-  void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
   static Pairs load_pairs(const int8_t* p) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  static I32x16 dot(I32x16 acc, Pairs pairs, const int16_t* factors) {
+  static Factors load_factors(const int16_t* p) {
     int32_t both;
-    __builtin_memcpy(&both, factors, sizeof both);
-    return {_mm512_dpwssd_epi32(acc.v, pairs, _mm512_set1_epi32(both))};
+    __builtin_memcpy(&both, p, sizeof both);
+    return _mm512_set1_epi32(both);
   }
-  static I32x16 add(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+  // Not the intrinsic: GCC 12 copies its accumulator to another register and back, each time.
+  static I32x16 dot(I32x16 acc, Pairs pairs, Factors factors) {
+    asm("vpdpwssd %2, %1, %0" : "+v"(acc.v) : "v"(pairs), "v"(factors));
+    return acc;
+  }
   static F32x16 to_float(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
   static void store_low_halves(F32x16 a, int16_t* p) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_castps_si512(a.v)));

@@ -141,35 +141,30 @@ struct F32x16 {
 
 // 16 integers, sums of products.
 struct I32x16 {
-  static constexpr int kChains = 1;  // sums that are best computed side by side for a row
+  static constexpr int kSideBySide = 1;  // sums of a row that are best computed together
 
   // 16 pairs of int8.
   struct Pairs {
     const int8_t* p;
   };
+  // A pair of int16 for all of them.
+  struct Factors {
+    int16_t first;
+    int16_t second;
+  };
 
   int32_t lane[16];
 
   static I32x16 zero() { return {}; }
-  static I32x16 load(const int32_t* p) {
-    I32x16 r;
-    std::memcpy(r.lane, p, sizeof r.lane);
-    return r;
-  }
-  void store(int32_t* p) const { std::memcpy(p, lane, sizeof lane); }
   static Pairs load_pairs(const int8_t* p) { return {p}; }
-  // acc + the sums of the pairs' products with factors[0] and factors[1]. Wraps around.
-  static I32x16 dot(I32x16 acc, Pairs pairs, const int16_t* factors) {
+  static Factors load_factors(const int16_t* p) { return {p[0], p[1]}; }
+  // acc + the sums of the pairs' products with the factors. Wraps around.
+  static I32x16 dot(I32x16 acc, Pairs pairs, Factors factors) {
     for (int i = 0; i < 16; ++i)
       acc.lane[i] = static_cast<int32_t>(
           static_cast<uint32_t>(acc.lane[i]) +
-          static_cast<uint32_t>(pairs.p[2 * i] * factors[0] + pairs.p[2 * i + 1] * factors[1]));
+          static_cast<uint32_t>(pairs.p[2 * i] * factors.first + pairs.p[2 * i + 1] * factors.second));
     return acc;
-  }
-  static I32x16 add(I32x16 a, I32x16 b) {
-    for (int i = 0; i < 16; ++i)
-      a.lane[i] = static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i]));
-    return a;
   }
   static F32x16 to_float(I32x16 a) {
     return F32x16::make([&](int i) { return static_cast<float>(a.lane[i]); });
