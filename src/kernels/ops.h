@@ -64,6 +64,8 @@ struct AttentionArgs {
   int64_t prefetch_bytes = 0;
 };
 inline constexpr int64_t kSegmentTokens = 512;
+// So few query tokens that K and V are read from memory about as often as from a cache.
+inline constexpr int64_t kFewQueryTokens = 4;
 inline constexpr int kMaxHeadDim = 512;
 
 // Segments that a query token attends to: [first, first + count).

@@ -3,9 +3,10 @@
 //
 // Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
-// dim). Each pass reads the planes as they lie, one page after the other: pages or blocks of dims taken side
-// by side would give more independent chains, but the processor's prefetcher then loses the stream, which
-// costs decode half of its speed.
+// dim). For few query tokens each pass reads the planes as they lie, one page after the other, since the
+// processor's prefetcher loses the stream at anything else, which costs decode half of its speed. For many
+// they come from a cache, and V::kSideBySide pages, or blocks of dims, are taken side by side: more
+// independent chains, and an operand is loaded once for all of them.
 #pragma once
 
 #include <cstdint>
@@ -49,39 +50,62 @@ struct AttentionTile {
     for (size_t line = 0; line < 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
   }
 
+  static bool is_side_by_side(const Tile& tile) {
+    return V::kSideBySide > 1 && tile.args.num_tokens > kFewQueryTokens;
+  }
+
   // ---- scores ----
 
-  template <int R>
-  static void page_scores(const Tile& tile, const Element* k, V (&score)[R]) {
+  // Of kPages pages side by side.
+  template <int R, int kPages>
+  static void page_scores(Tile& tile, const SegmentPages& pages, int first_page) {
+    const Element* k[kPages];
+    V score[kPages][R];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPages; ++p) {
+      const PageId id = tile.args.page_table[pages.position(first_page + p) / kPageTokens];
+      k[p] = reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head));
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) score[r] = V::set1(0.0f);
+      for (int r = 0; r < R; ++r) score[p][r] = V::set1(0.0f);
+    }
     const int num_dims = tile.args.kv.shape->head_dim;
     for (int d = 0; d < num_dims; d += 2) {
-      prefetch_pairs(k + d * kPageTokens, tile.args.prefetch_bytes);
-      const Pairs pairs = Pairs::load(k + d * kPageTokens);
+      if constexpr (kPages == 1) prefetch_pairs(k[0] + d * kPageTokens, tile.args.prefetch_bytes);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPages; ++p) {
+        const Pairs pairs = Pairs::load(k[p] + d * kPageTokens);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) score[r] = Pairs::multiply_add(&tile.q[r][d], pairs, score[r]);
+        for (int r = 0; r < R; ++r) score[p][r] = Pairs::multiply_add(&tile.q[r][d], pairs, score[p][r]);
+      }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < kPages; ++p) store_scores(tile, pages, first_page + p, score[p]);
+  }
+
+  // Inlined, or else the sums would be kept in memory.
+  template <int R>
+  [[gnu::always_inline]] static void store_scores(Tile& tile, const SegmentPages& pages, int page,
+                                                  const V (&score)[R]) {
+    const V lowest = V::set1(-__builtin_inff());
+    const int64_t begin = pages.position(page);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      V value = AttentionScores<V>::finish(tile.args, score[r]);
+      if (!pages.is_common(page)) {
+        const PageSlots slots = slots_of(tile.rows[r], begin);
+        value = V::keep(value, slots.begin, slots.end, lowest);
+      }
+      value.store(tile.scores[r] + page * kPageTokens);
     }
   }
 
   template <int R>
   static void segment_scores(Tile& tile, const SegmentPages& pages) {
-    const V lowest = V::set1(-__builtin_inff());
-    for (int page = pages.first; page < pages.end; ++page) {
-      const int64_t begin = pages.position(page);
-      const PageId id = tile.args.page_table[begin / kPageTokens];
-      V score[R];
-      page_scores(tile, reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head)), score);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        V value = AttentionScores<V>::finish(tile.args, score[r]);
-        if (!pages.is_common(page)) {
-          const PageSlots slots = slots_of(tile.rows[r], begin);
-          value = V::keep(value, slots.begin, slots.end, lowest);
-        }
-        value.store(tile.scores[r] + page * kPageTokens);
-      }
-    }
+    int page = pages.first;
+    if (is_side_by_side(tile))
+      for (; page + V::kSideBySide <= pages.end; page += V::kSideBySide)
+        page_scores<R, V::kSideBySide>(tile, pages, page);
+    for (; page < pages.end; ++page) page_scores<R, 1>(tile, pages, page);
   }
 
   // ---- values ----
@@ -90,24 +114,46 @@ struct AttentionTile {
     return Pairs::store_operands(weights, tile.weights[row] + page * kPageTokens);
   }
 
+  // kBlocks blocks of dims side by side, the first of which is `block` at v.
+  template <int R, int kBlocks>
+  static void block_values(const Tile& tile, const Element* v, int page, int begin, int end, int block,
+                           AttentionState* states) {
+    V acc[kBlocks][R];
+#pragma GCC unroll 2
+    for (int b = 0; b < kBlocks; ++b) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) acc[b][r] = V::load(states[r].out + 16 * (block + b));
+    }
+    for (int slot = begin; slot < end; slot += 2) {
+      if constexpr (kBlocks == 1) prefetch_pairs(v + slot * 16, tile.args.prefetch_bytes);
+      const int token = page * kPageTokens + slot;
+      Pairs pairs[kBlocks];
+#pragma GCC unroll 2
+      for (int b = 0; b < kBlocks; ++b) pairs[b] = Pairs::load(v + b * 16 * kPageTokens + slot * 16);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+        for (int b = 0; b < kBlocks; ++b)
+          acc[b][r] = Pairs::multiply_add(&tile.weights[r][token], pairs[b], acc[b][r]);
+      }
+    }
+#pragma GCC unroll 2
+    for (int b = 0; b < kBlocks; ++b) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) acc[b][r].store(states[r].out + 16 * (block + b));
+    }
+  }
+
   // Slots [begin, end) of a page, both even, to which all rows attend.
   template <int R>
   static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int num_blocks,
                             AttentionState* states) {
-    for (int block = 0; block < num_blocks; ++block, v += 16 * kPageTokens) {
-      V acc[R];
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) acc[r] = V::load(states[r].out + 16 * block);
-      for (int slot = begin; slot < end; slot += 2) {
-        prefetch_pairs(v + slot * 16, tile.args.prefetch_bytes);
-        const Pairs pairs = Pairs::load(v + slot * 16);
-        const int token = page * kPageTokens + slot;
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) acc[r] = Pairs::multiply_add(&tile.weights[r][token], pairs, acc[r]);
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) acc[r].store(states[r].out + 16 * block);
-    }
+    int block = 0;
+    if (is_side_by_side(tile))
+      for (; block + V::kSideBySide <= num_blocks; block += V::kSideBySide)
+        block_values<R, V::kSideBySide>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
+    for (; block < num_blocks; ++block)
+      block_values<R, 1>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
   }
 
   // Slots [begin, end) of a page for one row, pairs of which both slots are wanted as pairs; weights: those

@@ -11,6 +11,7 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 4;
+  static constexpr int kSideBySide = 1;
 
   __m256 lo;
   __m256 hi;

@@ -11,6 +11,7 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 8;
+  static constexpr int kSideBySide = 2;
 
   __m512 v;
 

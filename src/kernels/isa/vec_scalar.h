@@ -12,6 +12,8 @@ namespace {
 
 struct F32x16 {
   static constexpr int kRowTile = 4;  // query rows that attention computes together, 8 at most
+  static constexpr int kSideBySide =
+      1;  // pages, or blocks of dims, for which it does so at a time, 2 at most
 
   float lane[16];
 

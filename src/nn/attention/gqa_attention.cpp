@@ -95,9 +95,6 @@ void append_tokens(const Step& step, const AttentionSpec& spec, const TokenPlace
   });
 }
 
-// So few that K and V are read from memory about as often as from a cache.
-constexpr int32_t kFewTokens = 4;
-
 class Attention {
  public:
   Attention(const Step& step, const AttentionSpec& spec, const TokenPlaces& places, const KvLayerView& kv,
@@ -129,7 +126,7 @@ class Attention {
     args.window = spec_.window;
     args.scale = spec_.scale;
     args.softcap = spec_.softcap;
-    if (sequence.num_tokens <= kFewTokens) args.prefetch_bytes = step_.kernels.prefetch_bytes;
+    if (sequence.num_tokens <= kFewQueryTokens) args.prefetch_bytes = step_.kernels.prefetch_bytes;
     return args;
   }
 
