@@ -59,8 +59,8 @@ struct AttentionArgs {
   int64_t window = 0;  // 0: unlimited
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none
-  // How far ahead K and V are fetched; 0: by the processor alone. Worth it where they come from memory: for
-  // few query tokens.
+  // How far ahead K and V are fetched, in the order of the page table; 0: by the processor alone. Worth it
+  // where they come from memory: for few query tokens. Of int8 pages, they always are.
   int64_t prefetch_bytes = 0;
 };
 inline constexpr int64_t kSegmentTokens = 512;

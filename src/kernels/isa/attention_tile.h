@@ -4,7 +4,8 @@
 // Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
 // dim). For few query tokens each pass reads the planes as they lie, one page after the other, since the
-// processor's prefetcher loses the stream at anything else, which costs decode half of its speed. For many
+// processor's prefetcher loses the stream at anything else, which costs decode half of its speed; planes
+// that are read later may be asked for on the way (AttentionArgs::prefetch_bytes). For many query tokens
 // they come from a cache, and V::kSideBySide pages, or blocks of dims, are taken side by side: more
 // independent chains, and an operand is loaded once for all of them.
 #pragma once
@@ -24,6 +25,7 @@ struct AttentionTile {
 
   struct Tile {
     const AttentionArgs& args;
+    int planes_ahead = 0;  // how many planes later the one is read that is asked for; 0: none
     int num_rows = 0;
     AttentionRow rows[kMaxRows];
     // Padded, so that the rows' lines do not fall into the same sets of the cache.
@@ -31,7 +33,11 @@ struct AttentionTile {
     alignas(64) float scores[kMaxRows][kSegmentTokens + 16];
     alignas(64) Operand weights[kMaxRows][kSegmentTokens + 32];
 
-    explicit Tile(const AttentionArgs& a) : args(a) {}
+    explicit Tile(const AttentionArgs& a) : args(a) {
+      if (a.prefetch_bytes == 0) return;
+      const auto planes = a.prefetch_bytes / static_cast<int64_t>(a.kv.shape->k_plane_bytes());
+      planes_ahead = planes > 1 ? static_cast<int>(planes) : 1;
+    }
   };
 
   static void store_query(Tile& tile, int row, const float* q) {
@@ -42,11 +48,31 @@ struct AttentionTile {
     if (d < head_dim) Pairs::store_operands(V::load_n(q + d, head_dim - d), out + d);
   }
 
-  // Starts loading what lies further on than 16 pairs. Neighbouring pages are one run of bytes, first all K
-  // of a cluster, then all V, so that mostly this is what comes next.
-  [[gnu::always_inline]] static void prefetch_pairs(const Element* pairs, int64_t ahead) {
-    if (ahead == 0) return;
-    const auto* bytes = reinterpret_cast<const std::byte*>(pairs) + ahead;
+  static const Element* k_plane(const AttentionArgs& args, int64_t index) {
+    return reinterpret_cast<const Element*>(args.kv.k_plane(args.page_table[index], args.kv_head));
+  }
+  static const Element* v_plane(const AttentionArgs& args, int64_t index) {
+    return reinterpret_cast<const Element*>(args.kv.v_plane(args.page_table[index], args.kv_head));
+  }
+
+  // The plane that is read planes_ahead after the segment's n-th; they are K of its pages, V of its pages, K
+  // of the next segment's. By the page table, since a sequence's pages may be scattered. Null: none.
+  static const Element* plane_after(const Tile& tile, const SegmentPages& pages, int n) {
+    if (tile.planes_ahead == 0) return nullptr;
+    const AttentionArgs& args = tile.args;
+    const int num_pages = pages.end - pages.first;
+    const int64_t first = pages.position(pages.first) / kPageTokens;
+    n += tile.planes_ahead;
+    if (n < num_pages) return k_plane(args, first + n);
+    if (n < 2 * num_pages) return v_plane(args, first + n - num_pages);
+    const int64_t index = first + n - num_pages;
+    const int64_t table_end = (args.first_position + args.num_tokens + kPageTokens - 1) / kPageTokens;
+    return index < table_end ? k_plane(args, index) : nullptr;
+  }
+  // Starts loading 16 pairs, `offset` elements from the start of a plane.
+  [[gnu::always_inline]] static void prefetch_pairs(const Element* plane, int offset) {
+    if (plane == nullptr) return;
+    const auto* bytes = reinterpret_cast<const char*>(plane + offset);
     for (size_t line = 0; line < 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
   }
 
@@ -63,14 +89,14 @@ struct AttentionTile {
     V score[kPages][R];
 #pragma GCC unroll 2
     for (int p = 0; p < kPages; ++p) {
-      const PageId id = tile.args.page_table[pages.position(first_page + p) / kPageTokens];
-      k[p] = reinterpret_cast<const Element*>(tile.args.kv.k_plane(id, tile.args.kv_head));
+      k[p] = k_plane(tile.args, pages.position(first_page + p) / kPageTokens);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) score[p][r] = V::set1(0.0f);
     }
+    const Element* later = kPages == 1 ? plane_after(tile, pages, first_page - pages.first) : nullptr;
     const int num_dims = tile.args.kv.shape->head_dim;
     for (int d = 0; d < num_dims; d += 2) {
-      if constexpr (kPages == 1) prefetch_pairs(k[0] + d * kPageTokens, tile.args.prefetch_bytes);
+      if constexpr (kPages == 1) prefetch_pairs(later, d * kPageTokens);
 #pragma GCC unroll 2
       for (int p = 0; p < kPages; ++p) {
         const Pairs pairs = Pairs::load(k[p] + d * kPageTokens);
@@ -114,10 +140,18 @@ struct AttentionTile {
     return Pairs::store_operands(weights, tile.weights[row] + page * kPageTokens);
   }
 
-  // kBlocks blocks of dims side by side, the first of which is `block` at v.
+  // V of a page of the segment, and the plane that is asked for while it is read.
+  struct ValuePlane {
+    int page;
+    const Element* v;
+    const Element* later;
+  };
+
+  // kBlocks blocks of dims side by side, from `block` on.
   template <int R, int kBlocks>
-  static void block_values(const Tile& tile, const Element* v, int page, int begin, int end, int block,
+  static void block_values(const Tile& tile, const ValuePlane& plane, int begin, int end, int block,
                            AttentionState* states) {
+    const int block_begin = block * 16 * kPageTokens;
     V acc[kBlocks][R];
 #pragma GCC unroll 2
     for (int b = 0; b < kBlocks; ++b) {
@@ -125,11 +159,12 @@ struct AttentionTile {
       for (int r = 0; r < R; ++r) acc[b][r] = V::load(states[r].out + 16 * (block + b));
     }
     for (int slot = begin; slot < end; slot += 2) {
-      if constexpr (kBlocks == 1) prefetch_pairs(v + slot * 16, tile.args.prefetch_bytes);
-      const int token = page * kPageTokens + slot;
+      if constexpr (kBlocks == 1) prefetch_pairs(plane.later, block_begin + slot * 16);
+      const int token = plane.page * kPageTokens + slot;
       Pairs pairs[kBlocks];
 #pragma GCC unroll 2
-      for (int b = 0; b < kBlocks; ++b) pairs[b] = Pairs::load(v + b * 16 * kPageTokens + slot * 16);
+      for (int b = 0; b < kBlocks; ++b)
+        pairs[b] = Pairs::load(plane.v + block_begin + (b * kPageTokens + slot) * 16);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
@@ -146,14 +181,13 @@ struct AttentionTile {
 
   // Slots [begin, end) of a page, both even, to which all rows attend.
   template <int R>
-  static void common_values(const Tile& tile, const Element* v, int page, int begin, int end, int num_blocks,
+  static void common_values(const Tile& tile, const ValuePlane& plane, int begin, int end, int num_blocks,
                             AttentionState* states) {
     int block = 0;
     if (is_side_by_side(tile))
       for (; block + V::kSideBySide <= num_blocks; block += V::kSideBySide)
-        block_values<R, V::kSideBySide>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
-    for (; block < num_blocks; ++block)
-      block_values<R, 1>(tile, v + block * 16 * kPageTokens, page, begin, end, block, states);
+        block_values<R, V::kSideBySide>(tile, plane, begin, end, block, states);
+    for (; block < num_blocks; ++block) block_values<R, 1>(tile, plane, begin, end, block, states);
   }
 
   // Slots [begin, end) of a page for one row, pairs of which both slots are wanted as pairs; weights: those
@@ -200,18 +234,18 @@ struct AttentionTile {
   //   row 0   [----|=======|--)
   //   row 1     [--|=======|----)       |==|: common
   template <int R>
-  static void edge_page_values(const Tile& tile, const Element* v, int page, int64_t page_begin,
-                               int num_blocks, AttentionState* states) {
+  static void edge_page_values(const Tile& tile, const ValuePlane& plane, int64_t page_begin, int num_blocks,
+                               AttentionState* states) {
     const TileSlots<R> slots(tile, page_begin);
     const bool common = slots.common_begin < slots.common_end;
     for (int r = 0; r < R; ++r)
-      row_values(v, tile.weights[r] + page * kPageTokens, slots.rows[r].begin,
+      row_values(plane.v, tile.weights[r] + plane.page * kPageTokens, slots.rows[r].begin,
                  common ? slots.common_begin : slots.rows[r].end, num_blocks, states[r].out);
     if (!common) return;
-    common_values<R>(tile, v, page, slots.common_begin, slots.common_end, num_blocks, states);
+    common_values<R>(tile, plane, slots.common_begin, slots.common_end, num_blocks, states);
     for (int r = 0; r < R; ++r)
-      row_values(v, tile.weights[r] + page * kPageTokens, slots.common_end, slots.rows[r].end, num_blocks,
-                 states[r].out);
+      row_values(plane.v, tile.weights[r] + plane.page * kPageTokens, slots.common_end, slots.rows[r].end,
+                 num_blocks, states[r].out);
   }
 
   template <int R>
@@ -221,12 +255,13 @@ struct AttentionTile {
       for (int block = 0; block < num_blocks; ++block) V::set1(0.0f).store(states[r].out + 16 * block);
     for (int page = pages.first; page < pages.end; ++page) {
       const int64_t begin = pages.position(page);
-      const PageId id = tile.args.page_table[begin / kPageTokens];
-      const auto* v = reinterpret_cast<const Element*>(tile.args.kv.v_plane(id, tile.args.kv_head));
+      const int before = pages.end - pages.first + page - pages.first;
+      const ValuePlane plane = {page, v_plane(tile.args, begin / kPageTokens),
+                                plane_after(tile, pages, before)};
       if (pages.is_common(page))
-        common_values<R>(tile, v, page, 0, kPageTokens, num_blocks, states);
+        common_values<R>(tile, plane, 0, kPageTokens, num_blocks, states);
       else
-        edge_page_values<R>(tile, v, page, begin, num_blocks, states);
+        edge_page_values<R>(tile, plane, begin, num_blocks, states);
     }
   }
 };
