@@ -15,7 +15,7 @@ namespace pagoda {
 namespace {
 
 // To be raised when a kernel's definition or the layout of a page changes.
-constexpr int kKvVersion = 1;
+constexpr int kKvVersion = 2;
 
 }  // namespace
 

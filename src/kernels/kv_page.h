@@ -9,11 +9,14 @@
 // (both are operands of dot products of pairs, none needs a transpose when read). Elements are f32, bf16 or
 // int8. Dims beyond head_dim in the last V block may be anything.
 //
-// INT8. Dims are taken in groups of 32. A group of a token's V is its int8 times a scale. A group of a
-// token's K is its int8 times a scale, plus the page's offset: the mean K, as stored, of the page before it
-// in the sequence; in the first page the K of the first token. So what a page holds depends on the tokens up
-// to its own and nothing else, and is not rewritten when it fills up. Scales and offsets are bf16; a scale is
-// the smallest with which 127 covers the group.
+// INT8. Dims are taken in groups of 32. A group of a token's V is its int8 times a scale. A group of K, if
+// it has 32 or (the last) 16 dims, first gets a Hadamard transform without a factor: for each bit 16, 8, 4,
+// 2, 1 of the dims' numbers, values a and b whose numbers differ in that bit become a + b and a - b. Large
+// values of a few dims, such as biases make, then do not take the levels of the others; q gets the same
+// (ops.h). A group of a token's K is its int8 times a scale, plus the page's offset: the mean K, as stored,
+// of the page before it in the sequence; in the first page the K of the first token. So what a page holds
+// depends on the tokens up to its own and nothing else, and is not rewritten when it fills up. Scales and
+// offsets are bf16; a scale is the smallest with which 127 covers the group.
 //   K plane        ends with the scales, [group][16 tokens]
 //   V scale plane  [group][16 tokens]
 //   K offset plane [head_dim]: written with the page's first token. Those of successive pages tell what the

@@ -38,7 +38,8 @@ struct KvAppendArgs {
 // o[d] = sum of w[j] v[j][d]. Segments are merged in ascending order: m' = max(m, m2); o = o * exp(m - m') +
 // o2 * exp(m2 - m'), l likewise; at the end o / l. Hence the bits of a token's output depend only on its
 // query and the cached K and V, never on chunking, batching or pages.
-// Where K and V are int8 (kv_page.h), sums of products are exact integers instead. q has 32767 steps up to
+// Where K and V are int8 (kv_page.h), sums of products are exact integers instead. q is transformed as K is,
+// each group divided by its number of dims, so that q k stays what it was. It has 32767 steps up to
 // its greatest magnitude. score = step * (sum over groups of dims, one fma chain, of the integer sum of q k *
 // the token's scale) + the sum of q * offset (16 lanes, tree; exact q). For each group of dims of V the
 // weights times V's scales have 32767 steps up to their greatest in the segment, and o[d] is the integer sum

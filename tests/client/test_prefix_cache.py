@@ -23,14 +23,15 @@ def wait_until_stored(server, num_pages):
     pytest.fail("the pages were not stored")
 
 
-def test_a_hit_is_the_cold_run_bit_for_bit_also_after_a_kill(tmp_path):
-    cold = start_real_server("--no-prefix-cache")
+@pytest.mark.parametrize("kv_type", ["bf16", "int8"])
+def test_a_hit_is_the_cold_run_bit_for_bit_also_after_a_kill(tmp_path, kv_type):
+    cold = start_real_server("--no-prefix-cache", "--kv-type", kv_type)
     expected, timings, num_prompt = ask(cold)
     assert timings["cache_n"] == 0
     assert ask(cold)[1]["cache_n"] == 0
     assert cold.stop() == 0
 
-    options = ("--kv-disk", str(tmp_path / "kv"), "--kv-disk-size", "300MiB")
+    options = ("--kv-type", kv_type, "--kv-disk", str(tmp_path / "kv"), "--kv-disk-size", "300MiB")
     first = start_real_server(*options)
     assert ask(first)[0] == expected
     choices, timings, _ = ask(first)

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/kv_transform.h"
 #include "kernels/isa/ops_math.h"
 #include "kernels/ops.h"
 #include "tensor/half.h"
@@ -81,6 +82,14 @@ struct AppendKv {
     return Quantised(load(p, num_dims), load(p + 16, num_dims - 16));
   }
 
+  static void transform(const float* k, int num_dims, float* out) {
+    V low = load(k, num_dims);
+    V high = load(k + 16, num_dims - 16);
+    KvTransform<V>::apply(low, high, num_dims);
+    low.store(out);
+    high.store(out + 16);
+  }
+
   static bool is_finite(const float* p, int n) {
     const V zero = V::set1(0.0f);
     V product = zero;
@@ -110,13 +119,13 @@ struct AppendKv {
     }
   }
 
-  // For a page whose first token is k.
+  // For a page whose first token's group is k, transformed.
   static void write_k_offset(const KvAppendArgs& args, int64_t position, const Dims& dims, const float* k) {
     float offset[kKvGroupDims] = {};
     if (position > 0)
       mean_k(args.kv, args.page_table[position / kPageTokens - 1], dims, offset);
-    else if (is_finite(k + dims.begin, dims.count()))
-      for (int d = dims.begin; d < dims.end; ++d) offset[d - dims.begin] = k[d];
+    else if (is_finite(k, dims.count()))
+      for (int d = 0; d < dims.count(); ++d) offset[d] = k[d];
     auto* plane = reinterpret_cast<uint16_t*>(
         args.kv.k_offset_plane(args.page_table[position / kPageTokens], dims.head));
     for (int d = dims.begin; d < dims.end; ++d) plane[d] = f32_to_bf16(offset[d - dims.begin]);
@@ -128,10 +137,13 @@ struct AppendKv {
     const KvLayerView& kv = args.kv;
     const PageId page = args.page_table[position / kPageTokens];
     const auto slot = static_cast<int>(position % kPageTokens);
-    if (slot == 0) write_k_offset(args, position, dims, k);
+    alignas(64) float group_k[kKvGroupDims];
+    transform(k + dims.begin, dims.count(), group_k);
+    if (slot == 0) write_k_offset(args, position, dims, group_k);
     const auto* offset = reinterpret_cast<const uint16_t*>(kv.k_offset_plane(page, dims.head));
     alignas(64) float rest[kKvGroupDims];
-    for (int d = dims.begin; d < dims.end; ++d) rest[d - dims.begin] = k[d] - bf16_to_f32(offset[d]);
+    for (int d = dims.begin; d < dims.end; ++d)
+      rest[d - dims.begin] = group_k[d - dims.begin] - bf16_to_f32(offset[d]);
     const Quantised group = quantise(rest, dims.count());
     auto* plane = reinterpret_cast<int8_t*>(kv.k_plane(page, dims.head));
     for (int d = dims.begin; d < dims.end; ++d)

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/isa/attention_rows.h"
+#include "kernels/isa/kv_transform.h"
 #include "kernels/isa/ops_math.h"
 #include "kernels/ops.h"
 
@@ -55,13 +56,24 @@ struct Int8AttentionTile {
 
   static void store_query(Tile& tile, int row, const float* q) {
     const int head_dim = tile.args.kv.shape->head_dim;
+    const auto load = [&](int d) {
+      return d + 16 <= head_dim ? V::load(q + d)
+             : d < head_dim     ? V::load_n(q + d, head_dim - d)
+                                : V::set1(0.0f);
+    };
     V greatest = V::set1(0.0f);
     V check = V::set1(0.0f);  // NaN once a value is not finite
-    for (int d = 0; d < head_dim; d += 16) {
-      const V values = d + 16 <= head_dim ? V::load(q + d) : V::load_n(q + d, head_dim - d);
-      greatest = V::max(V::abs(values), greatest);
-      check = V::fma(values, V::set1(0.0f), check);
-      values.store(tile.exact_q[row] + d);
+    for (int begin = 0; begin < head_dim; begin += kKvGroupDims) {
+      const int num_dims = begin + kKvGroupDims < head_dim ? kKvGroupDims : head_dim - begin;
+      V group[2] = {load(begin), load(begin + 16)};
+      KvTransform<V>::apply(group[0], group[1], num_dims);
+      const V scale = V::set1(KvTransform<V>::query_scale(num_dims));
+      for (int i = 0; i < 2; ++i) {
+        const V values = group[i] * scale;
+        greatest = V::max(V::abs(values), greatest);
+        check = V::fma(values, V::set1(0.0f), check);
+        values.store(tile.exact_q[row] + begin + 16 * i);
+      }
     }
     const float step = step_for(V::max_lane(greatest));
     const V per_unit = V::set1(steps_per_unit(step));

@@ -135,6 +135,14 @@ struct F32x16 {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
   }
+  template <int Bit>
+  static F32x16 exchange(F32x16 a) {
+    if constexpr (Bit == 8) return {a.hi, a.lo};
+    if constexpr (Bit == 4)
+      return {_mm256_permute2f128_ps(a.lo, a.lo, 1), _mm256_permute2f128_ps(a.hi, a.hi, 1)};
+    constexpr int kOrder = Bit == 2 ? 0x4e : 0xb1;
+    return {_mm256_permute_ps(a.lo, kOrder), _mm256_permute_ps(a.hi, kOrder)};
+  }
   static float max_lane(F32x16 a) {
     const __m256 eight = _mm256_max_ps(a.lo, a.hi);
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -86,6 +86,12 @@ struct F32x16 {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
   }
+  template <int Bit>
+  static F32x16 exchange(F32x16 a) {
+    if constexpr (Bit == 8) return {_mm512_shuffle_f32x4(a.v, a.v, 0x4e)};
+    if constexpr (Bit == 4) return {_mm512_shuffle_f32x4(a.v, a.v, 0xb1)};
+    return {_mm512_permute_ps(a.v, Bit == 2 ? 0x4e : 0xb1)};
+  }
   static float max_lane(F32x16 a) {
     const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -134,6 +134,11 @@ struct F32x16 {
       for (int i = 0; i < step; ++i) a.lane[i] = a.lane[i] + a.lane[i + step];
     return a.lane[0];
   }
+  // Each lane gets the value of the lane whose number differs in that bit: 1, 2, 4 or 8.
+  template <int Bit>
+  static F32x16 exchange(F32x16 a) {
+    return make([&](int i) { return a.lane[i ^ Bit]; });
+  }
   static float max_lane(F32x16 a) {
     for (int step = 8; step > 0; step /= 2)
       for (int i = 0; i < step; ++i) a.lane[i] = a.lane[i] > a.lane[i + step] ? a.lane[i] : a.lane[i + step];
