@@ -17,47 +17,11 @@ import statistics
 import sys
 import tempfile
 
-from traces import svg
+from traces.figures import FIGURES, HEADING, figures_of, plot, read_lines
 from traces.kinds import KINDS, Knobs
 from traces.simulation import SimulationError, Simulator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FIGURES = {
-    "jct mean": ("all", "jct", "mean"),
-    "jct p99": ("all", "jct", "p99"),
-    "ttft mean": ("all", "ttft", "mean"),
-    "jct/token": ("all", "normalised_jct", "mean"),
-    "slowdown": ("all", "slowdown", "mean"),
-    "slowdown max": ("all", "slowdown", "max"),
-    "queueing short": ("classes", "short", "queue_share"),
-}
-HEADING = ("trace", "load", "policy", *FIGURES)
-
-
-def at(report: dict, path: tuple[str, ...]) -> float:
-    for member in path:
-        report = report[member]
-    return report
-
-
-def read_lines(path: pathlib.Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def plot(folder: pathlib.Path, name: str, requests: dict[str, list[dict]], reports: dict[str, dict]) -> None:
-    done = {policy: [r for r in rows if "error" not in r] for policy, rows in requests.items()}
-    slowdown = {policy: [r["jct"] / r["isolated"] for r in rows] for policy, rows in done.items()}
-    plots = {
-        "jct": svg.distribution(f"{name}: completion time", "seconds", {p: [r["jct"] for r in rows] for p, rows in done.items()}),
-        "ttft": svg.distribution(f"{name}: first token", "seconds", {p: [r["ttft"] for r in rows] for p, rows in done.items()}),
-        "slowdown": svg.distribution(f"{name}: slowdown", "times the time alone", slowdown),
-        "queueing": svg.bars(
-            f"{name}: share of waiting",
-            {kind: {p: reports[p]["classes"][kind]["queue_share"] for p in reports} for kind in next(iter(reports.values()))["classes"]},
-        ),
-    }
-    for figure, text in plots.items():
-        (folder / f"{name}-{figure}.svg").write_text(text)
 
 
 def main() -> None:
@@ -92,7 +56,7 @@ def main() -> None:
                         _, report = simulator.run(kind, knobs, "--policy", policy, requests_out=str(out))
                         if seed == 1:
                             requests[policy], reports[policy] = read_lines(out), report
-                    rows[policy].append({name: at(report, path) for name, path in FIGURES.items()})
+                    rows[policy].append(figures_of(report))
             for policy in policies:
                 spread = {n: [f(row[n] for row in rows[policy]) for f in (min, statistics.median, max)] for n in FIGURES}
                 if options.json:
@@ -101,7 +65,6 @@ def main() -> None:
                     cells = [f"{middle:.3g} ({low:.3g} … {high:.3g})" for low, middle, high in spread.values()]
                     print("| " + " | ".join([kind, f"{load:g}", policy, *cells]) + " |", flush=True)
             if options.plots:
-                pathlib.Path(options.plots).mkdir(parents=True, exist_ok=True)
                 plot(pathlib.Path(options.plots), f"{kind}-{load:g}", requests, reports)
 
 

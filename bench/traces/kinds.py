@@ -136,6 +136,13 @@ def adversarial(knobs: Knobs) -> list[Request]:
     return requests
 
 
+def giant(knobs: Knobs) -> list[Request]:
+    """Streams that run, and one prompt of 30,000 tokens (or what the context allows) that comes when they have begun."""
+    arrivals_of = itertools.islice(knobs.times(), max(knobs.requests - 1, 1))
+    streams = [Request(arrival, 30, min(1000, knobs.max_output), key="stream", kind="stream") for arrival in arrivals_of]
+    return [*streams, Request(streams[-1].arrival + 2.0, min(30000, knobs.max_prompt), 1, key="giant", kind="giant")]
+
+
 KINDS: dict[str, Callable[[Knobs], list[Request]]] = {
     "sharegpt-like": by_quantiles(SHAREGPT_LIKE),
     "azure-conv-like": by_quantiles(AZURE_CONV_LIKE),
@@ -146,4 +153,5 @@ KINDS: dict[str, Callable[[Knobs], list[Request]]] = {
     "shared-prefix": shared_prefix,
     "mixed": mixed,
     "adversarial": adversarial,
+    "giant": giant,
 }

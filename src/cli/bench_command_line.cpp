@@ -211,6 +211,34 @@ void add_cost_model(CLI::App& parent, CommandMaker& make) {
   add_json(app, arguments->json, "Print one JSON object, the fitted model in it");
 }
 
+void add_preemption(CLI::App& parent, CommandMaker& make) {
+  auto arguments = std::make_shared<BenchPreemptionArguments>();
+  arguments->sequences = 8;
+  arguments->prompt_tokens = 200;
+  arguments->tokens = 256;
+  arguments->preemptions = 100;
+  arguments->repeat = 5;
+  CLI::App& app = add_command(
+      parent, make, "preemption",
+      "What it costs that sequences lose their places at random; tokens must stay the same", arguments,
+      "  pagoda bench preemption --model smollm2-135m\n"
+      "  pagoda bench preemption --model model.gguf --preemptions 200 --json");
+  add_model_options(app, arguments->model, "warning");
+  const auto count = [&](const char* name, auto& target, const char* description) {
+    app.add_option(name, target, description)
+        ->type_name("N")
+        ->check(CLI::Range(1, 100000))
+        ->capture_default_str();
+  };
+  count("--sequences", arguments->sequences, "Sequences together");
+  count("--prompt-tokens", arguments->prompt_tokens, "Tokens of each prompt");
+  count("--tokens", arguments->tokens, "Tokens that each generates");
+  count("--preemptions", arguments->preemptions, "Of all sequences together");
+  count("--repeat", arguments->repeat, "Turns, with and without");
+  app.add_option("--seed", arguments->seed, "Who is preempted")->type_name("S")->capture_default_str();
+  add_json(app, arguments->json, "Print one JSON object");
+}
+
 void add_kv_disk(CLI::App& parent, CommandMaker& make) {
   auto arguments = std::make_shared<BenchKvDiskArguments>();
   arguments->bytes = uint64_t{1} << 30;
@@ -281,6 +309,7 @@ void add_bench_commands(CLI::App& app, CommandMaker& make) {
   add_prefix_cache(bench, make);
   add_bench_trace(bench, make);
   add_cost_model(bench, make);
+  add_preemption(bench, make);
   add_bench_kind(bench, make, "prefill", BenchKind::prefill, "Prompt tokens per second", {512}, 5,
                  "  pagoda bench prefill --model smollm2-135m --tokens 128,512 --threads 2");
   add_bench_kind(bench, make, "decode", BenchKind::decode, "Generated tokens per second, one sequence", {128},

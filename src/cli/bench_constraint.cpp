@@ -8,6 +8,7 @@
 #include "cli/json.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
+#include "cli/token_collector.h"
 
 namespace pagoda {
 
@@ -20,18 +21,6 @@ constexpr const char* kSchema = R"({"type":"array","minItems":1000,"items":{"typ
   "tags":{"type":"array","items":{"type":"string"},"maxItems":5}},
   "required":["name","age","kind","score","tags"],"additionalProperties":false}})";
 constexpr int64_t kWarmSteps = 4;  // prompts, and masks that are computed for the first time
-
-class TokenCollector final : public RequestSink {
- public:
-  void on_update(const SequenceUpdate& update) override {
-    for (const TokenEvent& event : update.tokens) tokens.push_back(event.token);
-  }
-  void on_prompt_logprobs(std::span<const TokenEvent>) override {}
-  void on_done(const RequestTimings&, const Status& end) override { status = end; }
-
-  std::vector<int32_t> tokens;
-  Status status;
-};
 
 struct Run {
   double step_ms = 0;  // the median

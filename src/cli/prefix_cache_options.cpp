@@ -14,6 +14,10 @@ void add_prefix_cache_options(CLI::App& app, EngineOptions& options) {
          "--no-prefix-cache", [&options] { options.prefix_cache = false; },
          "Keep nothing of a request's KV cache for requests that begin alike")
       ->group(kGroup);
+  app.add_flag_callback(
+         "--no-kv-ahead", [&options] { options.kv_ahead = false; },
+         "Neither keep pages of preempted requests longer than others nor fetch them before they run")
+      ->group(kGroup);
   app.add_option(
          "--kv-disk", options.kv_disk,
          "Keep pages of the KV cache in this folder, too: requests that begin alike find them there, also "

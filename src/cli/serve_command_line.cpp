@@ -29,8 +29,9 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
       ->type_name("N")
       ->check(CLI::PositiveNumber)
       ->group("Engine");
-  app.add_option_function<std::string>("--max-kv", into(engine.max_kv_bytes, parse_byte_size, "--max-kv"),
-                                       "Bound on the KV cache alone (default: what --memory leaves)")
+  app.add_option_function<std::string>(
+         "--max-kv", into(engine.max_kv_bytes, parse_byte_size, "--max-kv"),
+         "Bytes of the KV cache, as far as --memory leaves them (default: all sequences at full context)")
       ->type_name("SIZE")
       ->group("Engine");
   add_prefix_cache_options(app, engine);

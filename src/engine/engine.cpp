@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "engine/batch_builder.h"
 #include "engine/batch_plan.h"
+#include "engine/commit_stage.h"
 #include "engine/cost_probe.h"
 #include "engine/inbox.h"
 #include "engine/placer.h"
@@ -102,15 +103,6 @@ class Engine::Impl {
   void commit(std::span<const SampledToken> results);
   bool publish();
 
-  void commit_item(const PlanItem& item, int64_t end_ns);
-  void commit_hidden(const HiddenJob& job);
-  void commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns);
-  void commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns);
-  void commit_no_token(Sequence& sequence, const SampledToken& result);
-  void check_constraint(Sequence& sequence);
-  void end_sequence(Sequence& sequence, FinishReason reason);
-  void end_request(RequestState& request, FinishReason reason, Error error);
-  void retire(Sequence& sequence);
   void dequeue(RequestState& request);
   void learn(int64_t end_ns);
   void record_step();
@@ -130,11 +122,11 @@ class Engine::Impl {
   BatchPlan plan_;
   std::vector<Sequence*> exhausted_;
   Publisher publisher_;
+  CommitStage commit_;
   int64_t step_start_ns_ = 0;
   StepWork work_;  // of the step, once its pages are placed
   double predicted_seconds_ = 0;
   double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
-  int64_t num_sampled_tokens_ = 0;
   std::thread thread_;
 };
 
@@ -157,7 +149,8 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
                    .max_logits_rows = config_.batch_limits().max_logits_rows,
                    .prefill_chunk = config_.prefill_chunk,
                    .costs = &costs_},
-      publisher_(config_.max_sequences, config_.max_sequences + config_.max_queued_requests) {
+      publisher_(config_.max_sequences, config_.max_sequences + config_.max_queued_requests),
+      commit_({parts_.model->info(), *parts_.clock, costs_, kv_, roster_, stats_, publisher_}) {
   const auto max_sequences = static_cast<size_t>(config_.max_sequences);
   const size_t max_requests = max_sequences + static_cast<size_t>(config_.max_queued_requests);
   mail_.arrivals.reserve(max_requests);
@@ -291,7 +284,8 @@ void Engine::Impl::admit() {
   if (on_mail_ && mail_.has_any()) on_mail_({step_start_ns_, mail_});
   for (auto& request : mail_.arrivals) roster_.add(std::move(request));
   const auto cancel = [&](RequestState& request) {
-    end_request(request, FinishReason::cancelled, {ErrorCode::cancelled, "the request was cancelled"});
+    commit_.end_request(request, FinishReason::cancelled,
+                        {ErrorCode::cancelled, "the request was cancelled"});
   };
   for (const RequestId id : mail_.cancels)
     if (RequestState* request = roster_.find(id)) cancel(*request);
@@ -312,6 +306,7 @@ void Engine::Impl::admit() {
   // What the model has been wrong by stays free.
   plan_limits_.max_seconds = static_cast<double>(config_.max_step_ns) * 1e-9 / (1 + costs_.margin());
   roster_.admit(step_start_ns_, most_running(roster_.running(), plan_limits_, config_.max_sequences));
+  roster_.fetch_ahead(plan_limits_.max_seconds);
   for (Sequence* sequence : roster_.running()) dequeue(sequence->request);
 }
 
@@ -325,7 +320,7 @@ void Engine::Impl::plan() {
 
 void Engine::Impl::place() {
   place_batch(plan_, roster_, kv_, exhausted_);
-  for (Sequence* sequence : exhausted_) end_sequence(*sequence, FinishReason::length);
+  for (Sequence* sequence : exhausted_) commit_.end_sequence(*sequence, FinishReason::length);
   exhausted_.clear();
   work_ = step_work(plan_, costs_.reach());
   predicted_seconds_ = costs_.predict(work_);
@@ -356,15 +351,15 @@ std::span<const SampledToken> Engine::Impl::forward_and_sample() {
 void Engine::Impl::commit(std::span<const SampledToken> results) {
   const int64_t end_ns = now_ns();
   learn(end_ns);
-  for (const PlanItem& item : plan_.items) commit_item(item, end_ns);
-  for (const HiddenJob& job : builder_.hidden_jobs()) commit_hidden(job);
-  const auto jobs = builder_.jobs();
-  for (size_t i = 0; i < jobs.size(); ++i) commit_row(jobs[i], results[i], end_ns);
-  for (const PlanItem& item : plan_.items) {
-    if (item.sequence->state != SequenceState::running || item.sequence->num_remaining() > 0) continue;
-    for (const auto& sequence : item.sequence->request.sequences)
-      end_sequence(*sequence, FinishReason::length);
-  }
+  commit_.run({.items = plan_.items,
+               .hidden_jobs = builder_.hidden_jobs(),
+               .hidden_states = hidden_states(),
+               .row_jobs = builder_.jobs(),
+               .results = results,
+               .work = work_,
+               .predicted_seconds = predicted_seconds_,
+               .start_ns = step_start_ns_,
+               .end_ns = end_ns});
   if (on_step_)
     on_step_({step_start_ns_, step_seconds_, predicted_seconds_, work_, costs_, end_ns, plan_.items});
 }
@@ -373,105 +368,6 @@ void Engine::Impl::learn(int64_t end_ns) {
   step_seconds_ = static_cast<double>(end_ns - step_start_ns_) * 1e-9;
   // While pages come from a disk, steps are slower than what they compute.
   if (!kv_.prefix_cache().is_reading()) costs_.observe(work_, step_seconds_);
-}
-
-void Engine::Impl::commit_item(const PlanItem& item, int64_t end_ns) {
-  Sequence& sequence = *item.sequence;
-  RequestState& request = sequence.request;
-  kv_.commit(sequence.kv, item.end_position());
-  kv_.publish(sequence.kv, SequenceKeys(sequence));
-  sequence.num_computed = item.end_position();
-  const double share = predicted_seconds_ > 0
-                           ? costs_.share(work_, work_item(item)) / predicted_seconds_
-                           : static_cast<double>(item.num_tokens) / static_cast<double>(work_.num_tokens);
-  roster_.advance(sequence, share * step_seconds_, end_ns);
-  if (!request.prompt_done && sequence.num_computed >= request.num_prompt()) {
-    request.prompt_done = true;
-    stats_.record_prompt(request);
-    roster_.fork_followers(sequence);
-  }
-}
-
-void Engine::Impl::commit_hidden(const HiddenJob& job) {
-  RequestState& request = job.sequence->request;
-  const auto width = static_cast<size_t>(parts_.model->info().hidden_size);
-  request.embedding.add(hidden_states().subspan(static_cast<size_t>(job.row_begin) * width,
-                                                static_cast<size_t>(job.num_rows) * width),
-                        job.end_position);
-  if (!request.embedding.complete() || request.embedding.finish()) return;
-  end_request(
-      request, FinishReason::error,
-      {ErrorCode::internal, "the model computed values that are not numbers; its weights may be damaged"});
-}
-
-void Engine::Impl::commit_row(const RowJob& job, const SampledToken& result, int64_t end_ns) {
-  Sequence& sequence = *job.sequence;
-  RequestState& request = sequence.request;
-  if (sequence.state != SequenceState::running) return;
-  if (result.token < 0) {
-    commit_no_token(sequence, result);
-  } else if (job.kind == RowJob::Kind::score) {
-    request.scores.set(job.position - 1, result, request.request.num_prompt_top());
-    request.scores.num_scored = job.position;
-  } else {
-    commit_token(sequence, result, end_ns);
-  }
-}
-
-void Engine::Impl::commit_no_token(Sequence& sequence, const SampledToken& result) {
-  if (result.token != kNoTokenAllowed) {
-    stats_.record_corruption();
-    return end_request(
-        sequence.request, FinishReason::error,
-        {ErrorCode::internal, "the model computed logits that are not numbers; its weights may be damaged"});
-  }
-  if (!sequence.constraint_status)
-    return end_request(sequence.request, FinishReason::error, sequence.constraint_status.error());
-  if (sequence.constraint && !sequence.constraint->is_accepting().value_or(false))
-    return end_request(sequence.request, FinishReason::error,
-                       {ErrorCode::invalid_argument, "no token of the vocabulary fits the constraint here"});
-  end_sequence(sequence, FinishReason::stop);
-}
-
-void Engine::Impl::check_constraint(Sequence& sequence) {
-  if (!sequence.constraint || sequence.output.finish_reason()) return;
-  if (!sequence.constraint_status)
-    return end_request(sequence.request, FinishReason::error, sequence.constraint_status.error());
-  if (sequence.constraint->is_finished()) sequence.output.end(FinishReason::stop);
-}
-
-void Engine::Impl::commit_token(Sequence& sequence, const SampledToken& sampled, int64_t end_ns) {
-  RequestState& request = sequence.request;
-  sequence.output.push(sampled);
-  sequence.num_generated = sequence.output.num_tokens();
-  check_constraint(sequence);
-  if (sequence.state != SequenceState::running) return;
-  ++num_sampled_tokens_;
-  stats_.record_token(sequence, end_ns);
-  if (sequence.first_token_ns < 0) sequence.first_token_ns = end_ns;
-  if (request.first_token_ns < 0) request.first_token_ns = end_ns;
-  sequence.last_token_ns = end_ns;
-  request.last_token_ns = end_ns;
-  if (sequence.output.finish_reason()) retire(sequence);
-  publisher_.add(sequence);
-}
-
-void Engine::Impl::end_sequence(Sequence& sequence, FinishReason reason) {
-  if (sequence.state == SequenceState::finished) return;
-  sequence.output.end(reason);
-  retire(sequence);
-  publisher_.add(sequence);
-}
-
-void Engine::Impl::end_request(RequestState& request, FinishReason reason, Error error) {
-  if (request.num_unfinished == 0) return;
-  request.status = std::unexpected(std::move(error));
-  for (const auto& sequence : request.sequences) end_sequence(*sequence, reason);
-}
-
-void Engine::Impl::retire(Sequence& sequence) {
-  roster_.finish(sequence, now_ns());
-  stats_.record_sequence_end(sequence);
 }
 
 bool Engine::Impl::publish() {
@@ -505,7 +401,7 @@ void Engine::Impl::record_step() {
                       .prefix_cache = kv_.prefix_cache().stats(),
                       .num_tokens = work_.num_tokens,
                       .num_prompt_tokens = num_prompt_tokens,
-                      .num_sampled_tokens = std::exchange(num_sampled_tokens_, 0),
+                      .num_sampled_tokens = commit_.take_num_sampled_tokens(),
                       .num_preemptions = roster_.num_preemptions(),
                       .seconds = step_seconds_,
                       .predicted_seconds = predicted_seconds_,

@@ -106,6 +106,7 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
         mebibytes(config.constraint_bytes), mebibytes(least_bytes - fixed_bytes), config.max_sequences,
         mebibytes(least_bytes));
   uint64_t num_pages = (config.memory_bytes - fixed_bytes) / known_page_bytes;
+  // A bound that was asked for is taken: what no running sequence needs holds prefixes and those preempted.
   if (options.max_kv_bytes != 0) num_pages = std::min(num_pages, options.max_kv_bytes / page_bytes);
   if (num_pages < static_cast<uint64_t>(config.max_sequences))
     return fail(ErrorCode::out_of_memory,
@@ -115,7 +116,8 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
                 mebibytes(options.max_kv_bytes), num_pages, mebibytes(page_bytes), config.max_sequences);
   const uint64_t wanted =
       static_cast<uint64_t>(config.max_sequences) * static_cast<uint64_t>(pages_for(config.max_context));
-  num_pages = std::min({num_pages, wanted, static_cast<uint64_t>(std::numeric_limits<int32_t>::max())});
+  if (options.max_kv_bytes == 0) num_pages = std::min(num_pages, wanted);
+  num_pages = std::min(num_pages, static_cast<uint64_t>(std::numeric_limits<int32_t>::max()));
   config.num_pages = static_cast<int32_t>(num_pages);
   config.kv_bytes = num_pages * page_bytes;
   if (config.max_context <= config.kv_capacity_tokens()) return {};
@@ -168,6 +170,7 @@ Result<EngineConfig> resolve(const EngineOptions& options, const Model& model, c
   config.seed = options.seed;
   config.prefix_cache.enabled = options.prefix_cache;
   config.prefix_cache.eviction = options.eviction;
+  config.prefix_cache.awaits_returns = options.kv_ahead;
   config.prefix_cache.attention_share = attention_share(info);
   config.kv_disk = options.kv_disk;
   config.kv_disk_bytes = or_default(options.kv_disk_bytes, kDefaultKvDiskBytes);

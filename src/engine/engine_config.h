@@ -14,7 +14,7 @@
 
 namespace pagoda {
 
-inline constexpr const char* kDefaultPolicy = "fcfs";
+inline constexpr const char* kDefaultPolicy = "mlfq";
 
 // 0 or empty means "choose for me".
 struct EngineOptions {
@@ -32,12 +32,13 @@ struct EngineOptions {
   std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
   std::string policy;                       // default kDefaultPolicy
   std::optional<double> max_step_ms;        // a bound on the time of a step; default, or 0: none
-  bool prefix_cache = true;                 // keep pages for sequences that begin alike
-  Eviction eviction = Eviction::cost;       // of kept pages
-  std::string kv_disk;                      // a folder where pages are kept, too; default: none
-  uint64_t kv_disk_bytes = 0;               // of it; default 20 GiB
-  uint64_t max_kv_bytes = 0;                // a further bound on the KV pool; default: what the memory allows
-  uint64_t seed = 0;  // requests without a seed get one derived from this and their number
+  bool kv_ahead = true;      // keep and fetch the pages of preempted sequences by when they run again
+  bool prefix_cache = true;  // keep pages for sequences that begin alike
+  Eviction eviction = Eviction::cost;  // of kept pages
+  std::string kv_disk;                 // a folder where pages are kept, too; default: none
+  uint64_t kv_disk_bytes = 0;          // of it; default 20 GiB
+  uint64_t max_kv_bytes = 0;           // a further bound on the KV pool; default: what the memory allows
+  uint64_t seed = 0;                   // requests without a seed get one derived from this and their number
 };
 
 struct EngineConfig {

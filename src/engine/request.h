@@ -75,6 +75,7 @@ struct RequestTimings {
   int64_t queued_ns = 0;   // arrival to first scheduled
   int64_t prefill_ns = 0;  // first scheduled to first token
   int64_t decode_ns = 0;   // first token to last
+  int64_t waited_ns = 0;   // from arrival to the last token, in which no step computed anything of it
   int64_t num_prompt_tokens = 0;
   int64_t num_cached_tokens = 0;     // of the prompt, found in the cache
   int64_t num_swapped_tokens = 0;    // of those, read from the store

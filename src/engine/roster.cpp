@@ -1,6 +1,7 @@
 #include "engine/roster.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +37,7 @@ Roster::Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, int
   // Requests wait with their leader; besides, every running sequence may come back.
   waiting_.reserve(static_cast<size_t>(max_requests) + num_places);
   held_back_.reserve(kMostHeldBack);
+  returning_.reserve(waiting_.capacity());
   policy_.reserve(static_cast<size_t>(max_requests) + num_places);
 }
 
@@ -43,6 +45,7 @@ void Roster::add(std::unique_ptr<RequestState> request) {
   Sequence& leader = request->leader();
   estimate(leader, peek(leader));
   leader.alone_seconds = leader.prefill_seconds;
+  leader.backlog_seconds = backlog_seconds();
   policy_.on_arrival(leader);
   requests_.emplace(request->id, std::move(request));
   add_waiting(leader);
@@ -78,6 +81,7 @@ void Roster::add_waiting(Sequence& sequence) {
 }
 
 void Roster::remove_waiting(Sequence& sequence) {
+  num_left_pages_ -= std::exchange(sequence.num_left_pages, 0);
   waiting_[sequence.waiting_place] = waiting_.back();
   waiting_[sequence.waiting_place]->waiting_place = sequence.waiting_place;
   waiting_.pop_back();
@@ -95,18 +99,33 @@ double Roster::output_seconds(double num_outputs, double max_tokens) const {
   return std::clamp(num_outputs * usual, 0.0, std::max(max_tokens, 0.0)) * token_seconds;
 }
 
+double Roster::waiting_seconds(const WaitingWork& work) const {
+  return std::max(work.prompt_seconds, 0.0) +
+         output_seconds(static_cast<double>(work.num_sequences), static_cast<double>(work.max_tokens));
+}
+
+double Roster::left_seconds(const Sequence& sequence) const {
+  // Half of an output is left, on average.
+  return output_seconds(0.5, static_cast<double>(sequence.max_generated - sequence.num_generated));
+}
+
+double Roster::backlog_seconds() const {
+  double seconds = 0;
+  for (const WaitingWork& work : waiting_work_)
+    if (work.num_sequences > 0) seconds += waiting_seconds(work);
+  for (const Sequence* sequence : running_) seconds += sequence->prefill_seconds + left_seconds(*sequence);
+  return seconds;
+}
+
 QueuedWork Roster::queued_work(double max_seconds) const {
   QueuedWork work;
   for (size_t i = 0; i < waiting_work_.size(); ++i)
-    work.waiting_seconds[i] = std::max(waiting_work_[i].prompt_seconds, 0.0) +
-                              output_seconds(static_cast<double>(waiting_work_[i].num_sequences),
-                                             static_cast<double>(waiting_work_[i].max_tokens));
+    work.waiting_seconds[i] = waiting_seconds(waiting_work_[i]);
   StepWork decodes;
   double left = 0;
   for (const Sequence* sequence : running_) {
     work.prompt_seconds[static_cast<size_t>(policy_.class_of(*sequence))] += sequence->prefill_seconds;
-    // Half of an output is left, on average.
-    left += output_seconds(0.5, static_cast<double>(sequence->max_generated - sequence->num_generated));
+    left += left_seconds(*sequence);
     if (sequence->num_generated > 0) decodes.add({sequence->num_known(), 1, 1}, costs_.reach());
   }
   if (max_seconds > 0) work.decode_share = costs_.predict(decodes) / max_seconds;
@@ -178,15 +197,25 @@ int64_t Roster::pages_left() const {
 std::optional<size_t> Roster::victims_for(const Sequence& sequence, int64_t places_wanted,
                                           int64_t pages_wanted) const {
   size_t num_victims = 0;
+  int64_t unused = -pages_wanted;  // by anybody that runs, were this one among them
   while (places_wanted > 0 || pages_wanted > 0) {
     if (num_victims == running_.size()) return std::nullopt;
     const Sequence& victim = *running_[running_.size() - 1 - num_victims];
-    if (!policy_.preempts(sequence, victim)) return std::nullopt;
+    unused += pages_to_come(victim);
+    const bool kept = unused >= num_left_pages_ || comes_back_from_store(victim);
+    if (!policy_.preempts(sequence, victim,
+                          kept ? SchedulerPolicy::Pages::kept : SchedulerPolicy::Pages::may_be_lost))
+      return std::nullopt;
     places_wanted -= places(victim);
     pages_wanted -= std::ssize(kv_.page_table(victim.kv)) + pages_to_come(victim);
     ++num_victims;
   }
   return num_victims;
+}
+
+bool Roster::comes_back_from_store(const Sequence& victim) const {
+  const PrefixHit stored{.num_swapped = victim.num_known()};
+  return kv_.prefix_cache().read_seconds(1) > 0 && is_worth_reading(stored);
 }
 
 bool Roster::start_in_place_of(size_t num_victims, Sequence& sequence, int64_t num_pages, int64_t now_ns) {
@@ -211,6 +240,8 @@ void Roster::refresh_hits() {
 }
 
 void Roster::admit(int64_t now_ns, int32_t max_running) {
+  now_ns_ = now_ns;
+  double burst = 0;
   policy_.advance(now_ns);
   if (policy_.orders_by_prefix()) refresh_hits();
   for (Sequence* sequence : running_)
@@ -223,13 +254,13 @@ void Roster::admit(int64_t now_ns, int32_t max_running) {
     if (places_taken_ + places(sequence) + kv_.num_closing() > kv_.max_tables()) break;
     const int64_t places_wanted =
         int64_t{places_taken_} + places(sequence) - std::min(max_running, max_sequences_);
-    // Without a place there is no need to look at pages.
-    if (!running_.empty() && !victims_for(sequence, places_wanted, 0)) break;
+    // Without a place there is no need to look for its pages.
+    const int64_t left = pages_left();
+    if (!running_.empty() && !victims_for(sequence, places_wanted, -left)) break;
     const PrefixHit hit = peek(sequence);
     const int64_t num_pages = pages_to_start(sequence, hit);
-    const auto num_victims = running_.empty()
-                                 ? std::optional<size_t>(0)
-                                 : victims_for(sequence, places_wanted, num_pages - pages_left());
+    const auto num_victims =
+        running_.empty() ? std::optional<size_t>(0) : victims_for(sequence, places_wanted, num_pages - left);
     if (!num_victims) break;
     if (held_back_.size() < kMostHeldBack && should_wait_for_prefix(sequence, hit)) {
       policy_.remove(sequence);
@@ -237,7 +268,10 @@ void Roster::admit(int64_t now_ns, int32_t max_running) {
       continue;
     }
     if (!start_in_place_of(*num_victims, sequence, num_pages, now_ns)) break;
+    burst += static_cast<double>(num_pages);
   }
+  constexpr double kFading = 0.99;
+  usual_burst_ = std::max(burst, kFading * usual_burst_);
   for (Sequence* sequence : held_back_) policy_.push(*sequence);
 }
 
@@ -257,6 +291,7 @@ void Roster::start(Sequence& sequence, int64_t now_ns) {
     request.num_cached_tokens = hit.num_tokens();
     request.num_swapped_tokens = hit.num_swapped;
   }
+  forget_return(sequence);
   resume(sequence);
 }
 
@@ -289,9 +324,60 @@ void Roster::send_back(Sequence& sequence) {
 
 void Roster::preempt(Sequence& sequence) {
   PAGODA_CHECK(sequence.state == SequenceState::running, "sequence {} does not run", sequence.id);
+  sequence.num_left_pages = sequence.num_computed / kPageTokens;
+  num_left_pages_ += sequence.num_left_pages;
   send_back(sequence);
+  await_return(sequence);
   ++sequence.request.num_preemptions;
   ++num_preemptions_;
+}
+
+void Roster::await_return(Sequence& sequence) {
+  const double when = expected_start(sequence, queued_work(0));
+  sequence.returning =
+      kv_.await_return(sequence.request.prefix, SequenceKeys(sequence), sequence.max_cached(), when);
+  if (sequence.returning != kNoReturn) returning_.push_back(&sequence);
+}
+
+void Roster::forget_return(Sequence& sequence) {
+  if (sequence.returning == kNoReturn) return;
+  if (kv_.prefix_cache().is_awaited(sequence.returning)) kv_.forget_return(sequence.returning);
+  sequence.returning = kNoReturn;
+  std::erase(returning_, &sequence);
+}
+
+double Roster::expected_start(const Sequence& sequence, const QueuedWork& work) const {
+  const double wait = forecast(work, policy_.class_of(sequence), 0).queue_seconds;
+  return 1e-9 *
+         static_cast<double>(std::min<int64_t>(now_ns_ + std::llround(1e9 * wait), policy_.due_ns(sequence)));
+}
+
+void Roster::fetch_ahead(double max_seconds) {
+  // Room was needed for what runs.
+  std::erase_if(returning_, [&](Sequence* sequence) {
+    const bool gone = !kv_.prefix_cache().is_awaited(sequence->returning);
+    if (gone) sequence->returning = kNoReturn;
+    return gone;
+  });
+  if (returning_.empty()) return;
+  const QueuedWork work = queued_work(max_seconds);
+  for (Sequence* sequence : returning_) {
+    sequence->expected_start = expected_start(*sequence, work);
+    kv_.expect_return(sequence->returning, sequence->expected_start);
+  }
+  const double queued_reads = kv_.prefix_cache().read_seconds(0);
+  const double page_seconds = kv_.prefix_cache().read_seconds(kPageTokens) - queued_reads;
+  if (page_seconds <= 0) return;
+  constexpr double kShareOfDisk = 0.5;  // the rest is for prompts that are known, and for writing
+  constexpr double kUnboundedStep = 0.1;
+  const double seconds = kShareOfDisk * (max_seconds > 0 ? max_seconds : kUnboundedStep);
+  auto num_pages = static_cast<int32_t>((seconds - queued_reads) / page_seconds);
+  std::ranges::sort(returning_, {}, &Sequence::expected_start);
+  for (Sequence* sequence : returning_) {
+    if (num_pages <= 0) return;
+    if (!comes_back_from_store(*sequence)) continue;
+    num_pages -= kv_.prefetch(sequence->returning, num_pages, static_cast<int32_t>(usual_burst_));
+  }
 }
 
 void Roster::park(RequestState& request) {
@@ -301,6 +387,7 @@ void Roster::park(RequestState& request) {
       send_back(*sequence);
     } else if (sequence->state == SequenceState::waiting) {
       policy_.remove(*sequence);
+      forget_return(*sequence);
       ++num_parked_;
     }
   }
@@ -344,6 +431,7 @@ void Roster::finish(Sequence& sequence, int64_t now_ns) {
   const bool has_arrived = sequence.state != SequenceState::follower;
   if (sequence.state == SequenceState::waiting) {
     remove_waiting(sequence);
+    forget_return(sequence);
     if (sequence.request.parked)
       --num_parked_;
     else

@@ -49,6 +49,11 @@ class Roster {
   // and those whose first tokens a running one is just computing. Of the places at most max_running are used,
   // but at least one. Costs O(log n) of those that wait for each one looked at.
   void admit(int64_t now_ns, int32_t max_running = INT32_MAX);
+  // FastServe's proactive swapping. Estimates anew when those that were preempted will run again (until
+  // then, what runs last gives up its pages first), and begins to read what they will need from the store,
+  // the first to run first, in half of the time that a step of at most max_seconds gives the disk. As many
+  // pages stay free as sequences have lately taken at once to start.
+  void fetch_ahead(double max_seconds);
   // A running sequence gives up its pages and waits; what of them is gone by then will be computed again.
   void preempt(Sequence& sequence);
   // Until resumed, no sequence of the request runs.
@@ -62,6 +67,12 @@ class Roster {
   void finish(Sequence& sequence, int64_t now_ns);
 
  private:
+  struct WaitingWork {
+    double prompt_seconds = 0;
+    int64_t max_tokens = 0;
+    int64_t num_sequences = 0;
+  };
+
   void order_running();
   int32_t places(const Sequence& sequence) const;
   int64_t pages_to_come(const Sequence& sequence) const;
@@ -77,6 +88,12 @@ class Roster {
   // How many of the last running sequences must go for that many places and pages; none if the policy does
   // not allow that many.
   std::optional<size_t> victims_for(const Sequence& sequence, int64_t places, int64_t pages) const;
+  // Pages of one that gives up its place are kept for it, as far as there is room.
+  void await_return(Sequence& sequence);
+  void forget_return(Sequence& sequence);
+  // When one that waits will run, in seconds of the clock: after the work of its class and higher ones.
+  double expected_start(const Sequence& sequence, const QueuedWork& work) const;
+  bool comes_back_from_store(const Sequence& victim) const;
   // Preempts the last running ones and lets it run; false if that has not given it its pages.
   bool start_in_place_of(size_t num_victims, Sequence& sequence, int64_t num_pages, int64_t now_ns);
   // Looks again at the prefix hits of some that wait.
@@ -86,6 +103,11 @@ class Roster {
   void start(Sequence& sequence, int64_t now_ns);
   void stop(Sequence& sequence);
   void send_back(Sequence& sequence);
+  double waiting_seconds(const WaitingWork& work) const;
+  // For what a running sequence has left to generate.
+  double left_seconds(const Sequence& sequence) const;
+  // Until all that is here is done.
+  double backlog_seconds() const;
   // For that many outputs, as long as is usual but together at most max_tokens.
   double output_seconds(double num_outputs, double max_tokens) const;
   void add_waiting(Sequence& sequence);
@@ -96,22 +118,20 @@ class Roster {
   const CostModel& costs_;
   const int32_t max_sequences_;
   int32_t places_taken_ = 0;
+  int64_t now_ns_ = 0;  // of the last admit()
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::vector<Sequence*> running_;
   std::vector<Sequence*> waiting_;  // parked ones included
   int64_t num_parked_ = 0;
   int64_t num_preemptions_ = 0;
-  // What waits, by class.
-  struct WaitingWork {
-    double prompt_seconds = 0;
-    int64_t max_tokens = 0;
-    int64_t num_sequences = 0;
-  };
-  std::array<WaitingWork, kNumClasses> waiting_work_{};
+  int64_t num_left_pages_ = 0;  // of those that were preempted and wait; as many as there were
+  std::array<WaitingWork, kNumClasses> waiting_work_{};  // by class
   double usual_output_ = 0;       // tokens of a sequence, moving average; 0: none has ended
   double seconds_per_token_ = 0;  // of a sequence that generates, likewise
   size_t next_refreshed_ = 0;
   std::vector<Sequence*> held_back_;  // of one admit()
+  std::vector<Sequence*> returning_;  // waiting sequences whose pages are awaited
+  double usual_burst_ = 0;            // pages that sequences took to start within one step, lately
 };
 
 }  // namespace pagoda

@@ -44,11 +44,14 @@ struct Sequence : ScheduledSequence {
   uint64_t seed = 0;
   SequenceState state = SequenceState::follower;
   int64_t num_computed = 0;
-  KvHandle kv = -1;           // while running
-  bool restoring = false;     // what it has computed before, or another has, is being read: it cannot run yet
-  size_t waiting_place = 0;   // among those that wait, where it does
-  int32_t queued_class = 0;   // likewise: what it adds to the queued work
-  double queued_seconds = 0;  // of its prompt
+  KvHandle kv = -1;        // while running
+  bool restoring = false;  // what it has computed before, or another has, is being read: it cannot run yet
+  int64_t num_left_pages = 0;      // while it waits: full pages that it had before it was preempted
+  ReturnId returning = kNoReturn;  // likewise: its pages are awaited
+  double expected_start = 0;       // likewise: when it will run again, in seconds of the clock
+  size_t waiting_place = 0;        // among those that wait, where it does
+  int32_t queued_class = 0;        // likewise: what it adds to the queued work
+  double queued_seconds = 0;       // of its prompt
   bool has_news = false;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
@@ -113,7 +116,9 @@ struct RequestState {
   int64_t first_scheduled_ns = -1;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
-  bool prompt_done = false;  // computed at least once
+  int64_t served_ns = 0;        // of steps that computed something of it
+  int64_t last_served_ns = -1;  // the end of the last of them
+  bool prompt_done = false;     // computed at least once
   // Of the prompt, as found when it was first scheduled.
   int64_t num_cached_tokens = 0;
   int64_t num_swapped_tokens = 0;    // of those: read from the store

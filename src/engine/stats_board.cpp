@@ -58,6 +58,7 @@ RequestTimings timings_of(const RequestState& request) {
   if (request.first_token_ns >= 0) {
     timings.prefill_ns = request.first_token_ns - request.first_scheduled_ns;
     timings.decode_ns = request.last_token_ns - request.first_token_ns;
+    timings.waited_ns = request.last_token_ns - request.arrival_ns - request.served_ns;
   }
   for (const auto& sequence : request.sequences)
     timings.num_generated_tokens += sequence->output.num_tokens();

@@ -219,7 +219,8 @@ int64_t KvCache::live_tokens() const {
 void KvCache::check_invariants() const {
   std::vector<int32_t> holders(static_cast<size_t>(num_pages()), 0);
   for (PageId page = 0; page < num_pages(); ++page)
-    holders[static_cast<size_t>(page)] = prefix_.tree().owner(page) == kNoNode ? 0 : 1;
+    holders[static_cast<size_t>(page)] =
+        (prefix_.tree().owner(page) == kNoNode ? 0 : 1) + prefix_.num_fetch_shares(page);
   size_t num_in_use = 0;
   for (size_t handle = 0; handle < tables_.size(); ++handle) {
     const Table& held = tables_[handle];

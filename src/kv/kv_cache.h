@@ -40,6 +40,16 @@ class KvCache {
   // Puts what is known into an empty table: its length grows by what was found. What the store has is being
   // read then, see settle().
   PrefixHit attach(KvHandle handle, const KeySource& keys, int64_t max_tokens);
+  // For a sequence that has given up its table and will come back; see PrefixCache.
+  ReturnId await_return(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens,
+                        double when) {
+    return prefix_.await_return(prefix, keys, max_tokens, when);
+  }
+  void expect_return(ReturnId id, double when) { prefix_.expect_return(id, when); }
+  void forget_return(ReturnId id) { prefix_.forget_return(id); }
+  int32_t prefetch(ReturnId id, int32_t max_pages, int32_t num_reserved_pages) {
+    return prefix_.prefetch(id, max_pages, num_reserved_pages);
+  }
   // Full pages below the length become the prefix cache's. The page table may change: a page that the cache
   // has already takes the place of its double.
   void publish(KvHandle handle, const KeySource& keys);

@@ -24,7 +24,13 @@ PrefixCache::PrefixCache(PageAllocator& pages, int32_t max_tables, const PrefixC
             options.fingerprint),
       states_(tree_.capacity()),
       cached_leaves_(tree_.capacity()),
-      stored_leaves_(tree_.capacity()) {
+      stored_leaves_(tree_.capacity()),
+      returns_(options.enabled ? kMaxReturns : 0),
+      latest_returns_(returns_.size()) {
+  free_returns_.reserve(returns_.size());
+  for (size_t i = returns_.size(); i-- > 0;) free_returns_.push_back(static_cast<int32_t>(i));
+  fetched_.reserve(static_cast<size_t>(pages.num_pages()));
+  forgotten_.reserve(fetched_.capacity());
   reads_.reserve(static_cast<size_t>(pages.num_pages()));
   if (options_.store) load_contents();
 }
@@ -163,12 +169,13 @@ void PrefixCache::refresh(NodeId node) {
       static_cast<int32_t>(evictable) - static_cast<int32_t>(std::exchange(current.evictable, evictable));
   const bool is_leaf = held.num_resident_children == 0;
   if (evictable && current.lost && is_leaf) return evict(node);
-  if (evictable && is_leaf && !current.lost)
+  const bool is_awaited = current.num_returns > 0;
+  if (evictable && is_leaf && !current.lost && !is_awaited)
     cached_leaves_.set(node, current.priority);
   else
     cached_leaves_.remove(node);
   const bool is_stored = held.slot != kNoSlot && !current.writing && !current.reading && !current.lost;
-  if (is_stored && held.num_stored_children == 0)
+  if (is_stored && held.num_stored_children == 0 && !is_awaited)
     stored_leaves_.set(node, current.priority);
   else
     stored_leaves_.remove(node);
@@ -176,6 +183,10 @@ void PrefixCache::refresh(NodeId node) {
 
 bool PrefixCache::make_room(int32_t num_pages) {
   while (pages_.num_free() < num_pages) {
+    if (cached_leaves_.empty() && !latest_returns_.empty()) {
+      release_return(static_cast<size_t>(latest_returns_.top()));
+      continue;
+    }
     if (cached_leaves_.empty()) return false;
     if (options_.eviction == Eviction::cost) age_ = std::max(age_, cached_leaves_.top_priority());
     evict(cached_leaves_.top());
@@ -204,6 +215,7 @@ void PrefixCache::evict(NodeId node) {
 void PrefixCache::drop(NodeId node) {
   PAGODA_CHECK(tree_[node].page == kNoPage && !state(node).writing && !state(node).reading,
                "node {} is in use", node);
+  cut_returns(node);
   ++stats_.dropped_pages;
   --num_swapped_;
   remove_unsaved(node);

@@ -30,6 +30,8 @@ struct PrefixCacheOptions {
   double attention_share = 0;
   Digest fingerprint;          // of all that changes K and V
   PageStore* store = nullptr;  // must outlive the cache
+  // Whether the pages of sequences that will come back are kept for them.
+  bool awaits_returns = true;
 };
 
 // The tokens of a sequence as the cache compares them.
@@ -60,6 +62,10 @@ struct PrefixCursor {
   int64_t num_ready = 0;  // of them, known to be resident
   bool may_be_stored = false;
 };
+
+// A sequence that has given up its table and will come back.
+using ReturnId = int64_t;  // never used again
+inline constexpr ReturnId kNoReturn = -1;
 
 // What of a sequence was found, in tokens.
 struct PrefixHit {
@@ -100,6 +106,25 @@ class PrefixCache {
   // the table.
   Readiness ready(PrefixCursor& cursor, const std::vector<PageId>& pages) const;
 
+  // ---- sequences that wait and will come back ----
+  // `when` the pages of the known prefix of at most max_tokens tokens will be needed again, on any clock.
+  // They are evicted only after all that nobody comes back for, what is needed last first; a page that
+  // several come back for counts for the earliest. kNoReturn: nothing is known, or too many are awaited
+  // already.
+  ReturnId await_return(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens,
+                        double when);
+  // False once nothing of it is known any more.
+  bool is_awaited(ReturnId id) const;
+  // For one that is_awaited(): it is known better when. What of it has not been evicted is kept again.
+  void expect_return(ReturnId id, double when);
+  // Likewise: it has come, or never will.
+  void forget_return(ReturnId id);
+  // Likewise: begins to read at most max_pages of those that only the store has, in order. Leaves free pages
+  // free that are reserved, and evicts nothing that others come back for. Returns how many.
+  int32_t prefetch(ReturnId id, int32_t max_pages, int32_t num_reserved_pages);
+  // Shares of a page that it holds meanwhile. For tests: slow.
+  int32_t num_fetch_shares(PageId page) const;
+
   // ---- pages ----
   bool is_being_read(PageId page) const {
     return tree_.owner(page) != kNoNode && state(tree_.owner(page)).reading;
@@ -132,8 +157,9 @@ class PrefixCache {
     bool reading = false;  // its page is being filled, or waits for that
     bool writing = false;  // to its slot
     bool lost = false;
-    bool evictable = false;  // counted in num_evictable_
-    bool unsaved = false;    // in the list of pages to be stored
+    bool evictable = false;    // counted in num_evictable_
+    uint32_t num_returns = 0;  // sequences that will come back for it
+    bool unsaved = false;      // in the list of pages to be stored
     NodeId next_unsaved = kNoNode;
     NodeId prev_unsaved = kNoNode;
   };
@@ -157,6 +183,11 @@ class PrefixCache {
   void finish_read(NodeId node, bool ok);
   void finish_write(NodeId node, bool ok);
   void load_contents();
+  // The node goes: sequences know it no more.
+  void cut_returns(NodeId node);
+  void check_returns() const;
+  void begin_fetch(NodeId node);
+  void end_fetch(NodeId node);
   void free_a_slot(NodeId node);
   void pump_reads();
   void pump_writes();
@@ -171,6 +202,19 @@ class PrefixCache {
   std::vector<NodeState> states_;
   IndexedHeap cached_leaves_;
   IndexedHeap stored_leaves_;
+  static constexpr size_t kMaxReturns = 1024;
+  struct Return {
+    ReturnId id = kNoReturn;
+    NodeId last = kNoNode;  // the last page that is known of it
+  };
+  static size_t return_place(ReturnId id) { return static_cast<size_t>(id) % kMaxReturns; }
+  void release_return(size_t place);  // its pages go when they are next
+  std::vector<Return> returns_;       // [place]
+  std::vector<int32_t> free_returns_;
+  ReturnId num_returns_ = 0;     // so far
+  IndexedHeap latest_returns_;   // places
+  std::vector<NodeId> fetched_;  // being read by prefetch(); they and those above hold a share of their pages
+  std::vector<NodeId> forgotten_;  // of one release_return()
   int32_t num_evictable_ = 0;
   int32_t num_swapped_ = 0;
   double age_ = 0;             // cost: the priority of what was evicted last; lru: the time

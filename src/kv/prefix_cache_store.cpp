@@ -91,6 +91,7 @@ void PrefixCache::pump_reads() {
 void PrefixCache::finish_read(NodeId node, bool ok) {
   state(node).reading = false;
   --num_reading_;
+  end_fetch(node);
   const NodeId parent = tree_[node].parent;
   if (ok && !state(node).lost) {
     ++stats_.loaded_pages;
@@ -207,6 +208,7 @@ void PrefixCache::finish_write(NodeId node, bool ok) {
 
 void PrefixCache::check_invariants() const {
   tree_.check_invariants();
+  check_returns();
   int32_t num_evictable = 0;
   int32_t num_swapped = 0;
   int32_t num_reading = 0;
@@ -224,9 +226,9 @@ void PrefixCache::check_invariants() const {
                  "node {} is stored without its parent", node);
     const bool evictable = is_evictable(node);
     PAGODA_CHECK(evictable == current.evictable, "node {}", node);
-    PAGODA_CHECK(
-        cached_leaves_.contains(node) == (evictable && held.num_resident_children == 0 && !current.lost),
-        "node {} in the wrong list", node);
+    PAGODA_CHECK(cached_leaves_.contains(node) == (evictable && held.num_resident_children == 0 &&
+                                                   !current.lost && current.num_returns == 0),
+                 "node {} in the wrong list", node);
     num_evictable += evictable ? 1 : 0;
     num_swapped += held.page == kNoPage ? 1 : 0;
     num_reading += current.reading ? 1 : 0;

@@ -9,7 +9,6 @@ namespace pagoda {
 namespace {
 
 constexpr double kFirstQuantum = 0.001;  // seconds
-constexpr double kMedianFactor = 50;
 // Of an output whose length nobody knows: so that a short one does not age while it is young.
 constexpr int64_t kLeastTokens = 16;
 
@@ -66,7 +65,8 @@ int32_t MlfqPolicy::class_of(const ScheduledSequence& sequence) const {
 
 int64_t MlfqPolicy::deadline_of(const ScheduledSequence& sequence) const {
   constexpr double kForever = 1e9;  // seconds; in nanoseconds it still fits
-  return sequence.arrival_ns + std::llround(1e9 * std::min(limit_ * alone_seconds(sequence), kForever));
+  const double wait = std::max(kPatience * alone_seconds(sequence), kBacklogs * sequence.backlog_seconds);
+  return sequence.arrival_ns + std::llround(1e9 * std::min(wait, kForever));
 }
 
 void MlfqPolicy::on_arrival(ScheduledSequence& sequence) {
@@ -91,29 +91,18 @@ void MlfqPolicy::on_progress(ScheduledSequence& sequence, double seconds, int64_
   join(sequence, std::max(below, level_for(sequence.token_seconds)));
 }
 
-void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t now_ns) {
+void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t /*now_ns*/) {
   if (deadlines_.contains(sequence)) deadlines_.remove(sequence);
   const auto client = clients_.find(sequence.client);
   // One that has nothing here any more starts anew: its next turn is not before those of others.
   if (--client->second.num_sequences == 0) clients_.erase(client);
-  if (sequence.num_generated > 0)
-    record_slowdown(static_cast<double>(now_ns - sequence.arrival_ns) * 1e-9 / alone_seconds(sequence));
-}
-
-void MlfqPolicy::record_slowdown(double slowdown) {
-  slowdowns_[num_ended_++ % kNumSlowdowns] = slowdown;
-  std::array<double, kNumSlowdowns> sorted = slowdowns_;
-  const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(num_ended_, kNumSlowdowns));
-  const auto middle = sorted.begin() + (end - sorted.begin()) / 2;
-  std::nth_element(sorted.begin(), middle, end);
-  limit_ = std::max(kLeastLimit, kMedianFactor * *middle);
 }
 
 void MlfqPolicy::advance(int64_t now_ns) {
   while (ScheduledSequence* sequence = deadlines_.first()) {
     if (sequence->deadline_ns > now_ns) return;
     deadlines_.remove(*sequence);
-    // The limit, or what it would take by itself, may have grown since.
+    // What it would take by itself may have grown since.
     sequence->deadline_ns = deadline_of(*sequence);
     if (sequence->deadline_ns > now_ns) {
       deadlines_.push(*sequence);

@@ -7,12 +7,13 @@
 //     holds its next token when the quantum is used up;
 //   - within a level clients take turns (start-time fair queueing, Goyal et al., 1996: a turn costs a
 //     quantum); turns of one client are in order of arrival;
-//   - one that has taken `limit` times as long as it would by itself goes before all levels, for good. The
-//     limit is 500, or 50 times the median of those that ended last if that is more: lower ones promote so
-//     many under overload that the order becomes that of arrival.
+//   - one that has waited kPatience times as long as it would take by itself, and kBacklogs times as long as
+//     it would have waited first come, first served, goes before all levels, for good (ages), in order of
+//     arrival. So no request takes longer than the greater of both and then what came before it: under
+//     overload, where a limit on the slowdown alone promotes everybody, most still go by their levels.
 // A sequence takes the place of one that runs at a lower level and has not generated anything yet. One that
-// generates keeps its place, unlike in FastServe: it needs a token of each step, while what it holds in the
-// cache may be gone when it comes back.
+// generates keeps its place, unlike in FastServe, unless its quantum is kGap levels larger and its pages are
+// kept: it needs a token of each step, and what it loses is computed again.
 #pragma once
 
 #include <array>
@@ -28,7 +29,9 @@ class MlfqPolicy final : public SchedulerPolicy {
   static constexpr std::string_view kName = "mlfq";
   static constexpr int32_t kNumLevels = kNumClasses;
   static constexpr int32_t kAged = -1;  // before all levels
-  static constexpr double kLeastLimit = 500;
+  static constexpr double kPatience = 30;
+  static constexpr double kBacklogs = 4;
+  static constexpr int32_t kGap = 5;
 
   std::string_view name() const override { return kName; }
   void reserve(size_t num_sequences) override;
@@ -43,15 +46,16 @@ class MlfqPolicy final : public SchedulerPolicy {
   bool before(const ScheduledSequence& a, const ScheduledSequence& b) const override {
     return HigherLevel{}(a, b);
   }
-  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running) const override {
-    return running.num_generated == 0 && waiting.level < running.level;
+  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running,
+                Pages pages) const override {
+    if (running.num_generated == 0) return waiting.level < running.level;
+    return pages == Pages::kept && waiting.level + kGap <= running.level;
   }
 
   int32_t class_of(const ScheduledSequence& sequence) const override;
+  int64_t due_ns(const ScheduledSequence& sequence) const override { return sequence.deadline_ns; }
 
   static double quantum_seconds(int32_t level);
-  // Of a slowdown: time since arrival by the time that the sequence would take by itself.
-  double limit() const { return limit_; }
 
  private:
   struct HigherLevel {
@@ -67,17 +71,12 @@ class MlfqPolicy final : public SchedulerPolicy {
 
   void join(ScheduledSequence& sequence, int32_t level);
   int64_t deadline_of(const ScheduledSequence& sequence) const;
-  void record_slowdown(double slowdown);
 
   SequenceHeap<HigherLevel, &ScheduledSequence::queue_place> queue_;
   // All sequences that have not aged, waiting or running.
   SequenceHeap<EarlierDeadline, &ScheduledSequence::deadline_place> deadlines_;
   std::unordered_map<uint64_t, Client> clients_;
   std::array<double, kNumLevels> time_{};  // by level: the tag of the latest to start
-  static constexpr size_t kNumSlowdowns = 64;
-  std::array<double, kNumSlowdowns> slowdowns_{};  // a ring, of those that ended last
-  size_t num_ended_ = 0;
-  double limit_ = kLeastLimit;
 };
 
 }  // namespace pagoda

@@ -18,7 +18,7 @@ class PriorityPolicy final : public OrderedPolicy<MoreUrgent> {
  public:
   static constexpr std::string_view kName = "priority";
   std::string_view name() const override { return kName; }
-  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running) const override {
+  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running, Pages) const override {
     return waiting.priority < running.priority;
   }
 };

@@ -25,6 +25,7 @@ struct ScheduledSequence {
   double prefill_seconds = 0;  // for what is known and not computed
   double saved_seconds = 0;    // by the prefix hit
   double token_seconds = 0;    // for one more token, by itself
+  double backlog_seconds = 0;  // of others, unfinished when it came: its wait, first come, first served
 
   // ---- the policy's ----
   size_t queue_place = kNoPlace;

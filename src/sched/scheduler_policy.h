@@ -42,13 +42,17 @@ class SchedulerPolicy {
 
   // The order in which running sequences are served; the last is preempted first. Strict, without ties.
   virtual bool before(const ScheduledSequence& a, const ScheduledSequence& b) const = 0;
-  // Whether one that waits may take the place of one that runs.
-  virtual bool preempts(const ScheduledSequence& /*waiting*/, const ScheduledSequence& /*running*/) const {
+  // Whether one that waits may take the place of one that runs, and what becomes of the latter's pages.
+  enum class Pages { kept, may_be_lost };
+  virtual bool preempts(const ScheduledSequence& /*waiting*/, const ScheduledSequence& /*running*/,
+                        Pages /*of_running*/) const {
     return false;
   }
   // In which class of urgency it is, or would be if it came now: of those that wait, a smaller number goes
   // first whenever it came. In [0, kNumClasses). Callable from any thread for a sequence of its own.
   virtual int32_t class_of(const ScheduledSequence&) const { return 0; }
+  // When one that waits goes first whatever comes.
+  virtual int64_t due_ns(const ScheduledSequence&) const { return INT64_MAX; }
   // Whether the queue's order depends on prefix hits, which change while sequences wait.
   virtual bool orders_by_prefix() const { return false; }
 };

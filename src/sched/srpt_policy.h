@@ -23,7 +23,7 @@ class SrptPolicy final : public OrderedPolicy<LessRemaining> {
  public:
   static constexpr std::string_view kName = "srpt";
   std::string_view name() const override { return kName; }
-  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running) const override {
+  bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running, Pages) const override {
     return LessRemaining::remaining(waiting) < LessRemaining::remaining(running);
   }
 };

@@ -1,6 +1,7 @@
 // The engine in virtual time: exact times under costs that can be added up by hand.
 #include <gtest/gtest.h>
 
+#include "cli/trace/cost_model_file.h"
 #include "cli/trace/page_usage.h"
 #include "cli/trace/simulator.h"
 #include "cli/trace/timeline.h"
@@ -97,6 +98,80 @@ TEST(Simulator, SequencesWaitForPlaces) {
   const Simulation simulation = run(make_trace({request(0, 16, 5), request(0, 16, 1)}), options);
   EXPECT_EQ(simulation.outcomes[0].end_ns, 10 * kSecond);
   EXPECT_EQ(simulation.outcomes[1].end_ns, 12 * kSecond);
+}
+
+TEST(Simulator, WaitingIsTimeInWhichNoStepServes) {
+  SimulationOptions options;
+  options.engine.max_sequences = 2;
+  // The third waits for a place; the first two share each step, which is no waiting.
+  const Simulation simulation =
+      run(make_trace({request(0, 16, 3), request(0, 16, 3), request(1, 16, 1)}), options);
+  EXPECT_EQ(simulation.outcomes[0].end_ns, 9 * kSecond);
+  EXPECT_EQ(simulation.outcomes[0].waited_ns, 0);
+  EXPECT_EQ(simulation.outcomes[1].waited_ns, 0);
+  EXPECT_EQ(simulation.outcomes[2].end_ns, 11 * kSecond);
+  EXPECT_EQ(simulation.outcomes[2].waited_ns, 8 * kSecond);
+}
+
+TEST(Simulator, ClientsShareALevelOfMlfq) {
+  Trace trace = make_trace({});
+  for (int64_t i = 0; i < 9; ++i) {
+    trace.requests.push_back(request(0, 16, 1));
+    trace.requests.back().key = i < 8 ? "many" : "one";
+  }
+  SimulationOptions options{.costs = plain_costs()};
+  options.engine.policy = "mlfq";
+  options.engine.max_sequences = 1;
+  const Result<Simulation> simulation = simulate(trace, options);
+  ASSERT_TRUE(simulation) << simulation.error().message;
+  EXPECT_EQ(simulation->outcomes[8].end_ns, 4 * kSecond) << "after the first of the other client";
+}
+
+// What docs/scheduling.md promises: a request takes no longer than the greater of 30 times its own time and
+// four times its time by first come, first served, and then what came before it.
+void expect_bounded(const Trace& trace) {
+  CostVector seconds{};
+  seconds[static_cast<size_t>(CostTerm::pass)] = 0.002;
+  seconds[static_cast<size_t>(CostTerm::more_tokens)] = 0.0005;
+  seconds[static_cast<size_t>(CostTerm::sequences)] = 0.0002;
+  SimulationOptions options{.costs = CostModel(AttentionReach(), seconds)};
+  options.engine.max_sequences = 8;
+  options.engine.policy = "fcfs";
+  const Result<Simulation> fcfs = simulate(trace, options);
+  options.engine.policy = "mlfq";
+  const Result<Simulation> mlfq = simulate(trace, options);
+  ASSERT_TRUE(fcfs && mlfq);
+  for (size_t i = 0; i < trace.requests.size(); ++i) {
+    const TraceRequest& wish = trace.requests[i];
+    const double alone = isolated_seconds(options.costs, wish.num_prompt_tokens, wish.num_output_tokens, 256);
+    const double by_arrival = fcfs->outcomes[i].jct_seconds();
+    const double bound = std::max(30 * alone, 4 * by_arrival) + by_arrival;
+    // Half as much again: lengths of outputs are not known when it comes.
+    EXPECT_LE(mlfq->outcomes[i].jct_seconds(), 1.5 * bound) << i;
+  }
+}
+
+TEST(Simulator, MlfqKeepsItsBoundUnderEndlessShortRequestsAndALongOne) {
+  for (const int64_t gap_ms : {40, 18, 12}) {  // idle at times, busy, and far too much
+    Trace trace = make_trace({});
+    for (int64_t i = 0; i < 3000; ++i) {
+      trace.requests.push_back(
+          {.arrival_ns = i * gap_ms * 1'000'000, .num_prompt_tokens = 30, .num_output_tokens = 8});
+      if (i == 150)
+        trace.requests.push_back(
+            {.arrival_ns = i * gap_ms * 1'000'000, .num_prompt_tokens = 2000, .num_output_tokens = 200});
+    }
+    expect_bounded(trace);
+  }
+}
+
+TEST(Simulator, MlfqKeepsItsBoundWhereShortPromptsHaveLongOutputs) {
+  Trace trace = make_trace({});
+  for (int64_t i = 0; i < 600; ++i)
+    trace.requests.push_back({.arrival_ns = i * 60'000'000,
+                              .num_prompt_tokens = 8 + i * 37 % 90,
+                              .num_output_tokens = i % 10 == 0 ? 600 : 10});
+  expect_bounded(trace);
 }
 
 TEST(Simulator, SharedPrefixesAreCached) {

@@ -3,6 +3,7 @@
 
 #include "cli/trace/simulator.h"
 #include "cli/trace/step_replay.h"
+#include "sched/scheduler_policy.h"
 #include "support/temp_folder.h"
 
 namespace pagoda {
@@ -32,12 +33,12 @@ Trace busy_trace() {
 class StepReplayTest : public ::testing::Test {
  protected:
   // A recording of the busy trace.
-  std::string record(int64_t kv_tokens) {
+  std::string record(int64_t kv_tokens, std::string_view policy = "fcfs") {
     const std::string path = folder_.file("steps.jsonl");
     Result<std::shared_ptr<StepRecorder>> recorder = StepRecorder::create(path);
     EXPECT_TRUE(recorder) << recorder.error().message;
     SimulationOptions options{.kv_tokens = kv_tokens, .costs = costs(), .recorder = *std::move(recorder)};
-    options.engine.policy = "fcfs";
+    options.engine.policy = policy;
     options.engine.max_sequences = 6;
     options.engine.max_step_ms = 20;
     const Result<Simulation> simulation = simulate(busy_trace(), options);
@@ -63,13 +64,15 @@ class StepReplayTest : public ::testing::Test {
 };
 
 TEST_F(StepReplayTest, EveryStepIsDecidedTheSame) {
-  for (const int64_t kv_tokens : {8192, 640}) {
-    const StepReplay result = replay(read(record(kv_tokens)));
-    EXPECT_EQ(result.difference, "");
-    EXPECT_EQ(result.num_steps, num_steps_);
-    EXPECT_EQ(result.num_requests, 60);
-    EXPECT_EQ(num_preemptions_ > 0, kv_tokens == 640);
-  }
+  for (const std::string_view policy : scheduler_policy_names())
+    for (const int64_t kv_tokens : {8192, 640}) {
+      const StepReplay result = replay(read(record(kv_tokens, policy)));
+      EXPECT_EQ(result.difference, "") << policy;
+      EXPECT_EQ(result.num_steps, num_steps_) << policy;
+      EXPECT_EQ(result.num_requests, 60);
+      // Only some take places where there are pages enough.
+      if (kv_tokens == 640 || policy == "fcfs") EXPECT_EQ(num_preemptions_ > 0, kv_tokens == 640) << policy;
+    }
 }
 
 TEST_F(StepReplayTest, AnotherDecisionIsNoticed) {

@@ -163,6 +163,7 @@ TEST(TraceReport, SumsUpByClass) {
   outcomes[2].error = "HTTP 429";
   outcomes[2].end_ns = 102 * kSecond;
   outcomes[0].num_cached_tokens = 8;
+  outcomes[0].waited_ns = 4 * kSecond;
   const ReportOptions options{
       .objectives = {.ttft_seconds = 3, .tpot_seconds = 2},
       .isolated_seconds = [](const TraceRequest& r) { return static_cast<double>(r.num_output_tokens); }};
@@ -183,7 +184,10 @@ TEST(TraceReport, SumsUpByClass) {
   EXPECT_DOUBLE_EQ(number("/all/normalised_jct/mean"), 3);
   // 10 s for what takes 5, 4 s for what takes 1.
   EXPECT_DOUBLE_EQ(number("/all/slowdown/mean"), 3);
-  EXPECT_DOUBLE_EQ(number("/all/queue_share"), 8.0 / 14);
+  EXPECT_DOUBLE_EQ(number("/all/delay_share"), 8.0 / 14);
+  // Nothing is known of the waiting of the second.
+  EXPECT_DOUBLE_EQ(number("/all/queue_share"), 4.0 / 10);
+  EXPECT_TRUE(value.at_pointer("/classes/b/queue_share").is_null());
   // The first keeps both objectives, the second has its token late, the third none at all.
   EXPECT_DOUBLE_EQ(number("/all/goodput"), 1.0 / 3);
   EXPECT_DOUBLE_EQ(number("/classes/a/tpot/mean"), 2);

@@ -96,6 +96,12 @@ TEST_F(EngineConfigTest, ThePoolIsNoLargerThanAllSequencesNeed) {
 TEST_F(EngineConfigTest, ThePoolHasABoundOfItsOwn) {
   const uint64_t page = model_.info().kv_shape.page_bytes();
   EXPECT_EQ(resolved({.max_kv_bytes = 300 * page + 1}).num_pages, 300);
+  EXPECT_EQ(
+      resolved(
+          {.memory_bytes = 1000 * kMiB, .max_context = 100, .max_sequences = 5, .max_kv_bytes = 99 * page})
+          .num_pages,
+      99)
+      << "more than the sequences need";
   expect_error({.max_sequences = 10, .max_kv_bytes = 9 * page}, ErrorCode::out_of_memory, "9 pages");
 }
 

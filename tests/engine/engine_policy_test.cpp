@@ -88,19 +88,37 @@ TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatComputesALongPrompt) {
   EXPECT_EQ(num_preemptions_by_a_short_prompt(1), 1);
 }
 
-TEST(EnginePolicy, MlfqLeavesOneThatGeneratesItsPlace) {
-  const auto harness = make_harness("mlfq", 1);
-  const Request long_one = make_request(20, 100, 1);
+// One that has generated for long, and a short one that comes then; gives how often the first was preempted.
+int64_t num_preemptions_of_one_that_generates(int32_t num_pages) {
+  EngineConfig config = small_config();
+  config.policy = "mlfq";
+  config.max_sequences = 1;
+  config.num_pages = num_pages;
+  EngineHarness* running = nullptr;
+  const auto harness = std::make_unique<EngineHarness>(
+      config,
+      testing::FakeModel::Options{
+          .on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(20'000'000); }},
+      0, nullptr, CostModel(AttentionReach(), kCosts));
+  running = harness.get();
+  const Request long_one = make_request(100, 75, 1);
   const Request short_one = make_request(10, 4, 2);
   std::vector sinks = {harness->submit(long_one)};
-  for (int i = 0; i < 40; ++i) {
-    harness->engine->step();
-    harness->clock->advance_ns(20'000'000);
-  }
+  // Over a second: five levels more than the short one's. It holds 11 pages.
+  for (int i = 0; i < 69; ++i) harness->engine->step();
   sinks.push_back(harness->submit(short_one));
-  EXPECT_THAT(run(*harness, sinks), ::testing::ElementsAre(0, 1));
-  EXPECT_EQ(harness->engine->stats().num_preemptions, 0u);
+  run(*harness, sinks);
+  expect_output(sinks[0]->outputs[0], harness->expected(long_one));
   expect_output(sinks[1]->outputs[0], harness->expected(short_one));
+  return sinks[0]->timings.num_preemptions;
+}
+
+TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatGeneratesWhereItsPagesAreKept) {
+  EXPECT_EQ(num_preemptions_of_one_that_generates(12), 1);
+}
+
+TEST(EnginePolicy, MlfqLeavesOneThatGeneratesItsPlaceWhereItsPagesWouldGo) {
+  EXPECT_EQ(num_preemptions_of_one_that_generates(11), 0);
 }
 
 TEST(EnginePolicy, MlfqSkipsJoinByWhatThePrefixCacheLeaves) {

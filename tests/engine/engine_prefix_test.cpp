@@ -251,6 +251,41 @@ TEST(EnginePrefix, AnEngineThatEndsStoresWhatItHasNotStoredYet) {
   EXPECT_EQ(after.store->num_used(), 6u) << "109 tokens with K and V are 6 full pages";
 }
 
+// One that was preempted waits behind two urgent ones, the first of which takes its pages. Gives how many
+// reads have begun when it is about to run again.
+int64_t num_reads_ahead(bool kv_ahead) {
+  CostVector costs{};
+  costs[static_cast<size_t>(CostTerm::pass)] = costs[static_cast<size_t>(CostTerm::more_tokens)] = 0.001;
+  EngineConfig config = small_config();
+  config.policy = "priority";
+  config.max_sequences = 1;
+  config.num_pages = 20;
+  config.prefix_cache.awaits_returns = kv_ahead;
+  EngineHarness harness(config, {}, 100, nullptr, CostModel(AttentionReach(), costs));
+  harness.store->read_seconds = 1e-4;
+  Request preempted = request_of(count(100), 30, 1);
+  preempted.priority = 1;
+  const auto sink = harness.submit(preempted);
+  while (harness.store->num_used() < 6) harness.engine->step();
+  const auto large = harness.submit(request_of(std::vector<int32_t>(230, 9), 2, 2));
+  const auto small = harness.submit(request_of({1, 2, 3}, 20, 3));
+  while (!large->done) harness.engine->step();
+  EXPECT_EQ(harness.engine->stats().num_preemptions, 1u);
+  EXPECT_GT(harness.engine->stats().prefix_cache.num_swapped, 0);
+  while (!small->done) harness.engine->step();
+  const int64_t num_reads = harness.store->num_reads;
+  harness.run();
+  expect_output(sink->outputs[0], harness.expected(preempted));
+  EXPECT_GT(harness.store->num_reads, 0);
+  EXPECT_EQ(harness.engine->stats().prefix_cache.lost_pages, 0u);
+  return num_reads;
+}
+
+TEST(EnginePrefix, PagesOfAPreemptedSequenceAreReadBeforeItRuns) {
+  EXPECT_GT(num_reads_ahead(true), 0);
+  EXPECT_EQ(num_reads_ahead(false), 0);
+}
+
 TEST(EnginePrefix, ACancelledRestoreLeavesNothingBehind) {
   EngineConfig config = small_config();
   config.num_pages = 10;

@@ -70,12 +70,36 @@ class RandomPrefixCache {
       start();
     } else if (what < 50 && sequences_.size() < kMostTables) {
       fork(static_cast<size_t>(below(std::ssize(sequences_))));
+    } else if (what < 54) {
+      change_returns();
     } else if (what < 62) {
       release(static_cast<size_t>(below(std::ssize(sequences_))));
     } else if (what < 68) {
       truncate(sequences_[static_cast<size_t>(below(std::ssize(sequences_)))]);
     } else {
       grow(sequences_[static_cast<size_t>(below(std::ssize(sequences_)))]);
+    }
+  }
+
+  // Sequences come back, or do not, and some are fetched from the store.
+  void change_returns() {
+    const PrefixCache& cache = harness_.cache->prefix_cache();
+    std::erase_if(returns_, [&](ReturnId id) { return !cache.is_awaited(id); });
+    const int64_t what = below(4);
+    if (what == 0 && !sequences_.empty()) {
+      const Sequence& sequence = sequences_[static_cast<size_t>(below(std::ssize(sequences_)))];
+      const ReturnId id =
+          harness_.cache->await_return(space_of(sequence.salt), TokenKeys(sequence.tokens),
+                                       std::ssize(sequence.tokens), static_cast<double>(below(100)));
+      if (id != kNoReturn) returns_.push_back(id);
+    }
+    if (returns_.empty()) return;
+    const ReturnId id = returns_[static_cast<size_t>(below(std::ssize(returns_)))];
+    if (what == 1) harness_.cache->expect_return(id, static_cast<double>(below(100)));
+    if (what == 2) harness_.cache->prefetch(id, static_cast<int32_t>(below(5)), 0);
+    if (what == 3) {
+      harness_.cache->forget_return(id);
+      std::erase(returns_, id);
     }
   }
 
@@ -157,6 +181,7 @@ class RandomPrefixCache {
 
   CacheHarness harness_;
   std::mt19937 random_;
+  std::vector<ReturnId> returns_;
   std::vector<Sequence> sequences_;
   std::set<std::string> published_;
   KeyToken kind_ = 0;

@@ -11,19 +11,22 @@ namespace pagoda {
 namespace {
 
 using ::testing::ElementsAre;
+using Pages = SchedulerPolicy::Pages;
 
 constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kSecond = 1'000'000'000;
 
 class MlfqPolicyTest : public ::testing::Test {
  protected:
-  ScheduledSequence& arrive(double prefill_seconds, uint64_t client = 0, int64_t arrival_ns = 0) {
+  ScheduledSequence& arrive(double prefill_seconds, uint64_t client = 0, int64_t arrival_ns = 0,
+                            double backlog_seconds = 0) {
     sequences_.push_back({.id = sequences_.size() + 1,
                           .arrival_ns = arrival_ns,
                           .client = client,
                           .alone_seconds = prefill_seconds,
                           .prefill_seconds = prefill_seconds,
-                          .token_seconds = 0.004});
+                          .token_seconds = 0.004,
+                          .backlog_seconds = backlog_seconds});
     policy_.on_arrival(sequences_.back());
     policy_.push(sequences_.back());
     return sequences_.back();
@@ -95,9 +98,25 @@ TEST_F(MlfqPolicyTest, PreemptsLowerLevelsOnly) {
   const ScheduledSequence& low = arrive(1);
   const ScheduledSequence& high = arrive(0.01);
   const ScheduledSequence& peer = arrive(0.01);
-  EXPECT_TRUE(policy_.preempts(high, low));
-  EXPECT_FALSE(policy_.preempts(low, high));
-  EXPECT_FALSE(policy_.preempts(peer, high));
+  for (const Pages pages : {Pages::kept, Pages::may_be_lost}) {
+    EXPECT_TRUE(policy_.preempts(high, low, pages));
+    EXPECT_FALSE(policy_.preempts(low, high, pages));
+    EXPECT_FALSE(policy_.preempts(peer, high, pages));
+  }
+}
+
+TEST_F(MlfqPolicyTest, OneThatGeneratesGivesWayToMuchHigherLevelsWhereItsPagesAreKept) {
+  ScheduledSequence& generating = arrive(0.03);
+  start_first();
+  generating.num_generated = 1;
+  const ScheduledSequence& short_one = arrive(0.01);
+  EXPECT_FALSE(policy_.preempts(short_one, generating, Pages::kept));
+  while (generating.level < short_one.level + MlfqPolicy::kGap) {
+    EXPECT_FALSE(policy_.preempts(short_one, generating, Pages::kept));
+    policy_.on_progress(generating, 0.02, 0);
+  }
+  EXPECT_TRUE(policy_.preempts(short_one, generating, Pages::kept));
+  EXPECT_FALSE(policy_.preempts(short_one, generating, Pages::may_be_lost));
 }
 
 // There: a round puts what ran back at the front in loop order, so peers are reversed every time.
@@ -139,13 +158,13 @@ TEST_F(MlfqPolicyTest, FastServeAPromotedSequenceStaysPromoted) {
 TEST_F(MlfqPolicyTest, FastServeAgeingIsByProportionAndAtOnce) {
   const ScheduledSequence& small = arrive(0.1);
   const ScheduledSequence& large = arrive(10.0);
-  // 500 times what each takes by itself, 16 tokens included.
-  policy_.advance(81'999 * kMillisecond);
+  // 30 times what each takes by itself, 16 tokens included.
+  policy_.advance(4'919 * kMillisecond);
   EXPECT_NE(small.level, MlfqPolicy::kAged);
-  policy_.advance(82'001 * kMillisecond);
+  policy_.advance(4'921 * kMillisecond);
   EXPECT_EQ(small.level, MlfqPolicy::kAged);
   EXPECT_NE(large.level, MlfqPolicy::kAged);
-  policy_.advance(5033 * kSecond);
+  policy_.advance(302 * kSecond);
   EXPECT_EQ(large.level, MlfqPolicy::kAged);
 }
 
@@ -172,18 +191,27 @@ TEST_F(MlfqPolicyTest, NobodyStarvesUnderEndlessShortOnes) {
     policy_.on_finish(served, now_ns + 20 * kMillisecond);
     ASSERT_LT(now_ns, 5000 * kSecond);
   }
-  EXPECT_LE(static_cast<double>(now_ns) * 1e-9, 1.01 * MlfqPolicy::kLeastLimit * (2.0 + 16 * 0.004));
+  EXPECT_LE(static_cast<double>(now_ns) * 1e-9, 1.01 * MlfqPolicy::kPatience * (2.0 + 16 * 0.004));
 }
 
-TEST_F(MlfqPolicyTest, TheLimitGrowsWithWhatIsUsual) {
-  EXPECT_EQ(policy_.limit(), MlfqPolicy::kLeastLimit);
-  for (int i = 0; i < 100; ++i) {
-    ScheduledSequence& sequence = arrive(0.1);
-    policy_.remove(sequence);
-    sequence.num_generated = 16;
-    policy_.on_finish(sequence, std::llround(50 * 0.164e9));
-  }
-  EXPECT_NEAR(policy_.limit(), 2500, 1e-6) << "fifty times 50";
+// A limit on the slowdown alone would promote everybody under overload.
+TEST_F(MlfqPolicyTest, OneThatComesToMuchWorkAgesLater) {
+  const ScheduledSequence& idle = arrive(0.1);
+  const ScheduledSequence& overloaded = arrive(0.1, 0, 0, /*backlog_seconds=*/100);
+  policy_.advance(399 * kSecond);
+  EXPECT_EQ(idle.level, MlfqPolicy::kAged);
+  EXPECT_NE(overloaded.level, MlfqPolicy::kAged);
+  policy_.advance(401 * kSecond);
+  EXPECT_EQ(overloaded.level, MlfqPolicy::kAged);
+}
+
+TEST_F(MlfqPolicyTest, AgedOnesGoInOrderOfArrival) {
+  arrive(3);
+  arrive(0.01, 0, 0, /*backlog_seconds=*/50);
+  arrive(2);
+  policy_.advance(1000 * kSecond);
+  arrive(0.001, 0, 1000 * kSecond);
+  EXPECT_THAT(drain(), ElementsAre(1, 2, 3, 4));
 }
 
 TEST_F(MlfqPolicyTest, ClientsTakeTurnsWithinALevel) {

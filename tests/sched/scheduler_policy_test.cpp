@@ -53,7 +53,7 @@ TEST(FcfsPolicy, OrderIsThatOfArrivalWhateverHappens) {
   arrive(*policy, old_one);
   EXPECT_THAT(drain(*policy), ElementsAre(1, 2));
   EXPECT_TRUE(policy->before(old_one, new_one));
-  EXPECT_FALSE(policy->preempts(new_one, old_one));
+  EXPECT_FALSE(policy->preempts(new_one, old_one, SchedulerPolicy::Pages::may_be_lost));
   policy->push(new_one);
   policy->push(old_one);
   EXPECT_THAT(drain(*policy), ElementsAre(1, 2)) << "a preempted one has its old place";
@@ -67,8 +67,9 @@ TEST(PriorityPolicy, LowerNumbersGoFirstThenArrival) {
                                              {.id = 4, .priority = 0}};
   for (ScheduledSequence& sequence : sequences) arrive(*policy, sequence);
   EXPECT_THAT(drain(*policy), ElementsAre(3, 2, 4, 1));
-  EXPECT_TRUE(policy->preempts(sequences[2], sequences[1]));
-  EXPECT_FALSE(policy->preempts(sequences[1], sequences[3])) << "not among equals";
+  EXPECT_TRUE(policy->preempts(sequences[2], sequences[1], SchedulerPolicy::Pages::may_be_lost));
+  EXPECT_FALSE(policy->preempts(sequences[1], sequences[3], SchedulerPolicy::Pages::may_be_lost))
+      << "not among equals";
 }
 
 TEST(LpmPolicy, TheLongestCachedPrefixGoesFirst) {
@@ -105,8 +106,8 @@ TEST(SrptPolicy, TheShortestRemainderGoesFirst) {
       {.id = 3, .max_generated = 100, .num_generated = 90, .prefill_seconds = 1, .token_seconds = 0.1}};
   for (ScheduledSequence& sequence : sequences) arrive(*policy, sequence);
   EXPECT_THAT(drain(*policy), ElementsAre(3, 1, 2));
-  EXPECT_TRUE(policy->preempts(sequences[0], sequences[1]));
-  EXPECT_FALSE(policy->preempts(sequences[1], sequences[0]));
+  EXPECT_TRUE(policy->preempts(sequences[0], sequences[1], SchedulerPolicy::Pages::may_be_lost));
+  EXPECT_FALSE(policy->preempts(sequences[1], sequences[0], SchedulerPolicy::Pages::may_be_lost));
 }
 
 // Every policy against a list that is sorted anew for each question.

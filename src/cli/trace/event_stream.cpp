@@ -47,6 +47,8 @@ bool EventStream::read_event(std::string_view data) {
   for (const char* pointer : {"/timings/cache_n", "/usage/prompt_tokens_details/cached_tokens"})
     if (const int64_t count = count_at(event, pointer); count >= 0) num_cached_tokens_ = count;
   json::error_code error;
+  const json::value* waiting = event.find_pointer("/timings/waiting_ms", error);
+  if (waiting && waiting->is_number()) waiting_ms_ = waiting->to_number<double>();
   const json::value* text = event.find_pointer("/choices/0/text", error);
   return text && text->is_string() && !text->get_string().empty();
 }

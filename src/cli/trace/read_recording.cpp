@@ -57,6 +57,7 @@ class Reader {
     config.max_step_ns = line.at("max_step_ns").to_number<int64_t>();
     config.num_pages = line.at("num_pages").to_number<int32_t>();
     config.prefix_cache.enabled = line.at("prefix_cache").as_bool();
+    config.prefix_cache.awaits_returns = line.at("kv_ahead").as_bool();
     config.prefix_cache.eviction = line.at("lru").as_bool() ? Eviction::lru : Eviction::cost;
     config.prefix_cache.attention_share = line.at("attention_share").to_number<double>();
     recording_.vocab_size = line.at("vocab_size").to_number<int64_t>();

@@ -40,6 +40,7 @@ class OutcomeSink final : public RequestSink {
   void on_done(const RequestTimings& timings, const Status& status) override {
     outcome_.end_ns = clock_.now_ns();
     outcome_.num_cached_tokens = timings.num_cached_tokens;
+    outcome_.waited_ns = timings.waited_ns;
     if (!status) outcome_.error = to_string(status.error().code);
   }
 
@@ -130,6 +131,7 @@ class Simulator {
     request.sampling.temperature = 0;
     request.max_tokens = wish.num_output_tokens;
     request.ignore_eos = true;
+    request.client = std::hash<std::string>{}(wish.key);
     if (const auto id =
             engine_->submit(std::move(request), std::make_shared<OutcomeSink>(*timeline_, outcome));
         !id) {

@@ -28,12 +28,13 @@ void StepRecorder::write_config(const Engine& engine) {
   file_ << fmt::format(
       R"({{"recording": 1, "policy": "{}", "max_context": {}, "max_batch_tokens": {}, "max_sequences": {}, )"
       R"("max_queued_requests": {}, "prefill_chunk": {}, "max_step_ns": {}, "num_pages": {}, )"
-      R"("prefix_cache": {}, "lru": {}, "attention_share": {}, "vocab_size": {}}})"
+      R"("prefix_cache": {}, "kv_ahead": {}, "lru": {}, "attention_share": {}, "vocab_size": {}}})"
       "\n",
       config.policy, config.max_context, config.max_batch_tokens, config.max_sequences,
       config.max_queued_requests, config.prefill_chunk, config.max_step_ns, config.num_pages,
-      config.prefix_cache.enabled, config.prefix_cache.eviction == Eviction::lru,
-      config.prefix_cache.attention_share, engine.model_info().vocab_size);
+      config.prefix_cache.enabled, config.prefix_cache.awaits_returns,
+      config.prefix_cache.eviction == Eviction::lru, config.prefix_cache.attention_share,
+      engine.model_info().vocab_size);
 }
 
 void StepRecorder::write_costs(const CostModel& costs, const std::vector<int64_t>& layer_windows) {

@@ -1,6 +1,7 @@
 #include "cli/trace/trace_client.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -200,6 +201,7 @@ class Replay {
     if (exchange.last_text_ns < 0) outcome.first_token_ns = outcome.end_ns;
     outcome.num_output_tokens = exchange.events.num_output_tokens();
     outcome.num_cached_tokens = exchange.events.num_cached_tokens();
+    if (const double ms = exchange.events.waiting_ms(); ms >= 0) outcome.waited_ns = std::llround(ms * 1e6);
     long status = 0;
     curl_easy_getinfo(exchange.easy.get(), CURLINFO_RESPONSE_CODE, &status);
     if (code != CURLE_OK)

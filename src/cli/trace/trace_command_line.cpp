@@ -147,6 +147,9 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
   app.add_flag_callback(
       "--no-prefix-cache", [raw = arguments.get()] { raw->engine.prefix_cache = false; },
       "Compute every prompt wholly");
+  app.add_flag_callback(
+      "--no-kv-ahead", [raw = arguments.get()] { raw->engine.kv_ahead = false; },
+      "Neither keep pages of preempted requests longer than others nor fetch them before they run");
 }
 
 }  // namespace pagoda

@@ -52,10 +52,14 @@ class Group {
     cached_tokens_ += outcome.num_cached_tokens;
     output_tokens_ += outcome.num_output_tokens;
     if (ttft <= options.objectives.ttft_seconds && tpot <= options.objectives.tpot_seconds) ++num_good_;
+    if (outcome.waited_ns >= 0) {
+      waited_ += static_cast<double>(outcome.waited_ns) * 1e-9;
+      latency_of_waited_ += jct;
+    }
     if (!options.isolated_seconds) return;
     const double isolated = options.isolated_seconds(request);
     slowdown_.push_back(jct / isolated);
-    waited_ += std::max(jct - isolated, 0.0);
+    delayed_ += std::max(jct - isolated, 0.0);
     latency_ += jct;
   }
 
@@ -71,17 +75,24 @@ class Group {
             {"largest_gap", spread(largest_gap_)},
             {"normalised_jct", spread(normalised_jct_)},
             {"slowdown", spread(slowdown_)},
-            {"queue_share", latency_ > 0 ? json::value(waited_ / latency_) : json::value(nullptr)},
+            {"queue_share", share(waited_, latency_of_waited_)},
+            {"delay_share", share(delayed_, latency_)},
             {"goodput", static_cast<double>(num_good_) / static_cast<double>(num_requests_)}};
   }
 
  private:
+  static json::value share(double part, double whole) {
+    return whole > 0 ? json::value(part / whole) : json::value(nullptr);
+  }
+
   int64_t num_requests_ = 0;
   int64_t num_good_ = 0;
   int64_t prompt_tokens_ = 0;
   int64_t cached_tokens_ = 0;
   int64_t output_tokens_ = 0;
   double waited_ = 0;
+  double latency_of_waited_ = 0;
+  double delayed_ = 0;
   double latency_ = 0;
   std::vector<double> jct_;
   std::vector<double> ttft_;
@@ -146,6 +157,7 @@ json::object to_object(const TraceRequest& request, const TraceOutcome& outcome,
   object["ttft"] = outcome.ttft_seconds();
   object["tpot"] = outcome.tpot_seconds();
   object["largest_gap"] = static_cast<double>(outcome.largest_gap_ns) * 1e-9;
+  if (outcome.waited_ns >= 0) object["waited"] = static_cast<double>(outcome.waited_ns) * 1e-9;
   if (options.isolated_seconds) object["isolated"] = options.isolated_seconds(request);
   return object;
 }

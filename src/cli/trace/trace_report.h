@@ -22,6 +22,7 @@ struct TraceOutcome {
   int64_t largest_gap_ns = 0;  // between two tokens of the stream, or what came as one
   int64_t num_output_tokens = 0;
   int64_t num_cached_tokens = 0;  // of the prompt
+  int64_t waited_ns = -1;         // no step computed anything of it; -1: not known
   std::string error;              // it failed: nothing else but arrival_ns and end_ns holds
 
   double jct_seconds() const { return static_cast<double>(end_ns - arrival_ns) * 1e-9; }
@@ -38,7 +39,7 @@ struct Objectives {
 
 struct ReportOptions {
   Objectives objectives;
-  // Seconds that a request takes on an idle machine; none: slowdown and queue share are not known.
+  // Seconds that a request takes on an idle machine; none: slowdown and delay share are not known.
   std::function<double(const TraceRequest&)> isolated_seconds;
   int64_t warm_up_ns = 0;  // requests that arrive earlier are left out of the figures
 };
@@ -47,8 +48,11 @@ struct ReportOptions {
 //   jct, ttft, tpot, largest_gap   seconds from arrival to the end and to the first token, between tokens
 //   normalised_jct                 seconds of jct for each output token
 //   slowdown                       jct / isolated time
-//   queue_share                    of all requests together: 1 - sum of isolated times / sum of jct, from 0
-//   on goodput                        share of the requests that met both objectives
+//   queue_share                    of all requests together: time in which no step computed anything of
+//                                  them / sum of jct
+//   delay_share                    likewise: 1 - sum of isolated times / sum of jct, from 0 on; sharing steps
+//                                  with others included
+//   goodput                        share of the requests that met both objectives
 Result<boost::json::object> make_report(const Trace& trace, std::span<const TraceOutcome> outcomes,
                                         const ReportOptions& options);
 

@@ -28,6 +28,7 @@ void Usage::add(const RequestTimings& timings, int32_t num_sequences) {
   completion_tokens += timings.num_generated_tokens;
   prefill_ns += timings.prefill_ns;
   decode_ns += timings.decode_ns;
+  waited_ns += timings.waited_ns;
   decode_tokens += std::max<int64_t>(0, timings.num_generated_tokens - num_sequences);
 }
 
@@ -50,6 +51,7 @@ json::object Usage::timings_json() const {
           {"prompt_ms", ms(prefill_ns)},
           {"prompt_per_token_ms", ratio(ms(prefill_ns), tokens(computed_tokens))},
           {"prompt_per_second", 1e3 * ratio(tokens(computed_tokens), ms(prefill_ns))},
+          {"waiting_ms", ms(waited_ns)},
           {"predicted_n", completion_tokens},
           {"predicted_ms", ms(decode_ns)},
           {"predicted_per_token_ms", ratio(ms(decode_ns), tokens(decode_tokens))},

@@ -49,6 +49,7 @@ struct Usage {
   int64_t completion_tokens = 0;
   int64_t prefill_ns = 0;  // of all prompts, one after the other
   int64_t decode_ns = 0;
+  int64_t waited_ns = 0;         // for a place or behind others' steps
   int64_t reasoning_tokens = 0;  // of completion_tokens, where they are counted
   int64_t decode_tokens = 0;     // of completion_tokens: all but the first ones, which come with the prefill
 
