@@ -215,9 +215,9 @@ void add_preemption(CLI::App& parent, CommandMaker& make) {
   auto arguments = std::make_shared<BenchPreemptionArguments>();
   arguments->sequences = 8;
   arguments->prompt_tokens = 200;
-  arguments->tokens = 256;
+  arguments->tokens = 1024;
   arguments->preemptions = 100;
-  arguments->repeat = 5;
+  arguments->repeat = 3;
   CLI::App& app = add_command(
       parent, make, "preemption",
       "What it costs that sequences lose their places at random; tokens must stay the same", arguments,
