@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--cost-model", required=True, help="of 'pagoda bench cost-model --json', or a recording of steps")
     parser.add_argument("--pagoda", default=str(ROOT / "build/release/bin/pagoda"), help="default: %(default)s")
     parser.add_argument("--traces", default="sharegpt-like,azure-conv-like,azure-code-like", help="default: %(default)s")
-    parser.add_argument("--policies", default="fcfs", metavar="NAME,NAME", help="default: %(default)s")
+    parser.add_argument("--policies", default="fcfs,mlfq", metavar="NAME,NAME", help="default: %(default)s")
     parser.add_argument("--loads", default="0.8,1.1,1.5", help="default: %(default)s")
     parser.add_argument("--requests", type=int, default=2000, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")

@@ -38,7 +38,7 @@ TEST_F(EngineConfigTest, Defaults) {
   EXPECT_EQ(config.prefill_chunk, 256);
   EXPECT_EQ(config.max_sequences, 64);
   EXPECT_EQ(config.max_queued_requests, 256);
-  EXPECT_EQ(config.policy, "fcfs");
+  EXPECT_EQ(config.policy, "mlfq");
   EXPECT_EQ(config.batch_limits().max_logits_rows, 64);
 }
 
