@@ -291,6 +291,30 @@ TEST(PrefixCacheStore, TwoSequencesReadAPageOnce) {
   harness.cache->check_invariants();
 }
 
+// A step begins no more reads than the store has transfers to give; the others wait for a later one.
+TEST(PrefixCacheStore, AStepReadsNoMoreThanTheStoreTakesAtOnce) {
+  CacheHarness harness(16, {}, 32);
+  const Tokens tokens = count_from(0, 128);
+  harness.run_and_release(tokens);
+  harness.drain();
+  harness.run_and_release(count_from(1000, 256));
+  harness.drain();
+  harness.store->num_may_end = 0;
+  const KvHandle handle = harness.cache->create();
+  EXPECT_EQ(harness.cache->attach(handle, TokenKeys(tokens), 127).num_swapped, 127);
+  for (const int64_t num_ended : {0, 1, 2}) {
+    const int64_t num_begun = harness.store->num_reads;
+    harness.store->num_may_end = num_ended;
+    harness.cache->pump();
+    EXPECT_EQ(harness.store->num_reads, num_begun == 0 ? 4 : num_begun + num_ended);
+    EXPECT_FALSE(harness.cache->settle(handle));
+  }
+  harness.store->num_may_end = 100;
+  harness.settle(handle);
+  harness.compute(handle, tokens);
+  harness.expect_holds(handle, tokens);
+}
+
 TEST(PrefixCacheStore, AFullStoreGivesUpWhatIsWorthLeast) {
   CacheHarness harness(32, {}, 6);
   harness.run_and_release(count_from(0, 64));
