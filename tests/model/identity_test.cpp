@@ -51,6 +51,19 @@ TEST_P(IdentityTest, PageOrder) {
   expect_same_bits(run(*model_, two_threads_, options, 33), reference_, "shuffled pages");
 }
 
+// In the middle of a page, and others use the pages meanwhile.
+TEST_P(IdentityTest, OutOfThePoolAndBack) {
+  constexpr size_t kBefore = 21;
+  ModelRunner runner(*model_, two_threads_,
+                     {.isa = best_isa(), .num_sequences = 2, .order = PageOrder::shuffled});
+  std::vector<float> logits = runner.run(std::span(ids_).first(kBefore), 8);
+  runner.move(0, 1);
+  runner.run(made_up_ids(64, model_->info().vocab_size, 3), 64, 0);
+  const std::vector<float> rest = runner.run(std::span(ids_).subspan(kBefore), 5, 1);
+  logits.insert(logits.end(), rest.begin(), rest.end());
+  expect_same_bits(logits, reference_, "moved");
+}
+
 TEST_P(IdentityTest, InstructionSets) {
   for (const Isa isa : available_isas(detect_cpu()))
     expect_same_bits(run(*model_, two_threads_, {.isa = isa}, ids_.size()), reference_,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -122,6 +123,16 @@ class ModelRunner {
     ForwardContext context = {pool_, kernels_for(options_.isa), kv_, workspace_};
     model_.forward({ids, positions, slices, rows}, context, logits);
     return logits;
+  }
+
+  // Takes what a sequence has out of the pool, as the disk holds it, and puts it into the pages of another.
+  void move(int32_t from, int32_t to) {
+    std::vector<std::byte> bytes(model_.info().kv_shape.page_bytes());
+    for (size_t i = 0; i < page_table(from).size(); ++i) {
+      kv_.copy_out(page_table(from)[i], bytes);
+      kv_.copy_in(page_table(to)[i], bytes);
+    }
+    lengths_.at(static_cast<size_t>(to)) = std::exchange(lengths_.at(static_cast<size_t>(from)), 0);
   }
 
   std::span<const PageId> page_table(int32_t sequence) const {
