@@ -22,7 +22,7 @@ SequenceOutput::SequenceOutput(const Tokenizer& tokenizer, const Request& reques
   tokens_.reserve(static_cast<size_t>(rules.max_tokens));
   text_.reserve(kTextReserve);
   scratch_.reserve(kTextReserve);
-  top_logprobs_.reserve(static_cast<size_t>(std::max(request.sampling.num_logprobs, 0)));
+  top_logprobs_.reserve(static_cast<size_t>(max_top_logprobs(request.sampling)));
 }
 
 std::span<const int32_t> SequenceOutput::banned() const {

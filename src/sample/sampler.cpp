@@ -87,7 +87,8 @@ SampledToken Sampler::sample(std::span<float> row, const SamplingParams& params,
   float log_total = 0.0f;
   if (params.num_logprobs >= 0) {
     log_total = kernels_->ops.log_sum_exp(row.data(), n);
-    sampled.top_logprobs = best_logprobs(row, log_total, params.num_logprobs);
+    if (params.logprob_tokens.empty())
+      sampled.top_logprobs = best_logprobs(row, log_total, params.num_logprobs);
   }
   const std::span<float> logits = state.mask.empty() ? row : masked(row, state.mask);
   bias(logits, params);
@@ -107,7 +108,10 @@ SampledToken Sampler::sample(std::span<float> row, const SamplingParams& params,
   }
   restore(logits);
   if (max == -kInfinity) return {.token = bans_tokens(params, state) ? kNoTokenAllowed : -1};
-  if (params.num_logprobs >= 0) sampled.logprob = row[static_cast<size_t>(sampled.token)] - log_total;
+  if (params.num_logprobs < 0) return sampled;
+  sampled.logprob = row[static_cast<size_t>(sampled.token)] - log_total;
+  if (!params.logprob_tokens.empty())
+    sampled.top_logprobs = named_logprobs(row, log_total, params.logprob_tokens, sampled.token);
   return sampled;
 }
 
@@ -248,6 +252,21 @@ std::span<const TokenLogprob> Sampler::best_logprobs(std::span<const float> logi
     return TokenLogprob{candidate.token, candidate.logprob - log_total};
   });
   return std::span(best_).first(selected.size());
+}
+
+std::span<const TokenLogprob> Sampler::named_logprobs(std::span<const float> logits, float log_total,
+                                                      std::span<const int32_t> asked, int32_t chosen) {
+  size_t count = 0;
+  const auto add = [&](int32_t token) {
+    best_[count++] = {token, logits[static_cast<size_t>(token)] - log_total};
+  };
+  for (const int32_t token : asked) add(token);
+  if (std::ranges::find(asked, chosen) == asked.end()) add(chosen);
+  const std::span named = std::span(best_).first(count);
+  std::ranges::sort(named, [](const TokenLogprob& a, const TokenLogprob& b) {
+    return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
+  });
+  return named;
 }
 
 }  // namespace pagoda

@@ -67,6 +67,9 @@ class Sampler {
   double weigh_blocks(std::span<const float> scaled, float max);
   std::span<const TokenLogprob> best_logprobs(std::span<const float> logits, float log_total,
                                               int32_t num_logprobs);
+  // Of the tokens that are asked for and the chosen one, in the same order.
+  std::span<const TokenLogprob> named_logprobs(std::span<const float> logits, float log_total,
+                                               std::span<const int32_t> asked, int32_t chosen);
 
   const Kernels* kernels_;
   std::unique_ptr<TopSelector> selector_;  // stays where it is when the sampler moves

@@ -58,7 +58,22 @@ Status check_allowed_tokens(const SamplingParams& params, int64_t vocab_size) {
   return {};
 }
 
+Status check_logprob_tokens(const SamplingParams& params, int64_t vocab_size) {
+  if (std::ssize(params.logprob_tokens) >= kMaxLogprobs)
+    return fail(ErrorCode::invalid_argument, "logprob_token_ids has {} entries, at most {} are allowed",
+                params.logprob_tokens.size(), kMaxLogprobs - 1);
+  for (const int32_t token : params.logprob_tokens)
+    PAGODA_TRY_STATUS(check_token("logprob_token_ids", token, vocab_size));
+  return {};
+}
+
 }  // namespace
+
+int32_t max_top_logprobs(const SamplingParams& params) {
+  if (params.num_logprobs < 0) return 0;
+  return params.logprob_tokens.empty() ? params.num_logprobs
+                                       : static_cast<int32_t>(params.logprob_tokens.size()) + 1;
+}
 
 bool is_greedy(const SamplingParams& params) {
   constexpr float kGreedyTemperature = 1e-5f;
@@ -85,6 +100,7 @@ Status validate(const SamplingParams& params, int64_t vocab_size) {
                 params.num_logprobs);
   PAGODA_TRY_STATUS(check_bad_words(params, vocab_size));
   PAGODA_TRY_STATUS(check_allowed_tokens(params, vocab_size));
+  PAGODA_TRY_STATUS(check_logprob_tokens(params, vocab_size));
   return check_logit_bias(params, vocab_size);
 }
 

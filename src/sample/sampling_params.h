@@ -31,7 +31,13 @@ struct SamplingParams {
   std::vector<int32_t> allowed_tokens;          // ascending; if any, no other token may be chosen
   std::optional<uint64_t> seed;                 // none: the engine chooses one
   int32_t num_logprobs = -1;  // -1: none; 0: the chosen token's; n: also the n best (at most kMaxLogprobs)
+  // If logprobs are wanted and any are named: theirs and the chosen token's in place of those of the n best.
+  // Each once, fewer than kMaxLogprobs.
+  std::vector<int32_t> logprob_tokens;
 };
+
+// The most logprobs that come with a chosen token, beside its own.
+int32_t max_top_logprobs(const SamplingParams& params);
 
 // Whether the best token is taken rather than one drawn.
 bool is_greedy(const SamplingParams& params);

@@ -131,6 +131,24 @@ TEST_F(SamplerTest, AMaskIsAsIfTheOthersHadNoLogit) {
   }
 }
 
+TEST_F(SamplerTest, LogprobsOfNamedTokens) {
+  const auto logits = random_logits(300, 4);
+  const SampledToken all = sample(logits, {.temperature = 0, .num_logprobs = 20});
+  const int32_t second = all.top_logprobs[1].token;
+  const std::vector<TokenLogprob> best(all.top_logprobs.begin(), all.top_logprobs.end());
+  const SampledToken named =
+      sample(logits, {.temperature = 0, .num_logprobs = 0, .logprob_tokens = {best[7].token, second}});
+  ASSERT_EQ(named.top_logprobs.size(), 3u);
+  EXPECT_EQ(named.top_logprobs[0].token, named.token);
+  EXPECT_EQ(named.top_logprobs[0].logprob, named.logprob);
+  EXPECT_EQ(named.top_logprobs[1].token, second);
+  EXPECT_EQ(named.top_logprobs[1].logprob, best[1].logprob);
+  EXPECT_EQ(named.top_logprobs[2].logprob, best[7].logprob);
+  const SampledToken chosen =
+      sample(logits, {.temperature = 0, .num_logprobs = 5, .logprob_tokens = {named.token}});
+  EXPECT_EQ(chosen.top_logprobs.size(), 1u) << "the chosen one is not there twice";
+}
+
 TEST_F(SamplerTest, FiltersThatKeepEverythingAgreeOnProbabilities) {
   const auto logits = random_logits(300, 3);
   const SamplingState state{.seed = 1, .position = 0};

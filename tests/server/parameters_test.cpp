@@ -20,7 +20,7 @@ ApiResult<CompletionRequest> parse_with(std::string_view members) {
 
 TEST(ParametersTest, Arrive) {
   const auto request = parse_with(R"("prompt_logprobs": 3, "cache_salt": "tenant", "bad_words": ["a", "b c"],
-    "allowed_token_ids": [7, 3, 7], "truncate_prompt_tokens": -1, "add_special_tokens": false,
+    "allowed_token_ids": [7, 3, 7], "logprobs": 1, "logprob_token_ids": [9, 2, 9], "truncate_prompt_tokens": -1, "add_special_tokens": false,
     "return_token_ids": true, "return_tokens_as_token_ids": true, "metadata": {"a": "b"}, "store": true,
     "service_tier": "flex", "user": "u", "spaces_between_special_tokens": false, "max_tokens": 0)");
   ASSERT_TRUE(request) << request.error().message;
@@ -30,6 +30,7 @@ TEST(ParametersTest, Arrive) {
   EXPECT_EQ(generation.engine.cache_salt, "tenant");
   EXPECT_EQ(generation.bad_words, (std::vector<std::string>{"a", "b c"}));
   EXPECT_EQ(generation.engine.sampling.allowed_tokens, (std::vector<int32_t>{3, 7}));
+  EXPECT_EQ(generation.engine.sampling.logprob_tokens, (std::vector<int32_t>{2, 9}));
   EXPECT_EQ(generation.truncate_prompt, -1);
   EXPECT_EQ(generation.add_special_tokens, false);
   EXPECT_TRUE(generation.return_token_ids);
@@ -48,6 +49,8 @@ TEST(ParametersTest, WrongValuesNameTheirParameter) {
       {R"("bad_words": [""])", "bad_words[0]", "invalid_value"},
       {R"("allowed_token_ids": [])", "allowed_token_ids", "empty_array"},
       {R"("allowed_token_ids": [100])", "allowed_token_ids[0]", "integer_above_max_value"},
+      {R"("logprobs": 0, "logprob_token_ids": [100])", "logprob_token_ids[0]", "integer_above_max_value"},
+      {R"("logprob_token_ids": [5])", "logprob_token_ids", "invalid_value"},
       {R"("truncate_prompt_tokens": 0)", "truncate_prompt_tokens", "invalid_value"},
       {R"("truncate_prompt_tokens": -2)", "truncate_prompt_tokens", "integer_below_min_value"},
       {R"("add_special_tokens": "yes")", "add_special_tokens", "invalid_type"},
@@ -236,6 +239,23 @@ TEST_F(ParametersServerTest, OnlyAllowedTokensAndNoBadWordsComeOut) {
   const json::value both = complete(R"("allowed_token_ids":[100],"bad_words":["a"])").at("choices").at(0);
   EXPECT_EQ(both.at("text"), "");
   EXPECT_EQ(both.at("finish_reason"), "stop") << "nothing may follow";
+}
+
+TEST_F(ParametersServerTest, LogprobsOfNamedTokensComeInPlaceOfTheBest) {
+  start();
+  const json::value logprobs =
+      complete(R"("allowed_token_ids":[100],"logprobs":1,"logprob_token_ids":[100,5,7],
+                  "return_tokens_as_token_ids":true)")
+          .at("choices")
+          .at(0)
+          .at("logprobs");
+  const json::value logprob = logprobs.at("token_logprobs").at(0);
+  for (const json::value& top : logprobs.at("top_logprobs").as_array()) {
+    EXPECT_EQ(top.as_object().size(), 3u) << top;
+    for (const char* token : {"token_id:5", "token_id:7", "token_id:100"})
+      EXPECT_TRUE(top.as_object().contains(token)) << top;
+  }
+  EXPECT_EQ(logprobs.at("top_logprobs").at(0).at("token_id:100"), logprob);
 }
 
 TEST_F(ParametersServerTest, AddSpecialTokensDecidesAboutBos) {

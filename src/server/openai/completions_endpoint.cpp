@@ -36,7 +36,7 @@ ApiResult<Generation> prepare_completion(AppContext& context, std::shared_ptr<co
   generation.engine.external_id = info->id;
   info->wants_logprobs = request->wants_logprobs;
   info->num_returned = request->num_returned;
-  info->max_top_logprobs = std::max(generation.engine.sampling.num_logprobs, 0);
+  info->max_top_logprobs = max_top_logprobs(generation.engine.sampling);
   if (auto error = encode_bad_words(tokenizer, generation)) return std::unexpected(std::move(*error));
   auto constraint = compile_structured_output(model->constraints, generation.structured_output);
   if (!constraint) return std::unexpected(std::move(constraint).error());

@@ -125,6 +125,12 @@ void read_allowed_tokens(Fields& fields, const ModelLimits& limits, std::vector<
   out.erase(std::ranges::unique(out).begin(), out.end());
 }
 
+void read_logprob_tokens(Fields& fields, const ModelLimits& limits, std::vector<int32_t>& out) {
+  fields.integers("logprob_token_ids", {.min = 0, .max = limits.vocab_size - 1}, kMaxLogprobs - 1, out);
+  std::ranges::sort(out);
+  out.erase(std::ranges::unique(out).begin(), out.end());
+}
+
 void read_bad_words(Fields& fields, std::vector<std::string>& out) {
   const json::array* words = fields.array("bad_words");
   if (!words) return;
@@ -242,6 +248,7 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   fields.boolean("skip_special_tokens", out.engine.skip_special_tokens);
   out.structured_output = read_structured_output(fields);
   read_allowed_tokens(fields, limits, out.engine.sampling.allowed_tokens);
+  read_logprob_tokens(fields, limits, out.engine.sampling.logprob_tokens);
   read_bad_words(fields, out.bad_words);
   read_prompt_logprobs(fields, out);
   read_request_fields(fields, out);
@@ -251,7 +258,12 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   check_accepted_fields(fields);
 }
 
-std::optional<ApiError> finish_reading(const Fields& fields, GenerationRequest& out) {
+std::optional<ApiError> finish_reading(Fields& fields, GenerationRequest& out) {
+  const SamplingParams& sampling = out.engine.sampling;
+  if (!sampling.logprob_tokens.empty() && sampling.num_logprobs < 0)
+    fields.fail_with(
+        bad_parameter("logprob_token_ids", "invalid_value",
+                      "The 'logprob_token_ids' parameter is only allowed when 'logprobs' is enabled."));
   out.unread_fields = fields.unread();
   return fields.error();
 }

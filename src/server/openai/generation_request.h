@@ -66,7 +66,7 @@ void read_n_predict(Fields& fields, GenerationRequest& out);
 void read_running_reports(Fields& fields, GenerationRequest& out);
 
 // The end of reading: the first error, or the names of the fields that nobody asked for.
-std::optional<ApiError> finish_reading(const Fields& fields, GenerationRequest& out);
+std::optional<ApiError> finish_reading(Fields& fields, GenerationRequest& out);
 
 // Both ways to write each of the bad words, as tokens, into the engine's sampling.
 std::optional<ApiError> encode_bad_words(const Tokenizer& tokenizer, GenerationRequest& request);
