@@ -31,7 +31,7 @@ void CommitStage::commit_item(const PlanItem& item, const ComputedStep& step) {
                            : static_cast<double>(item.num_tokens) / static_cast<double>(step.work.num_tokens);
   parts_.roster.advance(sequence, share * seconds, step.end_ns);
   if (!request.prompt_done && sequence.num_computed >= request.num_prompt()) {
-    request.prompt_done = true;
+    request.finish_prompt(parts_.kv.published_length(sequence.kv));
     parts_.stats.record_prompt(request);
     parts_.roster.fork_followers(sequence);
   }

@@ -79,6 +79,7 @@ struct RequestTimings {
   int64_t num_prompt_tokens = 0;
   int64_t num_cached_tokens = 0;     // of the prompt, found in the cache
   int64_t num_swapped_tokens = 0;    // of those, read from the store
+  int64_t num_kept_tokens = 0;       // of the prompt, computed and put in the cache
   int64_t num_generated_tokens = 0;  // of all sequences
   int32_t num_preemptions = 0;
 };

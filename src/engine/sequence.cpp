@@ -90,6 +90,12 @@ void RequestState::set_id(RequestId request_id, uint64_t default_seed) {
   }
 }
 
+void RequestState::finish_prompt(int64_t num_published) {
+  prompt_done = true;
+  // A page that was taken in part is in the cache already.
+  num_kept_tokens = std::max<int64_t>(0, num_published - pages_for(num_cached_tokens) * kPageTokens);
+}
+
 int32_t RequestState::num_followers() const {
   return static_cast<int32_t>(std::ranges::count_if(
       sequences, [](const auto& sequence) { return sequence->state == SequenceState::follower; }));

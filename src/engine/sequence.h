@@ -101,6 +101,9 @@ struct RequestState {
   Sequence& leader() { return *sequences.front(); }
   // Sequences that will fork from the leader when it has computed the prompt.
   int32_t num_followers() const;
+  // Its prompt has been computed for the first time; pages of its first num_published tokens are the prefix
+  // cache's.
+  void finish_prompt(int64_t num_published);
 
   const Request request;
   const PrefixNamespace prefix;  // that its pages are shared in
@@ -122,6 +125,7 @@ struct RequestState {
   // Of the prompt, as found when it was first scheduled.
   int64_t num_cached_tokens = 0;
   int64_t num_swapped_tokens = 0;    // of those: read from the store
+  int64_t num_kept_tokens = 0;       // computed, in pages that the prefix cache has got
   int64_t num_reported_tokens = -1;  // of the prompt, that on_progress has told of
   bool queued = true;                // not started yet: the inbox counts its prompt
   bool parked = false;               // may not run: its client does not read

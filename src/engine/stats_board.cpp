@@ -53,6 +53,7 @@ RequestTimings timings_of(const RequestState& request) {
   RequestTimings timings{.num_prompt_tokens = request.num_prompt(),
                          .num_cached_tokens = request.num_cached_tokens,
                          .num_swapped_tokens = request.num_swapped_tokens,
+                         .num_kept_tokens = request.num_kept_tokens,
                          .num_preemptions = request.num_preemptions};
   if (request.first_scheduled_ns >= 0) timings.queued_ns = request.first_scheduled_ns - request.arrival_ns;
   if (request.first_token_ns >= 0) {

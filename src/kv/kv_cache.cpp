@@ -199,6 +199,10 @@ int64_t KvCache::length(KvHandle handle) const {
   return table(handle).length;
 }
 
+int64_t KvCache::published_length(KvHandle handle) const {
+  return table(handle).cursor.num_pages * kPageTokens;
+}
+
 std::span<const PageId> KvCache::page_table(KvHandle handle) const {
   return table(handle).pages;
 }

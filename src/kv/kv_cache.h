@@ -73,6 +73,8 @@ class KvCache {
   KvHandle fork(KvHandle handle);
 
   int64_t length(KvHandle handle) const;
+  // Tokens from the first one on whose pages are the prefix cache's.
+  int64_t published_length(KvHandle handle) const;
   // Pages of positions 0..15, 16..31, …; valid until the next change of this table.
   std::span<const PageId> page_table(KvHandle handle) const;
 

@@ -76,7 +76,9 @@ def test_count_tokens(anthropic_client):
     counted = anthropic_client.messages.count_tokens(model="fake", messages=[{"role": "user", "content": "Hello!"}])
     message = anthropic_client.messages.create(model="fake", max_tokens=1, messages=[{"role": "user",
                                                                                       "content": "Hello!"}])
-    assert counted.input_tokens == message.usage.input_tokens + message.usage.cache_read_input_tokens
+    usage = message.usage
+    assert counted.input_tokens == (usage.input_tokens + usage.cache_creation_input_tokens +
+                                    usage.cache_read_input_tokens)
 
 
 def test_errors(server, anthropic_client):

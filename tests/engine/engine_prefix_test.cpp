@@ -44,7 +44,9 @@ TEST(EnginePrefix, AHitGivesWhatAColdRunGives) {
   expect_output(cold->outputs[0], harness.expected(first));
   expect_output(hit->outputs[0], harness.expected(second));
   EXPECT_EQ(cold->timings.num_cached_tokens, 0);
+  EXPECT_EQ(cold->timings.num_kept_tokens, 96);
   EXPECT_EQ(hit->timings.num_cached_tokens, 96);
+  EXPECT_EQ(hit->timings.num_kept_tokens, 0);
   EXPECT_EQ(log.num_tokens, 109 + 13);
   EXPECT_EQ(harness.engine->stats().prompt_tokens_cached, 96u);
 }
@@ -60,6 +62,7 @@ TEST(EnginePrefix, AFullHitComputesOneToken) {
   harness.run();
   EXPECT_EQ(log.num_tokens, 1);
   EXPECT_EQ(hit->timings.num_cached_tokens, 63);
+  EXPECT_EQ(hit->timings.num_kept_tokens, 0) << "the page of the last token is in the cache already";
   expect_output(hit->outputs[0], harness.expected(request));
 }
 
@@ -90,7 +93,9 @@ TEST(EnginePrefix, TwoThatComeTogetherComputeTheirBeginningOnce) {
   harness.run();
   expect_output(a->outputs[0], harness.expected(first));
   expect_output(b->outputs[0], harness.expected(second));
+  EXPECT_EQ(a->timings.num_kept_tokens, 112);
   EXPECT_EQ(b->timings.num_cached_tokens, 112);
+  EXPECT_EQ(b->timings.num_kept_tokens, 0) << "its last page is not full";
   EXPECT_EQ(log.num_tokens, 120 + 8 + 2 * 4);
 }
 
@@ -132,6 +137,7 @@ TEST(EnginePrefix, NothingIsFoundWhenItIsOff) {
     const auto sink = harness.submit(request_of(count(64), 4));
     harness.run();
     EXPECT_EQ(sink->timings.num_cached_tokens, 0);
+    EXPECT_EQ(sink->timings.num_kept_tokens, 0);
   }
 }
 

@@ -166,8 +166,27 @@ TEST_F(MessagesTest, TokensAreCounted) {
   const json::object& usage = answer.at("usage").as_object();
   EXPECT_EQ(parse(counted.body),
             (json::object{{"input_tokens", usage.at("input_tokens").as_int64() +
+                                               usage.at("cache_creation_input_tokens").as_int64() +
                                                usage.at("cache_read_input_tokens").as_int64()}}));
   expect_anthropic_error(post(kCount, "{}"), 400, "invalid_request_error");
+}
+
+TEST_F(MessagesTest, CachedTokensAreReadOrWritten) {
+  start();
+  const auto usage_of = [&] {
+    const json::value usage =
+        message("Hello, you who have been here before.", R"("metadata":{})").at("usage");
+    return std::array{usage.at("input_tokens").as_int64(), usage.at("cache_creation_input_tokens").as_int64(),
+                      usage.at("cache_read_input_tokens").as_int64()};
+  };
+  const auto [cold_input, cold_written, cold_read] = usage_of();
+  const auto [warm_input, warm_written, warm_read] = usage_of();
+  EXPECT_GT(cold_written, 0);
+  EXPECT_EQ(cold_written % kPageTokens, 0);
+  EXPECT_EQ(cold_read, 0);
+  EXPECT_EQ(warm_written, 0);
+  EXPECT_GT(warm_read, 0);
+  EXPECT_EQ(cold_input + cold_written, warm_input + warm_read);
 }
 
 TEST_F(MessagesTest, ErrorsHaveAnthropicsShape) {

@@ -30,8 +30,8 @@ Ending ending_of(const SequenceNews& news, bool has_calls) {
 }
 
 json::object usage_json(const Usage& usage) {
-  return {{"input_tokens", usage.prompt_tokens - usage.cached_tokens},
-          {"cache_creation_input_tokens", 0},
+  return {{"input_tokens", usage.prompt_tokens - usage.cached_tokens - usage.kept_tokens},
+          {"cache_creation_input_tokens", usage.kept_tokens},
           {"cache_read_input_tokens", usage.cached_tokens},
           {"output_tokens", usage.completion_tokens}};
 }

@@ -25,6 +25,7 @@ void Usage::add(const RequestTimings& timings, int32_t num_sequences) {
   prompt_tokens += timings.num_prompt_tokens;
   cached_tokens += timings.num_cached_tokens;
   swapped_tokens += timings.num_swapped_tokens;
+  kept_tokens += timings.num_kept_tokens;
   completion_tokens += timings.num_generated_tokens;
   prefill_ns += timings.prefill_ns;
   decode_ns += timings.decode_ns;
@@ -36,7 +37,11 @@ json::object Usage::to_json() const {
   return {{"prompt_tokens", prompt_tokens},
           {"completion_tokens", completion_tokens},
           {"total_tokens", prompt_tokens + completion_tokens},
-          {"prompt_tokens_details", json::object{{"cached_tokens", cached_tokens}}}};
+          {"prompt_tokens_details", details_json()}};
+}
+
+json::object Usage::details_json() const {
+  return {{"cached_tokens", cached_tokens}, {"cache_write_tokens", kept_tokens}};
 }
 
 json::object Usage::timings_json() const {

@@ -46,6 +46,7 @@ struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;
   int64_t swapped_tokens = 0;  // of those, read from disk
+  int64_t kept_tokens = 0;     // of the prompts, computed and put in the prefix cache
   int64_t completion_tokens = 0;
   int64_t prefill_ns = 0;  // of all prompts, one after the other
   int64_t decode_ns = 0;
@@ -55,6 +56,8 @@ struct Usage {
 
   void add(const RequestTimings& timings, int32_t num_sequences);
   boost::json::object to_json() const;
+  // {cached_tokens, cache_write_tokens}: OpenAI's prompt_tokens_details.
+  boost::json::object details_json() const;
   // As llama.cpp has it: {cache_n, prompt_n, prompt_ms, …, predicted_n, predicted_ms, …}.
   boost::json::object timings_json() const;
 };

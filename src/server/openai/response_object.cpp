@@ -23,7 +23,7 @@ std::string_view status_name(ResponseStatus status) {
 
 json::value usage_json(const Usage& usage) {
   return json::object{{"input_tokens", usage.prompt_tokens},
-                      {"input_tokens_details", json::object{{"cached_tokens", usage.cached_tokens}}},
+                      {"input_tokens_details", usage.details_json()},
                       {"output_tokens", usage.completion_tokens},
                       {"output_tokens_details", json::object{{"reasoning_tokens", usage.reasoning_tokens}}},
                       {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
