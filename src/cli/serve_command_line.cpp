@@ -42,14 +42,16 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
       ->group("Engine");
 }
 
-void add_seconds(CLI::App& app, const char* name, std::chrono::milliseconds& target,
-                 const char* description) {
+constexpr double kShortestSeconds = 0.001;
+
+void add_seconds(CLI::App& app, const char* name, std::chrono::milliseconds& target, const char* description,
+                 double least = kShortestSeconds) {
   app.add_option_function<double>(
          name,
          [&target](double seconds) { target = std::chrono::milliseconds(std::llround(seconds * 1000)); },
          description)
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(CLI::Range(least, 1e6))
       ->default_str(fmt::format("{}", static_cast<double>(target.count()) / 1000))
       ->group("HTTP");
 }
@@ -170,7 +172,7 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->capture_default_str()
       ->group(kGroup);
   add_seconds(app, "--drain-timeout", server.drain_timeout,
-              "How long running requests may go on after SIGTERM");
+              "How long running requests may go on after SIGTERM; 0: they end at once", 0);
   add_seconds(app, "--idle-timeout", server.http.idle_timeout, "Between two requests of a connection");
   add_seconds(app, "--header-timeout", server.http.header_timeout, "For a client to send its headers");
   add_seconds(app, "--body-timeout", server.http.body_timeout, "For a client to send its body");

@@ -218,7 +218,6 @@ TEST(ChatRequestTest, WrongValuesNameTheirParameter) {
       {R"("add_generation_prompt": "no")", "add_generation_prompt", "invalid_type"},
       {R"("add_generation_prompt": true, "continue_final_message": true)", "continue_final_message",
        "invalid_value"},
-      {R"("tools": [])", "tools", "empty_array"},
       {R"("tools": {})", "tools", "invalid_type"},
       {R"("tools": [5])", "tools[0]", "invalid_type"},
       {R"("tools": [{"type": "web_search"}])", "tools[0].type", "unsupported_value"},
@@ -286,6 +285,7 @@ TEST(ChatRequestTest, MessagesAreBroughtIntoTheTemplatesForm) {
 TEST(ChatRequestTest, ToolsAreKeptUnlessTheChoiceIsNone) {
   const char* kTools = R"("tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}])";
   EXPECT_EQ(chat(kTools).tools.tools.size(), 1u);
+  EXPECT_FALSE(chat(R"("tools": [])").tools.offered());
   EXPECT_TRUE(chat(fmt::format(R"({}, "tool_choice": "auto")", kTools)).tools.offered());
   EXPECT_FALSE(chat(fmt::format(R"({}, "tool_choice": "none")", kTools)).tools.offered());
 }

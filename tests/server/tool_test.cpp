@@ -76,6 +76,7 @@ TEST_F(ToolTest, TextBesideCallsStays) {
 TEST_F(ToolTest, WithoutToolsOrWithNoneItIsText) {
   start();
   EXPECT_EQ(choice(kCall, "").at("message").at("content"), kCall);
+  EXPECT_EQ(choice(kCall, R"("tools":[])").at("message").at("content"), kCall);
   const json::value none = choice(kCall, std::string(kTools) + R"(,"tool_choice":"none")");
   EXPECT_EQ(none.at("message").at("content"), kCall);
   EXPECT_EQ(none.at("finish_reason"), "stop");
@@ -363,7 +364,6 @@ TEST_F(ToolTest, ASchemaThatCannotBeEnforcedIsNamed) {
 
 TEST_F(ToolTest, BadToolsAreNamed) {
   start();
-  expect_bad(R"("tools":[])", "tools", "empty_array");
   expect_bad(R"("tools":{})", "tools", "invalid_type");
   expect_bad(R"("tools":[1])", "tools[0]", "invalid_type");
   expect_bad(R"("tools":[{"type":"web_search"}])", "tools[0].type", "unsupported_value");
@@ -392,6 +392,7 @@ TEST_F(ToolTest, BadChoicesAreNamed) {
   expect_bad(tools + R"({"type":"function","function":{"name":"other"}})", "tool_choice.function.name",
              "invalid_value");
   expect_bad(R"("tool_choice":"required")", "tool_choice", "invalid_value");
+  expect_bad(R"("tools":[],"tool_choice":"required")", "tool_choice", "invalid_value");
 }
 
 }  // namespace

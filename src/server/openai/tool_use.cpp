@@ -114,9 +114,6 @@ void check_tool_use(Fields& fields, const ToolUse& use) {
 
 void read_chat_tools(Fields& fields, ToolUse& out) {
   if (const json::array* tools = fields.array("tools")) {
-    if (tools->empty())
-      return fields.fail_with(
-          bad_parameter("tools", "empty_array", "Invalid 'tools': expected at least one tool."));
     if (tools->size() > kMaxTools)
       return fields.fail_with(bad_parameter(
           "tools", "array_above_max_length",
