@@ -75,6 +75,12 @@ def without_empty_text(chunk):
     return chunk
 
 
+def without_other_names(server, body):
+    """The list of models without the names that llama_server.py serves it under beside its own."""
+    body["data"] = [model for model in body["data"] if model["id"] == (server.model_alias or "model")]
+    return body
+
+
 def native_answer(body):
     """/v1/completions in the shape of llama.cpp's /completion."""
     if not isinstance(body, dict) or "choices" not in body:
@@ -100,6 +106,8 @@ class Adapted(utils.ServerProcess):
         target, data = translate_request(self, path, data)
         answer = original_request(self, method, target, data, headers, *arguments, **options)
         answer.body = native_answer(answer.body) if is_native(path) else own_marks(answer.body)
+        if path in ("/models", "/v1/models") and answer.status_code == 200:
+            answer.body = without_other_names(self, answer.body)
         return answer
 
     def make_stream_request(self, method, path, data=None, headers=None, *arguments, **options):

@@ -25,12 +25,13 @@ from selection import Selection
 
 selection = Selection(pathlib.Path(__file__).with_name("vllm.toml"))
 STUBBED = ("vllm", "torch", "transformers", "mteb", "huggingface_hub", "fastapi", "starlette")
-CHAT_MODELS = ("Qwen", "zephyr", "Hermes")  # of the tests, where what the model says matters
+# Names in the tests, and the variable with the model that stands in: where what the model says matters.
+STAND_INS = {"Hermes": "PAGODA_TOOL_MODEL", "Qwen": "PAGODA_CHAT_MODEL", "zephyr": "PAGODA_CHAT_MODEL"}
 # vLLM's options with the same meaning under another name, or the same.
 OPTIONS = {"--max-model-len": "--max-context", "--max-num-seqs": "--max-sequences",
            "--max-num-batched-tokens": "--max-batch-tokens", "--api-key": "--api-key", "--root-path": "--root-path",
            "--tool-call-parser": "--tool-call-parser", "--served-model-name": "--served-model-name",
-           "--allowed-origins": "--cors-origin", "--chat-template": "--chat-template"}
+           "--shutdown-timeout": "--drain-timeout", "--allowed-origins": "--cors-origin", "--chat-template": "--chat-template"}
 PARSERS = ("hermes", "llama3_json", "pythonic", "mistral")
 
 
@@ -41,9 +42,8 @@ def free_port():
 
 
 def command_line(model, arguments, environment):
-    larger = any(part in model for part in CHAT_MODELS)
-    file = os.environ["PAGODA_CHAT_MODEL" if larger else "PAGODA_MODEL"]
-    command = [os.environ["PAGODA"], "serve", "--model", file]
+    variable = next((variable for part, variable in STAND_INS.items() if part in model), "PAGODA_MODEL")
+    command = [os.environ["PAGODA"], "serve", "--model", os.environ[variable]]
     names = []
     for option, value in zip(arguments, [*arguments[1:], ""]):
         if option == "--served-model-name":
@@ -96,6 +96,9 @@ class RemoteOpenAIServer:
 
     def url_for(self, *parts):
         return self.url_root + "/" + "/".join(part.strip("/") for part in parts)
+
+    def _get_process_termination_timeout(self):
+        return 15.0
 
     def client_options(self, options):
         return {"base_url": self.url_for("v1"), "api_key": self.DUMMY_API_KEY, "max_retries": 0, "timeout": 600} | options

@@ -28,8 +28,9 @@ def open_stream(server, max_tokens):
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.settimeout(120)
     raw.connect((server.host, server.port))
-    body = hostile.completion(stream=True, max_tokens=max_tokens, ignore_eos=True, logprobs=5)
-    raw.sendall(hostile.post(json.dumps(body).encode(), "/v1/completions"))
+    # With log probabilities an event has some 2 KB, so that few tokens fill a socket.
+    body = hostile.chat(stream=True, max_tokens=max_tokens, ignore_eos=True, logprobs=True, top_logprobs=20)
+    raw.sendall(hostile.post(json.dumps(body).encode(), "/v1/chat/completions"))
     return raw
 
 
