@@ -71,7 +71,9 @@ TEST_F(StepReplayTest, EveryStepIsDecidedTheSame) {
       EXPECT_EQ(result.num_steps, num_steps_) << policy;
       EXPECT_EQ(result.num_requests, 60);
       // Only some take places where there are pages enough.
-      if (kv_tokens == 640 || policy == "fcfs") EXPECT_EQ(num_preemptions_ > 0, kv_tokens == 640) << policy;
+      if (kv_tokens == 640 || policy == "fcfs") {
+        EXPECT_EQ(num_preemptions_ > 0, kv_tokens == 640) << policy;
+      }
     }
 }
 
