@@ -46,3 +46,21 @@ def test_a_hit_is_the_cold_run_bit_for_bit_also_after_a_kill(tmp_path, kv_type):
     assert choices == expected
     assert timings["cache_disk_n"] == (num_prompt - 1) // 16 * 16
     assert second.stop() == 0
+
+
+@pytest.mark.parametrize("kv_type", ["bf16", "int8"])
+def test_samples_that_share_pages_are_separate_runs_bit_for_bit(kv_type):
+    # The prompt ends in the middle of a page, of which each sample writes a copy. A separate run over the prompt and a
+    # sample's tokens gives each of those the same log probability.
+    server = start_real_server("--no-prefix-cache", "--kv-type", kv_type, "--prefill-chunk", "40")
+    body = {"prompt": PROMPT[:-5], "max_tokens": 24, "temperature": 1, "seed": 3, "n": 3, "logprobs": 0,
+            "return_token_ids": True, "ignore_eos": True}
+    forked = httpx.post(f"{server.url}/v1/completions", json=body, timeout=60).json()["choices"]
+    assert len(forked) == 3 and len({choice["text"] for choice in forked}) == 3
+    assert len(forked[0]["prompt_token_ids"]) % 16 != 0
+    for choice in forked:
+        tokens = choice["prompt_token_ids"] + choice["token_ids"]
+        again = {"prompt": tokens, "max_tokens": 0, "echo": True, "logprobs": 0}
+        (scored,) = httpx.post(f"{server.url}/v1/completions", json=again, timeout=60).json()["choices"]
+        assert scored["logprobs"]["token_logprobs"][-24:] == choice["logprobs"]["token_logprobs"]
+    assert server.stop() == 0
