@@ -1,6 +1,7 @@
 """What is kept of a prompt, in memory and on disk: less to compute, the same answer."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -64,3 +65,26 @@ def test_samples_that_share_pages_are_separate_runs_bit_for_bit(kv_type):
         (scored,) = httpx.post(f"{server.url}/v1/completions", json=again, timeout=60).json()["choices"]
         assert scored["logprobs"]["token_logprobs"][-24:] == choice["logprobs"]["token_logprobs"]
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize(("kv_type", "kv_bytes"), [("bf16", "14400KiB"), ("int8", "8100KiB")])
+def test_sequences_that_lose_their_pages_end_as_if_nothing_had_happened(tmp_path, kv_type, kv_bytes):
+    def story(server, index):
+        body = {"prompt": f"Story {index}. " + PROMPT[:200], "max_tokens": 250, "temperature": 0, "logprobs": 0,
+                "ignore_eos": True}
+        return httpx.post(f"{server.url}/v1/completions", json=body, timeout=120).json()["choices"]
+
+    def stories(server, at_once):
+        with ThreadPoolExecutor(at_once) as clients:
+            return list(clients.map(lambda index: story(server, index), range(6)))
+
+    options = ("--kv-type", kv_type, "--max-context", "512")
+    roomy = start_real_server(*options, "--no-prefix-cache")
+    expected = stories(roomy, 1)
+    assert roomy.stop() == 0
+    # Room for 40 pages, of which each needs 19.
+    small = start_real_server(*options, "--max-kv", kv_bytes, "--max-sequences", "4", "--kv-disk", str(tmp_path / "kv"),
+                              "--kv-disk-size", "300MiB")
+    assert stories(small, 6) == expected
+    assert small.metric("vllm:num_preemptions_total") > 0
+    assert small.stop() == 0
