@@ -18,17 +18,16 @@ import dataclasses
 import json
 import pathlib
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
 
-from traces.figures import FIGURES, HEADING, figures_of, plot, read_lines
+from traces.comparison import add_options, parse, print_row
+from traces.figures import figures_of, plot, read_lines
 from traces.kinds import KINDS, Knobs
 from traces.server import Server, ServerError, free_port
 from traces.trace import GENERATOR, classify, write
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALONE = 6  # requests that have the server to themselves, for the cost model
 NO_LIMIT = "--max-queued 100000"
 
@@ -103,39 +102,16 @@ def measure(bench: Bench, kind: str, peers: dict[str, str]) -> None:
             plot(pathlib.Path(options.plots), f"{kind}-{load:g}-served", requests, reports)
 
 
-def print_row(options: argparse.Namespace, kind: str, load: float, name: str, runs: list[dict[str, float]]) -> None:
-    spread = {n: [f(run[n] for run in runs) for f in (min, statistics.median, max)] for n in FIGURES}
-    if options.json:
-        print(json.dumps({"trace": kind, "load": load, "policy": name, "seeds": len(runs)} | spread), flush=True)
-        return
-    one = len(runs) == 1
-    cells = [f"{middle:.3g}" if one else f"{middle:.3g} ({low:.3g} … {high:.3g})" for low, middle, high in spread.values()]
-    print("| " + " | ".join([kind, f"{load:g}", name, *cells]) + " |", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a .gguf file")
-    parser.add_argument("--pagoda", default=str(ROOT / "build/release/bin/pagoda"), help="default: %(default)s")
-    parser.add_argument("--traces", default="sharegpt-like,azure-conv-like,azure-code-like", help="default: %(default)s")
-    parser.add_argument("--policies", default="fcfs,mlfq", metavar="NAME,NAME", help="default: %(default)s")
-    parser.add_argument("--loads", default="0.8,1.1,1.5", help="default: %(default)s")
-    parser.add_argument("--requests", type=int, default=200, help="of a run (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="default: %(default)s")
+    add_options(parser, "serve", requests=200, seeds=1)
     parser.add_argument("--cv", type=float, default=1.0, help="of the gaps between arrivals (default: %(default)s)")
     parser.add_argument("--max-prompt", type=int, default=4096, help="bound on the tokens of a prompt (default: %(default)s)")
     parser.add_argument("--max-output", type=int, default=2048, help="bound on the tokens of an answer (default: %(default)s)")
-    parser.add_argument("--options", default="", help="further options of 'pagoda serve', in one string")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="{port} is its port; may be given several times")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one request (default: %(default)s)")
-    parser.add_argument("--plots", default="", metavar="FOLDER", help="write SVG files there, of the first seed")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args()
-    for kind in options.traces.split(","):
-        if kind not in KINDS:
-            parser.error(f"no trace '{kind}'; known are {', '.join(KINDS)}")
-    if not options.json:
-        print("| " + " | ".join(HEADING) + " |\n|" + "---|" * len(HEADING), flush=True)
+    options = parse(parser)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, pathlib.Path(folder))
         for kind in options.traces.split(","):

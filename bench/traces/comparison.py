@@ -1,0 +1,48 @@
+"""What the programs that compare policies on traces have in common: their options and the table that they print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import statistics
+
+from .figures import FIGURES, HEADING
+from .kinds import KINDS
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def add_options(parser: argparse.ArgumentParser, command: str, requests: int, seeds: int) -> None:
+    """`command`: of pagoda, which gets `--options`; `requests`, `seeds`: defaults."""
+    parser.add_argument("--pagoda", default=str(ROOT / "build/release/bin/pagoda"), help="default: %(default)s")
+    parser.add_argument("--traces", default="sharegpt-like,azure-conv-like,azure-code-like", help="default: %(default)s")
+    parser.add_argument("--policies", default="fcfs,mlfq", metavar="NAME,NAME", help="default: %(default)s")
+    parser.add_argument("--loads", default="0.8,1.1,1.5", help="default: %(default)s")
+    parser.add_argument("--requests", type=int, default=requests, help="of a run (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=seeds, help="default: %(default)s")
+    parser.add_argument("--options", default="", help=f"further options of 'pagoda {command}', in one string")
+    parser.add_argument("--plots", default="", metavar="FOLDER", help="write SVG files there, of the first seed")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Refuses traces that nobody knows, and begins the table."""
+    options = parser.parse_args()
+    for kind in options.traces.split(","):
+        if kind not in KINDS:
+            parser.error(f"no trace '{kind}'; known are {', '.join(KINDS)}")
+    if not options.json:
+        print("| " + " | ".join(HEADING) + " |\n|" + "---|" * len(HEADING), flush=True)
+    return options
+
+
+def print_row(options: argparse.Namespace, kind: str, load: float, policy: str, runs: list[dict[str, float]]) -> None:
+    """The median of the runs and, where there are several, the smallest and the largest."""
+    spread = {n: [f(run[n] for run in runs) for f in (min, statistics.median, max)] for n in FIGURES}
+    if options.json:
+        print(json.dumps({"trace": kind, "load": load, "policy": policy, "seeds": len(runs)} | spread), flush=True)
+        return
+    one = len(runs) == 1
+    cells = [f"{middle:.3g}" if one else f"{middle:.3g} ({low:.3g} … {high:.3g})" for low, middle, high in spread.values()]
+    print("| " + " | ".join([kind, f"{load:g}", policy, *cells]) + " |", flush=True)
