@@ -97,7 +97,7 @@ struct Int8AttentionTile {
   }
   static void find_planes(Tile& tile, const SegmentPages& pages) {
     const AttentionArgs& args = tile.args;
-    const int64_t num_pages = (args.first_position + args.num_tokens + kPageTokens - 1) / kPageTokens;
+    const int64_t num_pages = num_table_pages(args);
     for (int page = pages.first; page < pages.end; ++page) {
       const int64_t index = pages.position(page) / kPageTokens;
       tile.planes[page] = planes_of(args, index);

@@ -35,6 +35,11 @@ struct alignas(64) AttentionState {
   float sum;  // kEmpty: the row attends to nothing here
 };
 
+// Entries of the page table that a call may read.
+[[gnu::always_inline]] inline int64_t num_table_pages(const AttentionArgs& args) {
+  return (args.first_position + args.num_tokens + kPageTokens - 1) / kPageTokens;
+}
+
 // Pages of a segment that some of its rows attend to.
 struct SegmentPages {
   int64_t segment_begin = 0;

@@ -66,8 +66,7 @@ struct AttentionTile {
     if (n < num_pages) return k_plane(args, first + n);
     if (n < 2 * num_pages) return v_plane(args, first + n - num_pages);
     const int64_t index = first + n - num_pages;
-    const int64_t table_end = (args.first_position + args.num_tokens + kPageTokens - 1) / kPageTokens;
-    return index < table_end ? k_plane(args, index) : nullptr;
+    return index < num_table_pages(args) ? k_plane(args, index) : nullptr;
   }
   // Starts loading 16 pairs, `offset` elements from the start of a plane.
   [[gnu::always_inline]] static void prefetch_pairs(const Element* plane, int offset) {
