@@ -202,12 +202,21 @@ void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t
 
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols) {
   const auto cols = static_cast<size_t>(num_cols);
-  if (format == ActivationFormat::f32) return round_up(4 * cols, 64);
-  if (format == ActivationFormat::bf16) return round_up(2 * cols, 64);
-  const size_t bytes = format == ActivationFormat::q8_32 ? cols / 32 * sizeof(Activation32)
-                                                         : cols / 256 * sizeof(Activation256);
+  const auto bytes = [&]() -> size_t {
+    switch (format) {
+      case ActivationFormat::f32:
+        return cols * sizeof(float);
+      case ActivationFormat::bf16:
+        return cols * sizeof(uint16_t);
+      case ActivationFormat::q8_32:
+        return cols / 32 * sizeof(Activation32);
+      case ActivationFormat::q8_256:
+        return cols / 256 * sizeof(Activation256);
+    }
+    return 0;
+  }();
   // An odd number of cache lines: rows that a tile reads side by side never fall into the same cache sets.
-  return round_up(bytes, 64) / 64 % 2 == 1 ? round_up(bytes, 64) : round_up(bytes, 64) + 64;
+  return (bytes + 63) / 64 * 64 | 64;
 }
 
 }  // namespace pagoda

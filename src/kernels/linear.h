@@ -69,8 +69,8 @@ size_t packed_group_bytes(DType dtype, int64_t num_cols);
 // is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
 void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
 
-// Bytes that one row of activations takes (a multiple of 64); for f32 and bf16: those of num_cols numbers
-// rounded up to 64.
+// Bytes that one row of activations takes: what its numbers and scales need, padded to an odd number of cache
+// lines.
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols);
 
 enum class Store { overwrite, add };
