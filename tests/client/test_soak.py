@@ -26,3 +26,10 @@ def test_streams_that_nobody_reads_take_little_memory():
     target = start_fake_server("--max-queued", "1000", "--write-timeout-s", "300", "--prefix-cache", "off")
     run("idle_streams.py", target.url, "--streams", 400)
     assert target.stop() == 0
+
+
+def test_hostile_constraints_are_refused():
+    target = start_fake_server()
+    # Against what runs away; the figure to reach is the script's own limit.
+    run("constraints.py", target.url, "--repeat", 1, "--limit-ms", 5000)
+    assert target.stop() == 0

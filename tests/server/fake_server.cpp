@@ -9,11 +9,13 @@
 #include <thread>
 
 #include "base/log_event.h"
+#include "server/heap.h"
 #include "server/server.h"
 #include "support/fake_served_model.h"
 
 int main(int argc, char** argv) {
   using namespace pagoda;
+  return_large_blocks();  // as serve() does
   ServerOptions options;
   options.request_log = ServerOptions::RequestLog::off;
   LogFormat format = LogFormat::text;

@@ -457,7 +457,6 @@ TEST_F(VanishTest, WhileQueued) {
 
 TEST_F(VanishTest, ByNotReading) {
   options.http.write_timeout = milliseconds(200);
-  options.http.send_buffer_bytes = 8 << 10;
   step_time = milliseconds(1);
   start();
   HttpClient client(port(), 4 << 10);
@@ -468,7 +467,7 @@ TEST_F(VanishTest, ByNotReading) {
 }
 
 TEST_F(VanishTest, AReaderThatPausesIsParkedAndMissesNothing) {
-  options.http.send_buffer_bytes = 8 << 10;
+  step_time = milliseconds(1);
   start();
   const std::string body =
       R"({"prompt":"ab","max_tokens":1000,"seed":3,"ignore_eos":true,"stream":true,"logprobs":5})";
@@ -478,13 +477,16 @@ TEST_F(VanishTest, AReaderThatPausesIsParkedAndMissesNothing) {
     return choices;
   };
   HttpClient quick(port());
-  const std::string whole = choices_of(quick.post(kCompletions, body));
+  const HttpReply unhindered = quick.post(kCompletions, body);
+  const std::string whole = choices_of(unhindered);
   HttpClient client(port(), 4 << 10);
   client.send(post_request(kCompletions, body));
   ASSERT_TRUE(eventually([&] { return model->engine->stats().num_parked == 1; }));
   const EngineStats parked = model->engine->stats();
   EXPECT_EQ(parked.kv_pages_used, 0) << "others could use its pages";
   EXPECT_EQ(parked.num_running, 0);
+  EXPECT_LT((parked.generation_tokens - 1000) * unhindered.body.size() / 1000, size_t{96} << 10)
+      << "far less than the socket's buffer could take";
   EXPECT_EQ(metric("vllm:num_requests_waiting_by_reason{engine=\"0\",model_name=\"fake\",reason=\"parked\"}"),
             1);
   EXPECT_EQ(choices_of(client.receive()), whole);
@@ -493,7 +495,6 @@ TEST_F(VanishTest, AReaderThatPausesIsParkedAndMissesNothing) {
 
 TEST_F(VanishTest, AParkedStreamThatIsNeverReadIsCancelled) {
   options.http.write_timeout = milliseconds(300);
-  options.http.send_buffer_bytes = 8 << 10;
   start();
   HttpClient client(port(), 4 << 10);
   client.send(post_request(
@@ -505,8 +506,7 @@ TEST_F(VanishTest, AParkedStreamThatIsNeverReadIsCancelled) {
 }
 
 TEST_F(VanishTest, AReaderAtATrickleIsCancelledAfterTheStallTimeout) {
-  options.http.stall_timeout = milliseconds(500);
-  options.http.send_buffer_bytes = 8 << 10;
+  options.http.stall_timeout = milliseconds(1000);
   start();
   HttpClient client(port(), 4 << 10);
   client.send(post_request(
@@ -517,7 +517,7 @@ TEST_F(VanishTest, AReaderAtATrickleIsCancelledAfterTheStallTimeout) {
     num_reads += client.receive_some() ? 1 : 0;
     return model->engine->stats().finished_abort == 1;
   }));
-  EXPECT_GE(num_reads, 10) << "it read all the while";
+  EXPECT_GE(num_reads, 3) << "it read all the while";
   EXPECT_TRUE(engine_becomes_idle());
 }
 

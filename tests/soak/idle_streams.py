@@ -6,11 +6,13 @@
 `queued`: the server knows of every stream; few of them run. `parked`: every stream has been computed so far that its
 client's socket is full. `slow`: each client reads some bytes a second, for --seconds; the greatest memory counts. The
 server must let them wait: --max-queued above N, --write-timeout and --stall-timeout above the time that this takes. Its
-KV cache is filled before, and not counted: --max-kv saves time.
+KV cache is filled before, and not counted: --max-kv saves time. Beside the process's memory stands what the kernel's TCP
+takes, for both ends of the streams where the server is on this machine.
 """
 
 import argparse
 import json
+import pathlib
 import resource
 import socket
 import sys
@@ -32,6 +34,12 @@ def open_stream(server, max_tokens):
     body = hostile.chat(stream=True, max_tokens=max_tokens, ignore_eos=True, logprobs=True, top_logprobs=20)
     raw.sendall(hostile.post(json.dumps(body).encode(), "/v1/chat/completions"))
     return raw
+
+
+def socket_bytes():
+    """What the kernel holds for all TCP connections of this machine."""
+    line = next(line for line in pathlib.Path("/proc/net/sockstat").read_text().splitlines() if line.startswith("TCP:"))
+    return int(line.split()[-1]) * resource.getpagesize()
 
 
 def wait_until(server, is_reached, seconds):
@@ -95,7 +103,7 @@ def main():
         while b"[DONE]" not in received:
             received += raw.recv(65536)
         raw.close()
-    before = server.wait_until_idle()["process_resident_memory_bytes"]
+    before, sockets_before = server.wait_until_idle()["process_resident_memory_bytes"], socket_bytes()
     streams = [open_stream(server, arguments.max_tokens) for _ in range(arguments.streams)]
     memory, facts = hold(server, arguments.state, streams, arguments.seconds)
     begin = time.perf_counter()
@@ -105,6 +113,7 @@ def main():
         "streams": arguments.streams,
         "state": arguments.state,
         "kib_each": round(kib, 1),
+        "socket_kib_each": round((socket_bytes() - sockets_before) / 1024 / arguments.streams, 1),
         "running": metrics["vllm:num_requests_running"],
         "waiting": metrics["vllm:num_requests_waiting"],
         "metrics_ms": round((time.perf_counter() - begin) * 1e3, 1),

@@ -1,7 +1,10 @@
 #include "server/http/http_server.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <exception>
@@ -41,6 +44,17 @@ void on_coroutine_end(std::exception_ptr failure) {
   }
 }
 
+void configure(tcp::socket& socket, const HttpOptions& options) {
+  error_code ec;
+  const tcp::no_delay no_delay(true);
+  const asio::socket_base::send_buffer_size send_buffer(options.send_buffer_bytes);
+  socket.set_option(no_delay, ec);
+  socket.set_option(send_buffer, ec);
+  ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &options.unsent_bytes,
+               sizeof(options.unsent_bytes));
+  socket.non_blocking(true, ec);
+}
+
 asio::awaitable<void> accept_loop(std::shared_ptr<Hub> hub, std::shared_ptr<tcp::acceptor> acceptor) {
   asio::steady_timer pause(hub->context);
   bool warned = false;
@@ -56,11 +70,7 @@ asio::awaitable<void> accept_loop(std::shared_ptr<Hub> hub, std::shared_ptr<tcp:
       continue;
     }
     warned = false;
-    const tcp::no_delay no_delay(true);
-    const asio::socket_base::send_buffer_size send_buffer(hub->options.send_buffer_bytes);
-    socket.set_option(no_delay, ec);
-    socket.set_option(send_buffer, ec);
-    socket.non_blocking(true, ec);
+    configure(socket, hub->options);
     auto connection = std::make_shared<Connection>(hub, std::move(socket));
     asio::co_spawn(hub->context, http::run_session(std::move(connection)), on_coroutine_end);
   }

@@ -29,7 +29,10 @@ struct HttpOptions {
   std::chrono::milliseconds stall_timeout{600'000};  // of one answer in all, while its client is behind
   std::string tls_certificate;                       // PEM file, with the chain; empty: plain HTTP
   std::string tls_key;                               // PEM file
-  int send_buffer_bytes = 128 << 10;  // of the kernel, per connection: bounds what a stalled reader holds
+  // Of the kernel's memory for a connection: all that is on its way, and of that what waits to leave. The
+  // second is what a client that does not read holds here; the first bounds the rate over long ways.
+  int send_buffer_bytes = 128 << 10;
+  int unsent_bytes = 16 << 10;
 };
 
 class HttpServer {
