@@ -66,9 +66,12 @@ def test_reasoning(client):
 
 
 def test_no_tools(client):
-    answer = client.chat.completions.create(model="fake", messages=messages(CALL), tools=[], temperature=0)
+    answer = client.chat.completions.create(model="fake", messages=messages(CALL), temperature=0)
     assert answer.choices[0].message.content == CALL
     assert answer.choices[0].message.tool_calls is None
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="fake", messages=messages(CALL), tools=[])
+    assert (caught.value.param, caught.value.code) == ("tools", "empty_array")
 
 
 def test_bad_tools(client):

@@ -79,7 +79,8 @@ TEST_F(GenerationTest, AChatAnswerHasOpenAisShape) {
                           {"completion_tokens", 5},
                           {"total_tokens", prompt_tokens + 5},
                           {"prompt_tokens_details",
-                           json::object{{"cached_tokens", 0}, {"cache_write_tokens", kPageTokens}}}}));
+                           json::object{{"cached_tokens", 0}, {"cache_write_tokens", kPageTokens}}},
+                          {"completion_tokens_details", json::object{{"reasoning_tokens", 0}}}}));
 }
 
 TEST_F(GenerationTest, AStreamGivesTheSameTextInPieces) {

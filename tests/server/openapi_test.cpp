@@ -58,6 +58,47 @@ TEST_F(OpenApiTest, KeysAreAskedForWhereTheRoutesDo) {
   }
 }
 
+// Every field of a body that the document has anywhere, sent to every endpoint: where it is not described, it
+// is counted as unknown, and nowhere else.
+class OpenApiFieldsTest : public OpenApiTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(OpenApiFieldsTest, AreThoseThatAreRead) {
+  start();
+  const json::object all = document();
+  const json::object& schemas = all.at("components").at("schemas").as_object();
+  const auto request_schema = [&](const json::object& operation) -> const json::object& {
+    const json::value& reference =
+        operation.at("requestBody").at("content").at("application/json").at("schema");
+    std::string_view name = reference.at("$ref").as_string();
+    name.remove_prefix(name.rfind('/') + 1);
+    return schemas.at(name).as_object();
+  };
+  std::set<std::string> names;
+  for (const auto& [path, item] : all.at("paths").as_object())
+    if (const json::value* operation = item.as_object().if_contains("post"))
+      for (const auto& property : request_schema(operation->as_object()).at("properties").as_object())
+        names.emplace(property.key());
+  EXPECT_GT(names.size(), 80u);
+  const json::object& schema = request_schema(all.at("paths").at(GetParam()).at("post").as_object());
+  const json::object& example = schema.at("example").as_object();
+  const json::object& properties = schema.at("properties").as_object();
+  const auto num_unknown = [&] { return std::max(0.0, metric("pagoda_unknown_request_fields_total")); };
+  for (const std::string& name : names) {
+    if (example.contains(name)) continue;
+    json::object body = example;
+    body[name] = nullptr;
+    const double before = num_unknown();
+    const HttpReply reply = post(GetParam(), json::serialize(body));
+    ASSERT_EQ(reply.status, 200) << name << ": " << reply.body;
+    EXPECT_EQ(num_unknown() - before, properties.contains(name) ? 0 : 1) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OpenApiFieldsTest,
+                         ::testing::Values("/v1/chat/completions", "/v1/completions", "/v1/responses",
+                                           "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
+                                           "/detokenize", "/apply-template"));
+
 // The target of a reference like "#/components/schemas/Error".
 bool resolves(const json::value& document, std::string_view reference) {
   const json::value* node = &document;

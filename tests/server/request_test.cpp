@@ -225,8 +225,10 @@ TEST(ChatRequestTest, WrongValuesNameTheirParameter) {
       {R"("tools": [{"type": "function", "function": {}}])", "tools[0].function.name",
        "missing_required_parameter"},
       {R"("tool_choice": "required")", "tool_choice", "invalid_value"},
-      {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice.function.name",
-       "invalid_value"},
+      {R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice", "invalid_value"},
+      {R"("tools": [{"type": "function", "function": {"name": "g"}}],
+           "tool_choice": {"type": "function", "function": {"name": "f"}})",
+       "tool_choice.function.name", "invalid_value"},
       {R"("functions": [])", "functions", "unsupported_parameter"},
   };
   for (const BadMember& bad : kBad) expect_bad(parse_chat_request(chat_with(bad.members), kLimits), bad);
@@ -285,7 +287,9 @@ TEST(ChatRequestTest, MessagesAreBroughtIntoTheTemplatesForm) {
 TEST(ChatRequestTest, ToolsAreKeptUnlessTheChoiceIsNone) {
   const char* kTools = R"("tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}])";
   EXPECT_EQ(chat(kTools).tools.tools.size(), 1u);
-  EXPECT_FALSE(chat(R"("tools": [])").tools.offered());
+  const auto rendered = parse_chat_request(chat_with(R"("tools": [])"), kLimits, ChatPurpose::render);
+  ASSERT_TRUE(rendered);
+  EXPECT_FALSE(rendered->tools.offered());
   EXPECT_TRUE(chat(fmt::format(R"({}, "tool_choice": "auto")", kTools)).tools.offered());
   EXPECT_FALSE(chat(fmt::format(R"({}, "tool_choice": "none")", kTools)).tools.offered());
 }

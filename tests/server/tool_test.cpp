@@ -76,11 +76,21 @@ TEST_F(ToolTest, TextBesideCallsStays) {
 TEST_F(ToolTest, WithoutToolsOrWithNoneItIsText) {
   start();
   EXPECT_EQ(choice(kCall, "").at("message").at("content"), kCall);
-  EXPECT_EQ(choice(kCall, R"("tools":[])").at("message").at("content"), kCall);
   const json::value none = choice(kCall, std::string(kTools) + R"(,"tool_choice":"none")");
   EXPECT_EQ(none.at("message").at("content"), kCall);
   EXPECT_EQ(none.at("finish_reason"), "stop");
   EXPECT_FALSE(none.at("message").as_object().contains("tool_calls"));
+}
+
+TEST_F(ToolTest, AnEmptyListOfToolsIsRefusedWhereOpenAiDoes) {
+  start();
+  expect_bad(R"("tools":[])", "tools", "empty_array");
+  EXPECT_EQ(post("/apply-template", chat_body("x", R"("tools":[])")).status, 200) << "llama.cpp's";
+  EXPECT_EQ(post("/tokenize", chat_body("x", R"("tools":[])")).status, 200) << "vLLM's";
+  EXPECT_EQ(post("/v1/responses", R"({"input":"x","max_output_tokens":1,"tools":[]})").status, 200);
+  EXPECT_EQ(post("/v1/messages", R"({"messages":[{"role":"user","content":"x"}],"max_tokens":1,"tools":[]})")
+                .status,
+            200);
 }
 
 TEST_F(ToolTest, ACutOffCallIsTextAndTheReasonIsLength) {
@@ -123,6 +133,84 @@ TEST_F(ToolTest, AStreamTellsTheNameThenTheArguments) {
   EXPECT_EQ(num_begins, 1u);
   EXPECT_GT(num_fragments, 5u) << "arguments come as they are written";
   EXPECT_EQ(arguments, R"({"city": "Rome"})");
+}
+
+TEST_F(ToolTest, AModelWithoutAFormatOfItsOwnCallsInJson) {
+  output_format = OutputFormat{};
+  start();
+  for (const char* demand : {R"("required")", R"({"type":"function","function":{"name":"add"}})"}) {
+    const std::string members = fmt::format(
+        R"("tools":[{{"type":"function","function":{{"name":"add"}}}}],"parallel_tool_calls":false,"tool_choice":{})",
+        demand);
+    const json::value answer = choice("x", members);
+    EXPECT_EQ(answer.at("finish_reason"), "tool_calls") << answer;
+    EXPECT_EQ(answer.at("message").at("content"), nullptr);
+    const json::array& calls = answer.at("message").at("tool_calls").as_array();
+    ASSERT_EQ(calls.size(), 1u);
+    std::string arguments;
+    for (const json::value& piece : deltas("x", members)) {
+      EXPECT_FALSE(piece.as_object().contains("content") && piece.at("content") != "") << piece;
+      if (const auto* call = piece.as_object().if_contains("tool_calls"))
+        arguments += call->at(0).at("function").at("arguments").as_string();
+    }
+    EXPECT_EQ(calls[0].at("function").at("arguments"), json::value(arguments));
+    EXPECT_EQ(finish, "tool_calls");
+  }
+  const std::string text = R"({"name": "add", "parameters": {}})";
+  EXPECT_EQ(choice(text, kTools).at("message").at("content"), json::value(text)) << "nothing was demanded";
+}
+
+TEST_F(ToolTest, ThinkingIsCountedAlsoWhereItIsNotShown) {
+  start();
+  const std::string said = "<think>Two and two make four.</think>Four.";
+  const auto reasoning_tokens = [](const json::value& usage) {
+    return usage.at("completion_tokens_details").at("reasoning_tokens").as_int64();
+  };
+  const auto usage_of = [&](std::string_view text, std::string_view members) {
+    const HttpReply reply = post(kChat, chat_body(text, members));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return parse(reply.body).at("usage");
+  };
+  const json::value shown = usage_of(said, "");
+  EXPECT_GT(reasoning_tokens(shown), 0);
+  EXPECT_LT(reasoning_tokens(shown), shown.at("completion_tokens").as_int64());
+  EXPECT_EQ(reasoning_tokens(usage_of(said, R"("include_reasoning":false)")), reasoning_tokens(shown));
+  EXPECT_EQ(reasoning_tokens(usage_of(said, R"("n":3)")), 3 * reasoning_tokens(shown));
+  EXPECT_EQ(reasoning_tokens(usage_of("Four.", "")), 0);
+  EXPECT_EQ(reasoning_tokens(usage_of(said, R"("separate_reasoning":false)")), 0) << "it is content";
+  std::vector<json::value> usages;
+  const std::string streamed =
+      R"("stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true})";
+  for (const SseEvent& event : sse_events(post(kChat, chat_body(said, streamed))))
+    if (event.data != "[DONE]") usages.push_back(event.data.at("usage"));
+  ASSERT_GT(usages.size(), 3u);
+  for (size_t i = 1; i < usages.size(); ++i)
+    EXPECT_LE(reasoning_tokens(usages[i - 1]), reasoning_tokens(usages[i]));
+  EXPECT_EQ(reasoning_tokens(usages.back()), reasoning_tokens(shown));
+}
+
+TEST_F(ToolTest, TheEffortOfReasoningReachesTheTemplate) {
+  chat_template =
+      "{% for message in messages %}{{ message.content }}{% endfor %}|{{ reasoning_effort }}|"
+      "{{ enable_thinking }}|{{ verbosity }}";
+  start();
+  const auto prompt_with = [&](std::string_view members) {
+    const HttpReply reply = post(
+        "/apply-template", fmt::format(R"({{"messages":[{{"role":"user","content":"q"}}]{}}})", members));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return std::string(parse(reply.body).at("prompt").as_string());
+  };
+  EXPECT_EQ(prompt_with(""), "q|||");
+  EXPECT_EQ(prompt_with(R"(,"reasoning_effort":"high","verbosity":"low")"), "q|high|True|low");
+  EXPECT_EQ(prompt_with(R"(,"reasoning_effort":"none")"), "q|none|False|");
+  EXPECT_EQ(prompt_with(R"(,"reasoning_effort":"low","chat_template_kwargs":{"enable_thinking":false})"),
+            "q|low|False|")
+      << "what the request says itself";
+  expect_bad(R"("reasoning_effort":"most")", "reasoning_effort", "invalid_value");
+  expect_bad(R"("reasoning_effort":"")", "reasoning_effort", "invalid_value");
+  expect_bad(R"("reasoning_effort":3)", "reasoning_effort", "invalid_type");
+  expect_bad(R"("verbosity":"most")", "verbosity", "invalid_value");
+  expect_bad(R"("prediction":"text")", "prediction", "invalid_type");
 }
 
 TEST_F(ToolTest, ThinkingIsReasoningContent) {
@@ -392,7 +480,10 @@ TEST_F(ToolTest, BadChoicesAreNamed) {
   expect_bad(tools + R"({"type":"function","function":{"name":"other"}})", "tool_choice.function.name",
              "invalid_value");
   expect_bad(R"("tool_choice":"required")", "tool_choice", "invalid_value");
-  expect_bad(R"("tools":[],"tool_choice":"required")", "tool_choice", "invalid_value");
+  expect_bad(R"("tool_choice":"auto")", "tool_choice", "invalid_value");
+  expect_bad(R"("tool_choice":{"type":"function","function":{"name":"f"}})", "tool_choice", "invalid_value");
+  expect_bad(R"("tools":[],"tool_choice":"required")", "tools", "empty_array");
+  EXPECT_EQ(choice("Hello.", R"("tool_choice":"none")").at("message").at("content"), "Hello.");
 }
 
 }  // namespace

@@ -24,12 +24,13 @@ ApiResult<Generation> prepare_messages(AppContext& context, std::shared_ptr<cons
       });
 }
 
-ApiResult<size_t> count_tokens(const ServedModel& model, const std::string& body) {
+ApiResult<size_t> count_tokens(AppContext& context, const ServedModel& model, const std::string& body) {
   ApiResult<ChatRequest> request =
       parse_messages_request(body, limits_of(model), MessagesPurpose::count_tokens);
   if (!request) return std::unexpected(std::move(request).error());
   if (auto error = check_model_name(model, request->generation.model))
     return std::unexpected(std::move(*error));
+  context.unread_fields.count(request->generation.unread_fields, "count_tokens");
   const ApiResult<std::vector<int32_t>> prompt = build_chat_prompt(model, std::move(*request));
   if (!prompt) return std::unexpected(prompt.error());
   return prompt->size();
@@ -42,8 +43,8 @@ Answer post_messages(AppContext& context, HttpRequest request) {
 }
 
 Answer post_count_tokens(AppContext& context, HttpRequest request) {
-  const auto compute = [model = context.model.get(), body = std::move(request.body)] {
-    const ApiResult<size_t> count = count_tokens(*model, body);
+  const auto compute = [&context, model = context.model.get(), body = std::move(request.body)] {
+    const ApiResult<size_t> count = count_tokens(context, *model, body);
     if (!count) return to_anthropic_error(to_response(count.error()));
     return HttpResponse{.body = boost::json::serialize(boost::json::object{{"input_tokens", *count}})};
   };

@@ -226,12 +226,24 @@ void read_limits(Fields& fields, MessagesPurpose purpose, GenerationRequest& out
   }
 }
 
+// Of the same name as parameters of OpenAI's API, but not of the same kind; nothing depends on them.
+std::optional<ApiError> check_accepted(json::object& body) {
+  Fields fields(body);
+  std::string tier = "auto";
+  fields.object("metadata");
+  fields.string("service_tier", tier);
+  if (tier != "auto" && tier != "standard_only")
+    fields.fail_with(
+        bad_parameter("service_tier", "invalid_value", "service_tier: expected 'auto' or 'standard_only'."));
+  for (const char* name : {"metadata", "service_tier"}) body.erase(name);
+  return fields.error();
+}
+
 // output_config.format is chat completions' response_format, of JSON schemas only.
 void move_output_format(json::object& body) {
   const json::value* config = body.if_contains("output_config");
   const json::value* format =
       config && config->is_object() ? config->get_object().if_contains("format") : nullptr;
-  body.erase("response_format");
   if (!format || format->is_null()) return;
   const json::object* members = format->if_object();
   const json::value* type = members ? members->if_contains("type") : nullptr;
@@ -245,10 +257,8 @@ void read_output_config(Fields& fields, ChatRequest& out) {
   const json::object* config = fields.object("output_config");
   if (!config) return;
   Fields inner(*config, "output_config.");
-  std::string effort;
-  inner.string("effort", effort);
+  read_effort(inner, "effort", out.template_kwargs);
   inner.object("format");
-  if (!effort.empty()) out.template_kwargs["reasoning_effort"] = effort;
   if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
@@ -258,8 +268,8 @@ ApiResult<ChatRequest> parse_messages_request(std::string_view body, const Model
                                               MessagesPurpose purpose) {
   ApiResult<json::object> object = parse_json_object(body);
   if (!object) return std::unexpected(std::move(object).error());
-  // Of the same name as parameters of OpenAI's API, but not of the same kind; nothing depends on them.
-  for (const char* name : {"service_tier", "metadata", "stop"}) object->erase(name);
+  if (auto error = check_accepted(*object)) return std::unexpected(std::move(*error));
+  const bool has_foreign_format = object->erase("response_format") > 0;
   move_output_format(*object);
   Fields fields(*object);
   ChatRequest request;
@@ -280,6 +290,7 @@ ApiResult<ChatRequest> parse_messages_request(std::string_view body, const Model
   else
     fields.fail_with(missing_parameter("messages"));
   if (auto error = finish_reading(fields, request.generation)) return std::unexpected(std::move(*error));
+  if (has_foreign_format) request.generation.unread_fields.emplace_back("response_format");
   return request;
 }
 

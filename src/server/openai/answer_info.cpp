@@ -37,7 +37,8 @@ json::object Usage::to_json() const {
   return {{"prompt_tokens", prompt_tokens},
           {"completion_tokens", completion_tokens},
           {"total_tokens", prompt_tokens + completion_tokens},
-          {"prompt_tokens_details", details_json()}};
+          {"prompt_tokens_details", details_json()},
+          {"completion_tokens_details", json::object{{"reasoning_tokens", reasoning_tokens}}}};
 }
 
 json::object Usage::details_json() const {
@@ -131,8 +132,9 @@ void ChunkWriter::progress(std::string& out, size_t prompt, const PromptProgress
   this->choice(out, choice, json::object{{"prompt_progress", pagoda::to_json(progress)}});
 }
 
-void ChunkWriter::count(size_t prompt, const SequenceNews& news) {
+void ChunkWriter::count(size_t prompt, const SequenceNews& news, int64_t reasoning_tokens) {
   so_far_.completion_tokens += news.num_tokens;
+  so_far_.reasoning_tokens = reasoning_tokens;
   timings_.note(prompt, news);
 }
 

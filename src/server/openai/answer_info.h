@@ -97,8 +97,8 @@ class ChunkWriter {
   // A chunk about a prompt; `choice`: an empty one.
   void progress(std::string& out, size_t prompt, const PromptProgress& progress,
                 const boost::json::object& choice);
-  // What the next chunks' usage and timings count.
-  void count(size_t prompt, const SequenceNews& news);
+  // What the next chunks' usage and timings count; `reasoning_tokens`: of all news so far.
+  void count(size_t prompt, const SequenceNews& news, int64_t reasoning_tokens = 0);
   // The last chunk before the end, if usage was asked for; then "[DONE]".
   void end(std::string& out, const Usage& usage) const;
   static void error(std::string& out, const ApiError& error);

@@ -33,12 +33,12 @@ OutputPlan plan_output(const ServedModel& model, const ChatRequest& request, Req
     const std::string_view markers[] = {plan.reasoning->open, plan.reasoning->close};
     show_markers(tokenizer, markers, engine);
   }
-  if (request.tools.offered()) plan.tool_calls = model.output_format.tool_calls;
-  if (plan.tool_calls) {
-    show_markers(tokenizer, plan.tool_calls->markers, engine);
-    plan.functions = request.tools.names;
-    if (!request.tools.parallel) plan.max_calls = 1;
-  }
+  if (!request.tools.offered()) return plan;
+  plan.tool_calls = model.output_format.tool_calls;
+  if (plan.tool_calls) show_markers(tokenizer, plan.tool_calls->markers, engine);
+  // Also of a model without a format of its own: calls may be demanded of it.
+  plan.functions = request.tools.names;
+  if (!request.tools.parallel) plan.max_calls = 1;
   return plan;
 }
 
@@ -53,9 +53,9 @@ void note_prompt(const Tokenizer& tokenizer, std::span<const int32_t> prompt, Ou
 
 std::optional<OutputDelta::Kind> MessageCollector::push(std::string_view text) {
   OutputDeltas deltas;
-  parser_.push(text, deltas);
+  const std::optional<OutputDelta::Kind> section = parser_.push(text, deltas);
   add(deltas);
-  return deltas.empty() ? std::nullopt : std::optional(deltas.back().kind);
+  return section;
 }
 
 void MessageCollector::add(const OutputDeltas& deltas) {

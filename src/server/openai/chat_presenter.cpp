@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "server/openai/chat_output.h"
+#include "server/openai/section_tokens.h"
 #include "server/openai/token_text.h"
 
 namespace pagoda {
@@ -28,7 +29,7 @@ class ChatAnswer final : public Presenter {
 
   void update(size_t, const SequenceNews& news, std::string&) override {
     Choice& choice = choices_[static_cast<size_t>(news.index)];
-    choice.text.push(news.text);
+    choice.sections.add(news.num_tokens, {}, choice.text.push(news.text));
     for (json::value& entry : chat_logprobs(info_.tokenizer(), news.tokens, info_.token_names))
       choice.logprobs.push_back(std::move(entry));
     choice.token_ids.insert(choice.token_ids.end(), news.token_ids.begin(), news.token_ids.end());
@@ -40,6 +41,7 @@ class ChatAnswer final : public Presenter {
   void end(std::string& out) override {
     json::array choices;
     for (Choice& choice : choices_) {
+      usage_.reasoning_tokens += choice.sections.num_reasoning();
       json::value logprobs = nullptr;
       if (info_.wants_logprobs)
         logprobs = json::object{{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
@@ -64,6 +66,7 @@ class ChatAnswer final : public Presenter {
   struct Choice {
     explicit Choice(const OutputPlan& plan) : text(plan) {}
     MessageCollector text;
+    SectionTokens sections;
     json::array logprobs;
     std::vector<int32_t> token_ids;
     std::string_view finish = "stop";
@@ -102,10 +105,12 @@ class ChatStream final : public Presenter {
   }
 
   void update(size_t prompt, const SequenceNews& news, std::string& out) override {
-    writer_.count(prompt, news);
     Choice& state = choices_[static_cast<size_t>(news.index)];
     OutputDeltas deltas;
-    state.parser.push(news.text, deltas);
+    usage_.reasoning_tokens -= state.sections.num_reasoning();
+    state.sections.add(news.num_tokens, {}, state.parser.push(news.text, deltas));
+    usage_.reasoning_tokens += state.sections.num_reasoning();
+    writer_.count(prompt, news, usage_.reasoning_tokens);
     if (news.finish) state.parser.finish(deltas);
     // What belongs to the tokens goes with the first delta, or with an empty one.
     json::object of_tokens;
@@ -136,6 +141,7 @@ class ChatStream final : public Presenter {
   struct Choice {
     OutputParser parser;
     CallIds ids;
+    SectionTokens sections;
     int32_t num_calls = 0;
   };
 

@@ -24,8 +24,19 @@ struct ChatRequest {
   bool separate_reasoning = true;  // find it; else it is part of the content, with its markers
 };
 
+// The effort by OpenAI's words (`none` … `max`), for the template as `reasoning_effort`. Arguments that it
+// has already stay, here and below.
+void read_effort(Fields& fields, std::string_view name, boost::json::object& template_kwargs);
+// The same, and any effort but `none` asks for thinking: `enable_thinking`.
+void read_reasoning_effort(Fields& fields, std::string_view name, boost::json::object& template_kwargs);
+// OpenAI's `verbosity`, for the template.
+void read_verbosity(Fields& fields, boost::json::object& template_kwargs);
 // include_reasoning and separate_reasoning, of all chat APIs.
 void read_reasoning_switches(Fields& fields, ChatRequest& out);
-ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimits& limits);
+// complete: of /v1/chat/completions, where a list of tools must not be empty and a choice needs one, as in
+// OpenAI's API. render: of the endpoints that only look at the prompt, for which an empty list is no tools.
+enum class ChatPurpose { complete, render };
+ApiResult<ChatRequest> parse_chat_request(std::string_view body, const ModelLimits& limits,
+                                          ChatPurpose purpose = ChatPurpose::complete);
 
 }  // namespace pagoda

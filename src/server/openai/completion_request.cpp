@@ -53,6 +53,7 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   GenerationRequest& generation = request.generation;
   generation.default_max_tokens = 16;
   read_generation_fields(fields, limits, generation);
+  read_completion_fields(fields, limits, generation);
   fields.boolean("echo", request.echo);
   const bool looks_at_prompt = request.echo || generation.num_prompt_logprobs;
   read_n_predict(fields, generation);

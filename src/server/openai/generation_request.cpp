@@ -236,7 +236,6 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   out.engine.sampling = limits.default_sampling;
   fields.string("model", out.model);
   fields.boolean("stream", out.stream);
-  read_stream_options(fields, out);
   read_sampling(fields, limits, out.engine.sampling);
   fields.integer("n", {.min = 1, .max = limits.max_choices}, out.engine.num_sequences);
   fields.integer("min_tokens", {.min = 0}, out.engine.min_tokens);
@@ -248,14 +247,18 @@ void read_generation_fields(Fields& fields, const ModelLimits& limits, Generatio
   fields.boolean("skip_special_tokens", out.engine.skip_special_tokens);
   out.structured_output = read_structured_output(fields);
   read_allowed_tokens(fields, limits, out.engine.sampling.allowed_tokens);
-  read_logprob_tokens(fields, limits, out.engine.sampling.logprob_tokens);
   read_bad_words(fields, out.bad_words);
-  read_prompt_logprobs(fields, out);
   read_request_fields(fields, out);
-  fields.boolean("return_token_ids", out.return_token_ids);
-  fields.boolean("return_tokens_as_token_ids", out.tokens_as_ids);
   refuse_beam_search(fields);
   check_accepted_fields(fields);
+}
+
+void read_completion_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out) {
+  read_stream_options(fields, out);
+  read_logprob_tokens(fields, limits, out.engine.sampling.logprob_tokens);
+  read_prompt_logprobs(fields, out);
+  fields.boolean("return_token_ids", out.return_token_ids);
+  fields.boolean("return_tokens_as_token_ids", out.tokens_as_ids);
 }
 
 std::optional<ApiError> finish_reading(Fields& fields, GenerationRequest& out) {

@@ -52,8 +52,10 @@ struct GenerationRequest {
   std::vector<std::string> unread_fields;  // members of the body that the API does not have
 };
 
-// Reads the common fields; errors stay in `fields`.
+// Reads the fields that all generating APIs have in common; errors stay in `fields`.
 void read_generation_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out);
+// Those of chat and text completions alone; after the common ones.
+void read_completion_fields(Fields& fields, const ModelLimits& limits, GenerationRequest& out);
 
 // Of a request that generates nothing, too: priority, cache_salt, truncate_prompt_tokens, add_special_tokens.
 void read_request_fields(Fields& fields, GenerationRequest& out);

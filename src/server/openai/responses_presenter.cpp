@@ -29,7 +29,7 @@ class ResponseAnswer final : public Presenter {
   void prompt_done(size_t, const RequestTimings& timings) override { usage_.add(timings, info_.num_choices); }
 
   void update(size_t, const SequenceNews& news, std::string&) override {
-    tokens_.add(news, text_.push(news.text));
+    tokens_.add(news.num_tokens, news.tokens, text_.push(news.text));
     if (news.finish) status_ = status_of(*news.finish);
   }
 
@@ -88,8 +88,7 @@ class ResponseStream final : public Presenter {
   void update(size_t prompt, const SequenceNews& news, std::string& out) override {
     timings_.note(prompt, news);
     OutputDeltas deltas;
-    parser_.push(news.text, deltas);
-    tokens_.add(news, deltas.empty() ? std::nullopt : std::optional(deltas.back().kind));
+    tokens_.add(news.num_tokens, news.tokens, parser_.push(news.text, deltas));
     if (news.finish) parser_.finish(deltas);
     for (const OutputDelta& delta : deltas) add(delta, out);
     if (!news.finish) return;

@@ -52,27 +52,25 @@ void read_tool_choice(Fields& fields, ToolUse& out) {
   if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
+json::value or_null(const json::value* value) {
+  return value ? *value : json::value(nullptr);
+}
+
 void read_reasoning(Fields& fields, ChatRequest& out, json::object& echo) {
-  std::string effort;
   std::string summary;
   if (const json::object* reasoning = fields.object("reasoning")) {
     Fields inner(*reasoning, "reasoning.");
-    inner.string("effort", effort);
+    read_reasoning_effort(inner, "effort", out.template_kwargs);
     inner.string("summary", summary);
     if (const auto& error = inner.error()) return fields.fail_with(*error);
   }
-  if (!effort.empty()) {
-    out.template_kwargs["reasoning_effort"] = effort;
-    if (effort == "none") out.template_kwargs["enable_thinking"] = false;
-  }
   echo["reasoning"] =
-      json::object{{"effort", effort.empty() ? json::value(nullptr) : json::value(effort)},
+      json::object{{"effort", or_null(out.template_kwargs.if_contains("reasoning_effort"))},
                    {"summary", summary.empty() ? json::value(nullptr) : json::value(summary)}};
 }
 
 // This API's text.format is chat completions' response_format with one level less.
 void move_text_format(json::object& body) {
-  body.erase("response_format");
   const json::value* text = body.if_contains("text");
   const json::value* format = text && text->is_object() ? text->get_object().if_contains("format") : nullptr;
   if (!format || format->is_null()) return;
@@ -96,12 +94,11 @@ std::string text_format_param(std::string_view param) {
   return fmt::format("text.format{}", param);
 }
 
-void check_text(Fields& fields) {
+void read_text_options(Fields& fields, ChatRequest& out) {
   const json::object* text = fields.object("text");
   if (!text) return;
   Fields inner(*text, "text.");
-  std::string verbosity;
-  inner.string("verbosity", verbosity);
+  read_verbosity(inner, out.template_kwargs);
   if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
@@ -149,10 +146,6 @@ void read_truncation(Fields& fields, json::object& echo) {
   echo["truncation"] = "disabled";
 }
 
-json::value or_null(const json::value* value) {
-  return value ? *value : json::value(nullptr);
-}
-
 // What the response repeats as it was sent.
 void echo_fields(const Fields& fields, const ResponsesRequest& request, json::object& echo) {
   const SamplingParams& sampling = request.chat.generation.engine.sampling;
@@ -177,8 +170,7 @@ void echo_fields(const Fields& fields, const ResponsesRequest& request, json::ob
 ApiResult<ResponsesRequest> parse_responses_request(std::string_view body, const ModelLimits& limits) {
   ApiResult<json::object> object = parse_json_object(body);
   if (!object) return std::unexpected(std::move(object).error());
-  // Of stream_options this API has one that pads events, which is not needed here.
-  object->erase("stream_options");
+  const bool has_foreign_format = object->erase("response_format") > 0;
   move_text_format(*object);
   Fields fields(*object);
   ResponsesRequest request;
@@ -195,7 +187,8 @@ ApiResult<ResponsesRequest> parse_responses_request(std::string_view body, const
   check_tool_use(fields, chat.tools);
   read_reasoning(fields, chat, request.echo);
   read_reasoning_switches(fields, chat);
-  check_text(fields);
+  read_text_options(fields, chat);
+  fields.object("stream_options");  // this API's only one pads events, which is not needed here
   read_include(fields, chat.generation.engine.sampling, request.echo);
   read_truncation(fields, request.echo);
   refuse_state(fields);
@@ -219,6 +212,7 @@ ApiResult<ResponsesRequest> parse_responses_request(std::string_view body, const
     if (error->param) error->param = text_format_param(*error->param);
     return std::unexpected(std::move(*error));
   }
+  if (has_foreign_format) chat.generation.unread_fields.emplace_back("response_format");
   if (chat.generation.structured_output)
     chat.generation.structured_output->param = text_format_param(chat.generation.structured_output->param);
   return request;

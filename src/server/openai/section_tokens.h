@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -16,11 +17,13 @@ namespace pagoda {
 // follow: they belong to the section that these are in, or to the thinking that a marker ends.
 class SectionTokens {
  public:
-  // `section`: of the text that came with these news; none if there was none.
-  void add(const SequenceNews& news, std::optional<OutputDelta::Kind> section) {
+  // `section`: of the text that came with these tokens; none if there was none. `scored`: the same tokens, or
+  // nothing.
+  void add(int64_t num_tokens, std::span<const ScoredToken> scored,
+           std::optional<OutputDelta::Kind> section) {
     if (section) settle(last_ == OutputDelta::Kind::reasoning ? *last_ : *section);
-    num_waiting_ += news.num_tokens;
-    waiting_.insert(waiting_.end(), news.tokens.begin(), news.tokens.end());
+    num_waiting_ += num_tokens;
+    waiting_.insert(waiting_.end(), scored.begin(), scored.end());
     if (!section) return;
     settle(*section);
     last_ = section;

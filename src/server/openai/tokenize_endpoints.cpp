@@ -1,5 +1,7 @@
 // POST /tokenize, /detokenize and /apply-template: bodies and answers of vLLM and, where they do not clash,
 // of llama.cpp. POST /v1/predict: how long a request would wait, by the body of /tokenize.
+#include <algorithm>
+
 #include <boost/json.hpp>
 
 #include "server/endpoint.h"
@@ -33,6 +35,7 @@ struct TokenizeRequest {
   Specials specials = Specials::parse;
   bool return_token_strs = false;
   bool with_pieces = false;
+  std::vector<std::string> unread_fields;  // of a chat: what is a chat's among them
 };
 
 ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string& body) {
@@ -67,7 +70,8 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string
     read_chat_tools(fields, unused);
   }
   if (const auto& error = fields.error()) return std::unexpected(*error);
-  if (request.text) context.unread_fields.count(fields.unread(), "tokenize");
+  request.unread_fields = fields.unread();
+  if (request.text) context.unread_fields.count(request.unread_fields, "tokenize");
   return request;
 }
 
@@ -80,11 +84,16 @@ json::object piece_of(const Tokenizer& tokenizer, TokenId id) {
   return {{"id", id}, {"piece", std::move(values)}};
 }
 
-ApiResult<std::vector<int32_t>> tokens_of(const ServedModel& model, const TokenizeRequest& request,
-                                          const std::string& body) {
+ApiResult<std::vector<int32_t>> tokens_of(AppContext& context, const ServedModel& model,
+                                          const TokenizeRequest& request, const std::string& body) {
   if (!request.text) {
-    ApiResult<ChatRequest> chat = parse_chat_request(body, limits_of(model));
+    ApiResult<ChatRequest> chat = parse_chat_request(body, limits_of(model), ChatPurpose::render);
     if (!chat) return std::unexpected(std::move(chat).error());
+    std::vector<std::string>& unread = chat->generation.unread_fields;
+    std::erase_if(unread, [&](const std::string& name) {
+      return std::ranges::find(request.unread_fields, name) == request.unread_fields.end();
+    });
+    context.unread_fields.count(unread, "tokenize");
     return build_chat_prompt(model, std::move(*chat));
   }
   Result<std::vector<TokenId>> ids = model.engine->tokenizer().encode(*request.text, request.specials);
@@ -93,11 +102,11 @@ ApiResult<std::vector<int32_t>> tokens_of(const ServedModel& model, const Tokeni
 }
 
 // With what is put in front.
-ApiResult<std::vector<int32_t>> all_tokens_of(const ServedModel& model, const TokenizeRequest& request,
-                                              const std::string& body) {
+ApiResult<std::vector<int32_t>> all_tokens_of(AppContext& context, const ServedModel& model,
+                                              const TokenizeRequest& request, const std::string& body) {
   const Tokenizer& tokenizer = model.engine->tokenizer();
   if (auto error = check_model_name(model, request.model)) return std::unexpected(std::move(*error));
-  ApiResult<std::vector<int32_t>> ids = tokens_of(model, request, body);
+  ApiResult<std::vector<int32_t>> ids = tokens_of(context, model, request, body);
   if (ids && request.add_special_tokens && (!request.text || tokenizer.adds_bos()))
     prepend_bos(tokenizer, *ids);
   return ids;
@@ -106,7 +115,7 @@ ApiResult<std::vector<int32_t>> all_tokens_of(const ServedModel& model, const To
 ApiResult<json::object> predict(AppContext& context, const ServedModel& model, const std::string& body) {
   const ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
   if (!request) return std::unexpected(request.error());
-  const ApiResult<std::vector<int32_t>> ids = all_tokens_of(model, *request, body);
+  const ApiResult<std::vector<int32_t>> ids = all_tokens_of(context, model, *request, body);
   if (!ids) return std::unexpected(ids.error());
   const Forecast forecast = model.engine->forecast(std::ssize(*ids));
   const EngineStats stats = model.engine->stats();
@@ -122,7 +131,7 @@ ApiResult<json::object> tokenize(AppContext& context, const ServedModel& model, 
   const Tokenizer& tokenizer = model.engine->tokenizer();
   ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
   if (!request) return std::unexpected(std::move(request).error());
-  ApiResult<std::vector<int32_t>> ids = all_tokens_of(model, *request, body);
+  ApiResult<std::vector<int32_t>> ids = all_tokens_of(context, model, *request, body);
   if (!ids) return std::unexpected(std::move(ids).error());
   json::array tokens;
   json::array strings;
@@ -161,7 +170,7 @@ ApiResult<json::object> detokenize(AppContext& context, const ServedModel& model
 
 ApiResult<json::object> apply_template(AppContext& context, const ServedModel& model,
                                        const std::string& body) {
-  ApiResult<ChatRequest> request = parse_chat_request(body, limits_of(model));
+  ApiResult<ChatRequest> request = parse_chat_request(body, limits_of(model), ChatPurpose::render);
   if (!request) return std::unexpected(std::move(request).error());
   if (auto error = check_model_name(model, request->generation.model))
     return std::unexpected(std::move(*error));

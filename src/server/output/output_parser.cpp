@@ -44,13 +44,18 @@ OutputParser::OutputParser(const OutputPlan& plan, ToolCallParserOptions::Tell t
   if (plan.tool_calls) tool_calls_ = plan.tool_calls->make({.functions = plan.functions, .tell = tell});
 }
 
-void OutputParser::push(std::string_view text, OutputDeltas& out) {
-  if (!reasoning_) return push_answer(text, out);
+std::optional<OutputDelta::Kind> OutputParser::push(std::string_view text, OutputDeltas& out) {
+  told_.reset();
+  if (!reasoning_) {
+    push_answer(text, out);
+    return told_;
+  }
   OutputDeltas thinking;
   std::string answer;
   reasoning_->push(text, thinking, answer);
   deliver(thinking, out);
   push_answer(answer, out);
+  return told_;
 }
 
 void OutputParser::finish(OutputDeltas& out) {
@@ -68,15 +73,18 @@ void OutputParser::finish(OutputDeltas& out) {
 }
 
 void OutputParser::push_answer(std::string_view text, OutputDeltas& out) {
-  if (!tool_calls_) return append(out, OutputDelta::Kind::content, text);
   OutputDeltas deltas;
-  tool_calls_->push(text, deltas);
+  if (tool_calls_)
+    tool_calls_->push(text, deltas);
+  else
+    append(deltas, OutputDelta::Kind::content, text);
   deliver(deltas, out);
 }
 
 void OutputParser::deliver(OutputDeltas& deltas, OutputDeltas& out) {
   for (OutputDelta& delta : deltas) {
     using Kind = OutputDelta::Kind;
+    told_ = delta.kind;
     if (delta.kind == Kind::call) ++num_calls_;
     const bool is_call = delta.kind == Kind::call || delta.kind == Kind::arguments;
     if (is_call && num_calls_ > plan_->max_calls) continue;

@@ -47,7 +47,8 @@ class OutputParser {
  public:
   OutputParser(const OutputPlan& plan, ToolCallParserOptions::Tell tell);
 
-  void push(std::string_view text, OutputDeltas& out);
+  // The kind of the last of what was told, also of thinking that is hidden; none if all text was held back.
+  std::optional<OutputDelta::Kind> push(std::string_view text, OutputDeltas& out);
   void finish(OutputDeltas& out);
   size_t num_calls() const { return num_calls_; }
 
@@ -59,6 +60,7 @@ class OutputParser {
   std::optional<ReasoningParser> reasoning_;
   std::unique_ptr<ToolCallParser> tool_calls_;
   size_t num_calls_ = 0;
+  std::optional<OutputDelta::Kind> told_;  // since the last push
 };
 
 }  // namespace pagoda
