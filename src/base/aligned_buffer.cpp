@@ -6,6 +6,8 @@
 
 #include <sys/mman.h>
 
+#include "base/check.h"
+
 namespace pagoda {
 
 namespace {
@@ -33,6 +35,14 @@ Result<AlignedBuffer> AlignedBuffer::allocate(size_t num_bytes) {
   if (alignment == kHugePage)
     madvise(mapping, mapping_bytes, MADV_HUGEPAGE);  // only advice: a refusal costs speed
   return buffer;
+}
+
+bool AlignedBuffer::commit(size_t begin, size_t num_bytes) const {
+  PAGODA_CHECK(begin <= size_ && num_bytes <= size_ - begin, "{} bytes from {} of {}", num_bytes, begin,
+               size_);
+  std::byte* first = data_ + begin / kSmallPage * kSmallPage;
+  const auto whole = static_cast<size_t>(data_ + begin + num_bytes - first);
+  return madvise(first, whole, MADV_POPULATE_WRITE) == 0;
 }
 
 AlignedBuffer::AlignedBuffer(AlignedBuffer&& other) noexcept

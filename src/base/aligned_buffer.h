@@ -24,6 +24,9 @@ class AlignedBuffer {
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
   std::span<std::byte> bytes() { return {data_, size_}; }
+  // Has the system give the memory of [begin, begin + num_bytes) now, as a first touch would; contents stay.
+  // Others may use the bytes meanwhile. False where that cannot be asked for (Linux before 5.14).
+  bool commit(size_t begin, size_t num_bytes) const;
 
  private:
   std::byte* data_ = nullptr;

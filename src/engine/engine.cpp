@@ -20,6 +20,7 @@
 #include "engine/sampling_stage.h"
 #include "engine/stats_board.h"
 #include "kv/kv_cache.h"
+#include "kv/pool_committer.h"
 #include "kv/pool_memory.h"
 #include "nn/workspace.h"
 
@@ -29,6 +30,8 @@ namespace {
 constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a clock do not overflow
 // Between two looks at transfers while there is nothing else to do: about what a page takes.
 constexpr std::chrono::microseconds kTransferPause{200};
+// Of a step's time, for memory that later ones will write: a tenth.
+constexpr int64_t kCommitShare = 10;
 // At the end, for pages that the disk does not have yet: a gigabyte at a slow disk's pace.
 constexpr std::chrono::seconds kLongestFlush{10};
 }  // namespace
@@ -105,6 +108,9 @@ class Engine::Impl {
 
   void dequeue(RequestState& request);
   void learn(int64_t end_ns);
+  double step_seconds_left() const;
+  bool commit_memory(int32_t num_pages_ahead, int64_t max_ns);
+  void commit_memory_while_idle();
   void record_step();
   // Writes what is worth keeping beyond this process, in a time that a disk which hangs cannot extend.
   void flush();
@@ -113,6 +119,7 @@ class Engine::Impl {
   CostModel costs_;
   EngineMemory memory_;
   KvCache kv_;
+  PoolCommitter pool_committer_;
   Roster roster_;
   BatchBuilder builder_;
   SamplingStage sampling_;
@@ -124,7 +131,8 @@ class Engine::Impl {
   Publisher publisher_;
   CommitStage commit_;
   int64_t step_start_ns_ = 0;
-  StepWork work_;  // of the step, once its pages are placed
+  int64_t step_end_ns_ = 0;  // of the last one that computed something
+  StepWork work_;            // of the step, once its pages are placed
   double predicted_seconds_ = 0;
   double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
   std::thread thread_;
@@ -140,6 +148,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
       costs_(parts_.costs.value_or(guess_costs(parts_.model->info(), parts_.pool->num_threads()))),
       memory_(std::move(memory)),
       kv_(*memory_.kv_pool, 2 * config_.max_sequences, config_.max_context, config_.prefix_cache),
+      pool_committer_(*memory_.kv_pool),
       roster_(kv_, *policy_, costs_, config_.max_sequences,
               config_.max_sequences + config_.max_queued_requests),
       builder_(config_.batch_limits()),
@@ -243,6 +252,7 @@ void Engine::Impl::run() {
       inbox_.wait_for(kTransferPause);
       continue;
     }
+    commit_memory_while_idle();
     if (!inbox_.wait()) return;
     parts_.pool->wake();
   }
@@ -271,7 +281,11 @@ bool Engine::Impl::step() {
   plan();
   place();
   if (!plan_.items.empty()) commit(forward_and_sample());
-  if (publish()) return true;
+  if (publish()) {
+    // What is ahead grows with what is used, so that short runs take little.
+    commit_memory(kv_.frontier(), config_.max_step_ns / kCommitShare);
+    return true;
+  }
   if (!kv_.prefix_cache().is_reading()) return false;
   // All that could run waits for the disk.
   std::this_thread::sleep_for(kTransferPause);
@@ -303,11 +317,36 @@ void Engine::Impl::admit() {
   mail_.cancels.clear();
   mail_.flow_changes.clear();
   mail_.cancel_all = false;
-  // What the model has been wrong by stays free.
-  plan_limits_.max_seconds = static_cast<double>(config_.max_step_ns) * 1e-9 / (1 + costs_.margin());
+  plan_limits_.max_seconds = step_seconds_left();
   roster_.admit(step_start_ns_, most_running(roster_.running(), plan_limits_, config_.max_sequences));
   roster_.fetch_ahead(plan_limits_.max_seconds);
   for (Sequence* sequence : roster_.running()) dequeue(sequence->request);
+}
+
+double Engine::Impl::step_seconds_left() const {
+  // A client sees from the end of one step to that of the next.
+  const int64_t late_ns = roster_.running().empty() ? 0 : step_start_ns_ - step_end_ns_;
+  const int64_t left_ns = config_.max_step_ns - std::min(late_ns, config_.max_step_ns / 2);
+  // What the model has been wrong by stays free.
+  return static_cast<double>(left_ns) * 1e-9 / (1 + costs_.margin());
+}
+
+// False when nothing is missing.
+bool Engine::Impl::commit_memory(int32_t num_pages_ahead, int64_t max_ns) {
+  const int32_t end_page = kv_.frontier() + std::min(num_pages_ahead, pool_committer_.reserve_pages());
+  const auto at_once = static_cast<size_t>(parts_.pool->num_threads());
+  const int64_t start_ns = now_ns();
+  do {
+    const size_t num_pieces = std::min(pool_committer_.num_missing(end_page), at_once);
+    if (num_pieces == 0) return false;
+    pool_committer_.commit(num_pieces, *parts_.pool);
+  } while (now_ns() - start_ns < max_ns);
+  return true;
+}
+
+void Engine::Impl::commit_memory_while_idle() {
+  while (!inbox_.has_mail() && commit_memory(pool_committer_.reserve_pages(), 0)) {
+  }
 }
 
 void Engine::Impl::dequeue(RequestState& request) {
@@ -350,6 +389,7 @@ std::span<const SampledToken> Engine::Impl::forward_and_sample() {
 
 void Engine::Impl::commit(std::span<const SampledToken> results) {
   const int64_t end_ns = now_ns();
+  step_end_ns_ = end_ns;
   learn(end_ns);
   commit_.run({.items = plan_.items,
                .hidden_jobs = builder_.hidden_jobs(),

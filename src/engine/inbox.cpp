@@ -134,6 +134,11 @@ bool Inbox::wait() {
   return !stopped_;
 }
 
+bool Inbox::has_mail() const {
+  std::lock_guard lock(mutex_);
+  return stopped_ || mail_.has_any();
+}
+
 bool Inbox::stopped() const {
   std::lock_guard lock(mutex_);
   return stopped_;

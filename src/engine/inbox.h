@@ -63,6 +63,8 @@ class Inbox {
   void on_finished(int64_t num_requests);
   // Prompts that wait no longer.
   void on_dequeued(int64_t num_prompt_tokens);
+  // Whether wait() would return at once.
+  bool has_mail() const;
   // Sleeps until there is mail or stop(); returns false after stop().
   bool wait();
   // Sleeps until there is mail or stop(), or the time is over.

@@ -155,7 +155,9 @@ int64_t Roster::most_cached(const Sequence& sequence) const {
 
 void Roster::estimate(Sequence& sequence, const PrefixHit& hit) const {
   const int64_t known = sequence.num_known();
-  const int64_t begin = sequence.state == SequenceState::running ? sequence.num_computed : hit.num_tokens();
+  const int64_t begin = sequence.state == SequenceState::running
+                            ? sequence.num_computed
+                            : kv_.length_with_tail(hit.num_tokens(), sequence.tail, sequence.max_cached());
   sequence.token_seconds = costs_.predict_alone({known, 1, 1});
   sequence.prefill_seconds = begin < known ? costs_.predict_alone({begin, known - begin, 1}) : 0;
   sequence.saved_seconds = begin > 0 ? costs_.predict_alone({0, begin, 0}) : 0;
@@ -280,7 +282,8 @@ void Roster::start(Sequence& sequence, int64_t now_ns) {
   sequence.state = SequenceState::running;
   sequence.kv = kv_.create(request.prefix);
   const PrefixHit hit = kv_.attach(sequence.kv, SequenceKeys(sequence), most_cached(sequence));
-  sequence.num_computed = hit.num_tokens();
+  kv_.restore_tail(sequence.kv, std::exchange(sequence.tail, kNoTail), sequence.max_cached());
+  sequence.num_computed = kv_.length(sequence.kv);
   sequence.restoring = true;
   const auto place = std::ranges::upper_bound(
       running_, &sequence, [&](const Sequence* x, const Sequence* y) { return policy_.before(*x, *y); });
@@ -306,17 +309,17 @@ void Roster::resume(Sequence& sequence) {
   request.num_swapped_tokens -= lost;
 }
 
-void Roster::stop(Sequence& sequence) {
+void Roster::leave_place(Sequence& sequence) {
   std::erase(running_, &sequence);
   places_taken_ -= places(sequence);
-  kv_.release(sequence.kv);
   sequence.kv = -1;
   sequence.num_computed = 0;
   sequence.restoring = false;
 }
 
 void Roster::send_back(Sequence& sequence) {
-  stop(sequence);
+  sequence.tail = kv_.release_until_return(sequence.kv);
+  leave_place(sequence);
   sequence.state = SequenceState::waiting;
   estimate(sequence, peek(sequence));
   add_waiting(sequence);
@@ -427,11 +430,15 @@ void Roster::finish(Sequence& sequence, int64_t now_ns) {
   const bool place_is_settled =
       sequence.state != SequenceState::follower || sequence.request.leader().state == SequenceState::finished;
   PAGODA_CHECK(place_is_settled, "follower {} ends before its leader", sequence.id);
-  if (sequence.state == SequenceState::running) stop(sequence);
+  if (sequence.state == SequenceState::running) {
+    kv_.release(sequence.kv);
+    leave_place(sequence);
+  }
   const bool has_arrived = sequence.state != SequenceState::follower;
   if (sequence.state == SequenceState::waiting) {
     remove_waiting(sequence);
     forget_return(sequence);
+    kv_.drop_tail(std::exchange(sequence.tail, kNoTail));
     if (sequence.request.parked)
       --num_parked_;
     else

@@ -101,7 +101,8 @@ class Roster {
   // Sees whether a sequence that is being restored can go on, and from where.
   void resume(Sequence& sequence);
   void start(Sequence& sequence, int64_t now_ns);
-  void stop(Sequence& sequence);
+  // Its table has been released.
+  void leave_place(Sequence& sequence);
   void send_back(Sequence& sequence);
   double waiting_seconds(const WaitingWork& work) const;
   // For what a running sequence has left to generate.

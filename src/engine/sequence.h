@@ -47,6 +47,7 @@ struct Sequence : ScheduledSequence {
   KvHandle kv = -1;        // while running
   bool restoring = false;  // what it has computed before, or another has, is being read: it cannot run yet
   int64_t num_left_pages = 0;      // while it waits: full pages that it had before it was preempted
+  TailId tail = kNoTail;           // likewise: its last page, if that is not full
   ReturnId returning = kNoReturn;  // likewise: its pages are awaited
   double expected_start = 0;       // likewise: when it will run again, in seconds of the clock
   size_t waiting_place = 0;        // among those that wait, where it does

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "base/check.h"
 
@@ -68,6 +69,34 @@ void KvCache::release(KvHandle handle) {
     closing_.push_back(handle);
   else
     free_table(handle);
+}
+
+TailId KvCache::release_until_return(KvHandle handle) {
+  Table& released = table(handle);
+  const int64_t first_position = released.length / kPageTokens * kPageTokens;
+  TailId tail = kNoTail;
+  if (released.length > first_position && !(prefix_.is_reading() && is_being_read(released))) {
+    truncate(handle, released.length);  // nothing is reserved after the tail
+    tail = prefix_.keep_tail(released.pages.back(), first_position, released.length);
+    if (tail != kNoTail) released.pages.pop_back();
+  }
+  release(handle);
+  return tail;
+}
+
+int64_t KvCache::length_with_tail(int64_t length, TailId id, int64_t max_tokens) const {
+  const KeptTail* tail = prefix_.find_tail(id);
+  const bool fits = tail && tail->first_position == length && tail->end_position <= max_tokens;
+  return fits ? tail->end_position : length;
+}
+
+void KvCache::restore_tail(KvHandle handle, TailId id, int64_t max_tokens) {
+  Table& target = table(handle);
+  const int64_t length = length_with_tail(target.length, id, max_tokens);
+  if (length > std::exchange(target.length, length))
+    target.pages.push_back(prefix_.take_tail(id));
+  else
+    prefix_.drop_tail(id);
 }
 
 void KvCache::free_table(KvHandle handle) {
@@ -225,6 +254,8 @@ void KvCache::check_invariants() const {
   for (PageId page = 0; page < num_pages(); ++page)
     holders[static_cast<size_t>(page)] =
         (prefix_.tree().owner(page) == kNoNode ? 0 : 1) + prefix_.num_fetch_shares(page);
+  for (const KeptTail& tail : prefix_.tails())
+    if (tail.id != kNoTail) ++holders[static_cast<size_t>(tail.page)];
   size_t num_in_use = 0;
   for (size_t handle = 0; handle < tables_.size(); ++handle) {
     const Table& held = tables_[handle];

@@ -34,6 +34,15 @@ class KvCache {
   KvHandle create(const PrefixNamespace& prefix = {});
   // Frees the table and its share of the pages: at once, or when what is being read for it has come.
   void release(KvHandle handle);
+  // Likewise, for a sequence that will come back: its last page, if it is not full, is kept for it while
+  // there is room.
+  TailId release_until_return(KvHandle handle);
+  // Appends the page to a table that has all before it again, unless that page has gone or has tokens beyond
+  // max_tokens. Uses the tail up in any case.
+  void restore_tail(KvHandle handle, TailId id, int64_t max_tokens);
+  // The length that restore_tail() would give a table of `length` tokens.
+  int64_t length_with_tail(int64_t length, TailId id, int64_t max_tokens) const;
+  void drop_tail(TailId id) { prefix_.drop_tail(id); }
 
   // What of a sequence's first max_tokens tokens is known; changes nothing.
   PrefixHit peek(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens) const;
@@ -82,6 +91,8 @@ class KvCache {
   int32_t num_available_pages() const { return allocator_.num_free() + prefix_.num_evictable(); }
   int32_t num_free_pages() const { return allocator_.num_free(); }
   int32_t num_pages() const { return allocator_.num_pages(); }
+  // Pages from here on have never been used.
+  PageId frontier() const { return allocator_.frontier(); }
   // Tables that were released and wait for what is being read.
   int32_t num_closing() const { return static_cast<int32_t>(closing_.size()); }
   int32_t max_tables() const { return static_cast<int32_t>(tables_.size()); }

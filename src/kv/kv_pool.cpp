@@ -1,5 +1,6 @@
 #include "kv/kv_pool.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -85,6 +86,19 @@ void KvPool::copy_in(PageId page, std::span<const std::byte> from) {
     std::memcpy(plane, next, num_bytes);
     next += num_bytes;
   });
+}
+
+size_t KvPool::num_layer_pieces() const {
+  return (shape_.layer_bytes(static_cast<size_t>(num_pages_)) + kPieceBytes - 1) / kPieceBytes;
+}
+
+bool KvPool::commit_piece(int layer, size_t piece) const {
+  PAGODA_CHECK(layer >= 0 && layer < shape_.num_layers && piece < num_layer_pieces(), "piece {} of layer {}",
+               piece, layer);
+  const size_t layer_bytes = shape_.layer_bytes(static_cast<size_t>(num_pages_));
+  const size_t begin = piece * kPieceBytes;
+  return buffer_.commit(static_cast<size_t>(layer) * layer_bytes + begin,
+                        std::min(kPieceBytes, layer_bytes - begin));
 }
 
 void KvPool::poison_page(PageId page) {

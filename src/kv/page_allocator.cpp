@@ -1,5 +1,6 @@
 #include "kv/page_allocator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -17,6 +18,7 @@ std::optional<PageId> PageAllocator::allocate() {
   const PageId page = free_.back();
   free_.pop_back();
   ref_counts_[static_cast<size_t>(page)] = 1;
+  frontier_ = std::max(frontier_, page + 1);
   return page;
 }
 

@@ -27,10 +27,13 @@ class PageAllocator {
   int32_t ref_count(PageId page) const { return ref_counts_[static_cast<size_t>(page)]; }
   int32_t num_pages() const { return static_cast<int32_t>(ref_counts_.size()); }
   int32_t num_free() const { return static_cast<int32_t>(free_.size()); }
+  // Pages from here on have never been held.
+  PageId frontier() const { return frontier_; }
 
  private:
   std::vector<int32_t> ref_counts_;
   std::vector<PageId> free_;
+  PageId frontier_ = 0;
   std::function<void(PageId)> on_free_;
 };
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kv/indexed_heap.h"
@@ -66,6 +67,16 @@ struct PrefixCursor {
 // A sequence that has given up its table and will come back.
 using ReturnId = int64_t;  // never used again
 inline constexpr ReturnId kNoReturn = -1;
+
+// The last page of such a sequence, which is not full.
+using TailId = int64_t;  // never used again
+inline constexpr TailId kNoTail = -1;
+struct KeptTail {
+  TailId id = kNoTail;
+  PageId page = kNoPage;
+  int64_t first_position = 0;  // of the page
+  int64_t end_position = 0;    // of the tokens in it
+};
 
 // What of a sequence was found, in tokens.
 struct PrefixHit {
@@ -125,6 +136,16 @@ class PrefixCache {
   // Shares of a page that it holds meanwhile. For tests: slow.
   int32_t num_fetch_shares(PageId page) const;
 
+  // Keeps a page that is not full, and nobody else's, for its sequence. The caller's share passes over,
+  // unless the result is kNoTail. Such pages go when room is needed, after those that nobody comes back for.
+  TailId keep_tail(PageId page, int64_t first_position, int64_t end_position);
+  const KeptTail* find_tail(TailId id) const;  // null once it has gone
+  // The share is the caller's then. Must be there.
+  PageId take_tail(TailId id);
+  // Frees it; ones that have gone are ignored.
+  void drop_tail(TailId id);
+  std::span<const KeptTail> tails() const { return tails_; }  // by place; free ones have kNoTail
+
   // ---- pages ----
   bool is_being_read(PageId page) const {
     return tree_.owner(page) != kNoNode && state(tree_.owner(page)).reading;
@@ -133,7 +154,7 @@ class PrefixCache {
   void on_released(PageId page);
   // Evicts until that many pages are free; false if that cannot be.
   bool make_room(int32_t num_pages);
-  int32_t num_evictable() const { return num_evictable_; }
+  int32_t num_evictable() const { return num_evictable_ + static_cast<int32_t>(oldest_tails_.size()); }
 
   // ---- the store ----
   // Goes on with transfers, as far as this is possible without waiting. To be called once a step.
@@ -188,6 +209,8 @@ class PrefixCache {
   void check_returns() const;
   void begin_fetch(NodeId node);
   void end_fetch(NodeId node);
+  static size_t tail_place(TailId id) { return static_cast<size_t>(id) % kMaxTails; }
+  void check_tails() const;
   void free_a_slot(NodeId node);
   void pump_reads();
   void pump_writes();
@@ -215,7 +238,12 @@ class PrefixCache {
   IndexedHeap latest_returns_;   // places
   std::vector<NodeId> fetched_;  // being read by prefetch(); they and those above hold a share of their pages
   std::vector<NodeId> forgotten_;  // of one release_return()
-  int32_t num_evictable_ = 0;
+  static constexpr size_t kMaxTails = 1024;
+  std::vector<KeptTail> tails_;  // [place]
+  std::vector<int32_t> free_tails_;
+  TailId num_tails_ = 0;       // so far
+  IndexedHeap oldest_tails_;   // places
+  int32_t num_evictable_ = 0;  // nodes
   int32_t num_swapped_ = 0;
   double age_ = 0;             // cost: the priority of what was evicted last; lru: the time
   std::vector<NodeId> reads_;  // to be begun, in order

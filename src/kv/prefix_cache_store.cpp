@@ -209,6 +209,7 @@ void PrefixCache::finish_write(NodeId node, bool ok) {
 void PrefixCache::check_invariants() const {
   tree_.check_invariants();
   check_returns();
+  check_tails();
   int32_t num_evictable = 0;
   int32_t num_swapped = 0;
   int32_t num_reading = 0;

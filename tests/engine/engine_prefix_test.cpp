@@ -183,6 +183,24 @@ TEST(EnginePrefix, PreemptedSequencesFindWhatIsLeftOfTheirs) {
   }
 }
 
+TEST(EnginePrefix, APauseCostsNothingWhileThereIsRoom) {
+  WorkLog log;
+  EngineHarness harness(small_config(), {.on_forward = log.hook()});
+  const Request request = request_of(count(23), 60);
+  const auto sink = harness.submit(request);
+  const RequestId id = harness.last_id;
+  for (int i = 0; i < 50; ++i) {
+    harness.engine->step();
+    harness.engine->park(id);
+    harness.engine->step();
+    harness.engine->check_invariants();
+    harness.engine->resume(id);
+  }
+  harness.run();
+  expect_output(sink->outputs[0], harness.expected(request));
+  EXPECT_EQ(log.num_tokens, 23 + 60 - 1) << "no token is computed twice";
+}
+
 TEST(EnginePrefix, OthersRunWhileASequenceIsReadFromTheStore) {
   EngineConfig config = small_config();
   config.num_pages = 10;

@@ -102,6 +102,29 @@ TEST(EngineStepBudget, ALongPromptDoesNotStretchTheGapsOfAStream) {
   for (const double ms : timed.step_ms) EXPECT_LE(ms, 60.0);
 }
 
+TEST(EngineStepBudget, TheTimeBetweenStepsIsTakenOffTheNext) {
+  EngineConfig config = bounded_config(60);
+  config.max_context = 4096;
+  config.num_pages = 1024;
+  TimedEngine timed(config, kCosts, kCosts);
+  EngineHarness& harness = *timed.harness;
+  harness.submit(make_request(8, 400, 1));
+  for (int i = 0; i < 20; ++i) harness.engine->step();
+  const auto long_one = harness.submit(make_request(1500, 1, 2));
+  harness.clock->advance_ns(1'000'000'000);  // more than can be made up for
+  harness.engine->step();
+  EXPECT_GT(timed.step_ms.back(), 22.0) << "half of a step is left in any case";
+  EXPECT_LE(timed.step_ms.back(), 30.0);
+  double longest = 0;
+  while (!long_one->done) {
+    harness.clock->advance_ns(20'000'000);
+    harness.engine->step();
+    longest = std::max(longest, timed.step_ms.back());
+  }
+  EXPECT_LE(longest, 40.0);
+  EXPECT_GT(longest, 36.0) << "the rest is used";
+}
+
 TEST(EngineStepBudget, AWrongBeliefIsCorrectedByTheStepsThatRun) {
   // Everything takes three times as long as is thought at first.
   CostVector believed = kCosts;

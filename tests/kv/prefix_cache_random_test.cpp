@@ -39,6 +39,7 @@ class RandomPrefixCache {
     harness_.cache->check_invariants();
     EXPECT_EQ(harness_.cache->num_available_pages(), kNumPages);
     EXPECT_GT(num_hits_, 0);
+    EXPECT_GT(num_tails_restored_, 0);
   }
 
  private:
@@ -47,6 +48,7 @@ class RandomPrefixCache {
     int32_t salt = 0;
     Tokens tokens;
     bool settled = false;
+    TailId tail = kNoTail;  // while it is away
   };
 
   int64_t below(int64_t bound) { return std::uniform_int_distribution<int64_t>(0, bound - 1)(random_); }
@@ -104,9 +106,14 @@ class RandomPrefixCache {
   }
 
   void start() {
-    Sequence sequence{.salt = static_cast<int32_t>(below(3))};
     if (harness_.cache->num_closing() > 0 && below(2) == 0) return;
-    extend(sequence.tokens, 1 + below(130));
+    Sequence sequence{.salt = static_cast<int32_t>(below(3))};
+    if (!away_.empty() && below(2) == 0) {
+      const auto place = static_cast<size_t>(below(std::ssize(away_)));
+      sequence = std::move(away_[place]);
+      away_.erase(away_.begin() + static_cast<int64_t>(place));
+    }
+    extend(sequence.tokens, 1 + below(sequence.tokens.empty() ? 130 : 20));
     sequence.handle = harness_.cache->create(space_of(sequence.salt));
     const int64_t limit = std::ssize(sequence.tokens) - 1;
     const PrefixHit hit = harness_.cache->attach(sequence.handle, TokenKeys(sequence.tokens), limit);
@@ -116,6 +123,11 @@ class RandomPrefixCache {
       ++num_hits_;
       ASSERT_TRUE(published_.contains(name(sequence, num_full))) << "nobody ever published this";
     }
+    const TailId tail = std::exchange(sequence.tail, kNoTail);
+    const int64_t expected = harness_.cache->length_with_tail(hit.num_tokens(), tail, limit);
+    harness_.cache->restore_tail(sequence.handle, tail, limit);
+    ASSERT_EQ(harness_.cache->length(sequence.handle), expected);
+    if (expected > hit.num_tokens()) ++num_tails_restored_;
     sequences_.push_back(std::move(sequence));
     settle(sequences_.back());
   }
@@ -168,8 +180,15 @@ class RandomPrefixCache {
 
   void release(size_t index) {
     if (sequences_[index].settled) harness_.expect_holds(sequences_[index].handle, sequences_[index].tokens);
-    harness_.cache->release(sequences_[index].handle);
+    Sequence sequence = std::move(sequences_[index]);
     sequences_.erase(sequences_.begin() + static_cast<int64_t>(index));
+    if (below(2) == 0) return harness_.cache->release(sequence.handle);
+    sequence.tail = harness_.cache->release_until_return(sequence.handle);
+    sequence.settled = false;
+    if (below(4) == 0)
+      harness_.cache->drop_tail(sequence.tail);
+    else
+      away_.push_back(std::move(sequence));
   }
 
   std::string name(const Sequence& sequence, int64_t num_tokens) const {
@@ -183,9 +202,11 @@ class RandomPrefixCache {
   std::mt19937 random_;
   std::vector<ReturnId> returns_;
   std::vector<Sequence> sequences_;
+  std::vector<Sequence> away_;  // without a table
   std::set<std::string> published_;
   KeyToken kind_ = 0;
   int64_t num_hits_ = 0;
+  int64_t num_tails_restored_ = 0;
 };
 
 // Ten runs of 100,000 operations each: with and without a store, one that is too small, both orders of
