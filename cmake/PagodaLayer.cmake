@@ -18,5 +18,8 @@ function(pagoda_test name)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 300)
   endif()
+  if(PAGODA_SANITIZE)  # instrumented code takes up to ten times as long
+    math(EXPR T_TIMEOUT "10 * ${T_TIMEOUT}")
+  endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT})
 endfunction()
