@@ -33,6 +33,42 @@ def test_every_metric_of_the_dashboard_exists(server):
     assert names <= samples, names - samples
 
 
+TOKEN_SECONDS = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]
+REQUEST_SECONDS = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680]
+FIRST_TOKEN_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80,
+                       160, 640, 2560]
+TOKEN_COUNTS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]  # up to the context of the fake model
+VLLM_METRICS = {
+    "gauge": ["num_requests_running", "num_requests_waiting", "num_requests_waiting_by_reason", "kv_cache_usage_perc",
+              "cache_config_info"],
+    "counter": ["prefix_cache_queries_total", "prefix_cache_hits_total", "external_prefix_cache_queries_total",
+                "external_prefix_cache_hits_total", "num_preemptions_total", "prompt_tokens_total",
+                "prompt_tokens_cached_total", "prompt_tokens_by_source_total", "generation_tokens_total",
+                "request_success_total", "admission_rejections_total", "corrupted_requests_total"],
+    "histogram": {
+        "time_to_first_token_seconds": FIRST_TOKEN_SECONDS, "inter_token_latency_seconds": TOKEN_SECONDS,
+        "request_time_per_output_token_seconds": TOKEN_SECONDS, "e2e_request_latency_seconds": REQUEST_SECONDS,
+        "request_queue_time_seconds": REQUEST_SECONDS, "request_inference_time_seconds": REQUEST_SECONDS,
+        "request_prefill_time_seconds": REQUEST_SECONDS, "request_decode_time_seconds": REQUEST_SECONDS,
+        "request_prompt_tokens": TOKEN_COUNTS, "request_generation_tokens": TOKEN_COUNTS,
+        "request_max_num_generation_tokens": TOKEN_COUNTS, "request_params_max_tokens": TOKEN_COUNTS,
+        "request_params_n": [1, 2, 5, 10, 20], "request_num_preemptions": [1, 2, 3, 4, 5, 10, 20],
+        "iteration_tokens_total": [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]}}
+
+
+def test_metrics_have_vllms_names_types_and_buckets(server):
+    text = httpx.get(server.url + "/metrics").text
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    for kind, names in VLLM_METRICS.items():
+        for name in names:
+            assert types.get("vllm:" + name) == kind, name
+            samples = re.findall(rf"^vllm:{name}(?:_bucket)?{{(.*)}} ", text, re.M)
+            assert samples and all('engine="0",model_name="fake"' in labels for labels in samples), name
+    for name, edges in VLLM_METRICS["histogram"].items():
+        found = re.findall(rf'^vllm:{name}_bucket{{.*le="([^"]+)"}} ', text, re.M)
+        assert [float(edge) for edge in found] == [*edges, float("inf")], name
+
+
 class Collector:
     """Takes POSTs and keeps their bodies."""
 

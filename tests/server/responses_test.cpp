@@ -195,6 +195,11 @@ TEST(ResponsesRequestTest, MistakesAreNamed) {
       {R"("input":"x","tools":[{"type":"function"}])", "tools[0].name"},
       {R"("input":"x","tool_choice":"required")", "tool_choice"},
       {R"("input":"x","max_output_tokens":0)", "max_output_tokens"},
+      {R"("input":"x","include":["message.output_text.logprobs","everything"])", "include[1]"},
+      {R"("input":"x","max_tool_calls":0)", "max_tool_calls"},
+      {R"("input":"x","reasoning":{"effort":"most"})", "reasoning.effort"},
+      {R"("input":"x","text":{"verbosity":"most"})", "text.verbosity"},
+      {R"("input":"x","stream_options":true)", "stream_options"},
       {R"("input":"x","truncation":"auto")", "truncation"},
       {R"("input":"x","conversation":"c")", "conversation"},
       {R"("input":"x","text":{"format":{"type":"yaml"}})", "text.format.type"}};

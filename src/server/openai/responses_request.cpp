@@ -1,5 +1,9 @@
 #include "server/openai/responses_request.h"
 
+#include <algorithm>
+#include <array>
+
+#include <fmt/ranges.h>
 #include <boost/json.hpp>
 
 #include "server/openai/json_body.h"
@@ -102,7 +106,17 @@ void read_text_options(Fields& fields, ChatRequest& out) {
   if (const auto& error = inner.error()) fields.fail_with(*error);
 }
 
-// Of what can be included, this server has the log probabilities.
+// What the API can include. Of these, this server has the log probabilities.
+constexpr std::string_view kLogprobs = "message.output_text.logprobs";
+constexpr std::array kIncludable = {kLogprobs,
+                                    std::string_view("reasoning.encrypted_content"),
+                                    std::string_view("message.input_image.image_url"),
+                                    std::string_view("computer_call_output.output.image_url"),
+                                    std::string_view("code_interpreter_call.outputs"),
+                                    std::string_view("file_search_call.results"),
+                                    std::string_view("web_search_call.results"),
+                                    std::string_view("web_search_call.action.sources")};
+
 void read_include(Fields& fields, SamplingParams& out, json::object& echo) {
   int64_t top = 0;
   fields.integer("top_logprobs", {.min = 0, .max = kMaxLogprobs}, top);
@@ -111,9 +125,14 @@ void read_include(Fields& fields, SamplingParams& out, json::object& echo) {
   if (!include) return;
   for (size_t i = 0; i < include->size(); ++i) {
     const json::value& what = (*include)[i];
-    if (!what.is_string())
-      return fields.fail_with(wrong_type(fmt::format("include[{}]", i), "a string", what));
-    if (what.get_string() == "message.output_text.logprobs") out.num_logprobs = static_cast<int32_t>(top);
+    const std::string param = fmt::format("include[{}]", i);
+    if (!what.is_string()) return fields.fail_with(wrong_type(param, "a string", what));
+    const std::string_view name = what.get_string();
+    if (std::ranges::find(kIncludable, name) == kIncludable.end())
+      return fields.fail_with(
+          bad_parameter(param, "invalid_value",
+                        fmt::format("Invalid '{}': expected one of {}.", param, fmt::join(kIncludable, ", "))));
+    if (name == kLogprobs) out.num_logprobs = static_cast<int32_t>(top);
   }
 }
 
@@ -133,6 +152,13 @@ void refuse_state(Fields& fields) {
         unsupported_parameter("background", "'background' is not supported: responses are not kept."));
   if (fields.any("prompt"))
     fields.fail_with(unsupported_parameter("prompt", "'prompt' templates are not supported; use 'input'."));
+}
+
+// A bound on calls of the API's own tools, which this server does not have.
+void check_max_tool_calls(Fields& fields, json::object& echo) {
+  std::optional<int64_t> bound;
+  fields.integer("max_tool_calls", {.min = 1}, bound);
+  echo["max_tool_calls"] = bound ? json::value(*bound) : json::value(nullptr);
 }
 
 void read_truncation(Fields& fields, json::object& echo) {
@@ -190,6 +216,7 @@ ApiResult<ResponsesRequest> parse_responses_request(std::string_view body, const
   read_text_options(fields, chat);
   fields.object("stream_options");  // this API's only one pads events, which is not needed here
   read_include(fields, chat.generation.engine.sampling, request.echo);
+  check_max_tool_calls(fields, request.echo);
   read_truncation(fields, request.echo);
   refuse_state(fields);
   std::string instructions;
