@@ -35,6 +35,10 @@ OPTIONS = {"--max-model-len": "--max-context", "--max-num-seqs": "--max-sequence
            "--shutdown-timeout": "--drain-timeout", "--allowed-origins": "--cors-origin", "--chat-template": "--chat-template"}
 # Counts on pages that nobody has cached; but the stand-in's template begins every prompt with the same sentences.
 WANTS_EMPTY_CACHE = "test_anthropic_streaming_cache_usage"
+# In place of models that think: a template that shows the stand-in how. Not where it also has to decide whether to call
+# a function, which is too much for it.
+THINKING_TEMPLATE = pathlib.Path(__file__).with_name("thinking.jinja")
+THINKING = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B")
 PARSERS = ("hermes", "llama3_json", "pythonic", "mistral")
 
 
@@ -56,6 +60,8 @@ def command_line(model, arguments, environment):
             continue
         elif option in OPTIONS:
             command += [OPTIONS[option], str(value)]
+    if model in THINKING and "--reasoning-parser" in arguments:
+        command += ["--chat-template", str(THINKING_TEMPLATE)]
     for name in names or [model]:
         command += ["--served-model-name", name]
     if environment and environment.get("VLLM_API_KEY"):
