@@ -281,7 +281,8 @@ TEST(MessagesRequestTest, MistakesAreNamed) {
       {R"("messages":[{"role":"user","content":"x"}],"n":2)", "n"},
       {R"("messages":[{"role":"user","content":"x"}],"metadata":5)", "metadata"},
       {R"("messages":[{"role":"user","content":"x"}],"service_tier":"flex")", "service_tier"},
-      {R"("messages":[{"role":"user","content":"x"}],"output_config":{"effort":"most"})", "output_config.effort"},
+      {R"("messages":[{"role":"user","content":"x"}],"output_config":{"effort":"most"})",
+       "output_config.effort"},
       {R"("messages":[{"role":"user","content":"x"}],"system":5)", "system"}};
   for (const auto& [members, param] : kBad) {
     const auto request = parse_messages_request(fmt::format(R"({{"max_tokens":5,{}}})", members), kLimits,
