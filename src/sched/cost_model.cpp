@@ -16,6 +16,7 @@ constexpr double kGuessWeight = 0.01;  // of a coefficient that was only given
 constexpr double kHuberSigmas = 3;
 constexpr double kLeastSigma = 0.01;  // relative: a perfect past does not make the next step an outlier
 constexpr double kGreatestMargin = 1.0;
+constexpr double kMarginShare = 0.99;  // of the steps that a bound is to hold for
 constexpr uint64_t kErrorsForMargin = 16;
 constexpr int64_t kRowBlock = 8;  // rows that the kernels take together
 
@@ -191,32 +192,50 @@ void CostModel::observe(const StepWork& work, double seconds) {
   double weight = 1;
   if (predicted > 0) {
     const double error = seconds / predicted - 1;
-    if (num_observed_ >= kErrorsForMargin) {
+    if (errors_.count >= kErrorsForMargin) {
       // The median of the absolute error of a normal distribution is 0.6745 sigma.
       const double sigma = std::max(median_error_ / 0.6745, kLeastSigma);
       weight = std::min(1.0, kHuberSigmas * sigma / std::max(std::abs(error), 1e-12));
     }
-    record_error(error);
+    record_error(error, work.attention_pairs > 0);
   }
   recent_.scale(kForgetting);
   recent_.add(work.terms(), seconds, weight);
   fit();
 }
 
-void CostModel::record_error(double relative_error) {
-  errors_[num_observed_ % kNumErrors] = static_cast<float>(relative_error);
-  ++num_observed_;
-  if (num_observed_ < kErrorsForMargin) return;
-  std::array<float, kNumErrors> sorted = errors_;
-  const auto count = static_cast<std::ptrdiff_t>(std::min<uint64_t>(num_observed_, kNumErrors));
-  const auto quantile = [&](double share) {
-    const auto place = sorted.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(count));
-    std::nth_element(sorted.begin(), place, sorted.begin() + count);
-    return static_cast<double>(*place);
-  };
-  margin_ = std::clamp(quantile(0.95), 0.0, kGreatestMargin);
-  for (float& error : sorted) error = std::abs(error);
-  median_error_ = quantile(0.5);
+void CostModel::RecentErrors::add(double relative_error) {
+  ring[count++ % kMost] = static_cast<float>(relative_error);
+}
+
+namespace {
+
+// The value that `share` of them are below.
+double quantile_of(std::span<float> values, double share) {
+  const auto place = values.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size()));
+  std::nth_element(values.begin(), place, values.end());
+  return static_cast<double>(*place);
+}
+
+}  // namespace
+
+double CostModel::RecentErrors::quantile(double share) const {
+  std::array<float, kMost> values = ring;
+  return quantile_of(std::span(values).first(std::min<uint64_t>(count, kMost)), share);
+}
+
+double CostModel::RecentErrors::absolute_quantile(double share) const {
+  std::array<float, kMost> values = ring;
+  for (float& value : values) value = std::abs(value);
+  return quantile_of(std::span(values).first(std::min<uint64_t>(count, kMost)), share);
+}
+
+void CostModel::record_error(double relative_error, bool has_chunk) {
+  errors_.add(relative_error);
+  if (has_chunk) chunk_errors_.add(relative_error);
+  if (errors_.count >= kErrorsForMargin) median_error_ = errors_.absolute_quantile(0.5);
+  if (has_chunk && chunk_errors_.count >= kErrorsForMargin)
+    margin_ = std::clamp(chunk_errors_.quantile(kMarginShare), 0.0, kGreatestMargin);
 }
 
 double CostModel::predict(const StepWork& work) const {

@@ -114,11 +114,13 @@ class CostModel {
   // What it began with: a model made of the same guess and seeds that observes the same steps is the same.
   const CostVector& guess() const { return guess_; }
   std::span<const Seed> seeds() const { return seeds_; }
-  // Of recent steps: the relative error |measured / predicted - 1| that half of them stay below, and the
-  // relative excess over the prediction that 95 % stay below. Both are guesses before some steps have run.
+  // The relative error |measured / predicted - 1| that half of the recent steps stay below, and the relative
+  // excess over the prediction that 99 % of those with chunks stay below: only they are made as long as a
+  // bound allows, and steps that generate are so short that little disturbs them much. Both are guesses
+  // before some steps have run.
   double median_error() const { return median_error_; }
   double margin() const { return margin_; }
-  uint64_t num_observed() const { return num_observed_; }
+  uint64_t num_observed() const { return errors_.count; }
 
  private:
   // Normal equations of a least squares problem.
@@ -131,7 +133,17 @@ class CostModel {
   };
   // The least squares solution whose coefficients are not negative.
   static CostVector solve(const Equations& equations);
-  void record_error(double relative_error);
+  // Relative errors of the last steps of a kind.
+  struct RecentErrors {
+    static constexpr size_t kMost = 256;
+    std::array<float, kMost> ring{};
+    uint64_t count = 0;  // so far
+    void add(double relative_error);
+    // What that share of them stays below, their signs taken as they are or away.
+    double quantile(double share) const;
+    double absolute_quantile(double share) const;
+  };
+  void record_error(double relative_error, bool has_chunk);
 
   AttentionReach reach_;
   CostVector guess_{};
@@ -139,9 +151,8 @@ class CostModel {
   CostVector coefficients_{};
   Equations prior_;
   Equations recent_;
-  static constexpr size_t kNumErrors = 256;
-  std::array<float, kNumErrors> errors_{};  // a ring
-  uint64_t num_observed_ = 0;
+  RecentErrors errors_;
+  RecentErrors chunk_errors_;  // of steps with chunks
   double median_error_ = 0.05;
   double margin_ = 0.1;
 };

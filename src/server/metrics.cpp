@@ -200,7 +200,8 @@ void add_cost_model(FamilyList& list, const EngineStats& stats) {
   list.gauge("pagoda:cost_model_median_error_ratio", "Median relative error of recent predictions.",
              stats.costs.median_error);
   list.gauge("pagoda:cost_model_margin_ratio",
-             "95th percentile of how much longer recent steps took than predicted.", stats.costs.margin);
+             "99th percentile of how much longer recent steps with prompts took than predicted.",
+             stats.costs.margin);
   MetricFamily& family = list.add("pagoda:cost_model_coefficient_seconds",
                                   "What one unit of a term adds to the time of a step.", MetricType::Gauge);
   for (size_t i = 0; i < kNumCostTerms; ++i) {

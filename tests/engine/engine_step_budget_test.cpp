@@ -103,7 +103,7 @@ TEST(EngineStepBudget, ALongPromptDoesNotStretchTheGapsOfAStream) {
 }
 
 TEST(EngineStepBudget, TheTimeBetweenStepsIsTakenOffTheNext) {
-  EngineConfig config = bounded_config(60);
+  EngineConfig config = bounded_config(100);
   config.max_context = 4096;
   config.num_pages = 1024;
   TimedEngine timed(config, kCosts, kCosts);
@@ -113,16 +113,16 @@ TEST(EngineStepBudget, TheTimeBetweenStepsIsTakenOffTheNext) {
   const auto long_one = harness.submit(make_request(1500, 1, 2));
   harness.clock->advance_ns(1'000'000'000);  // more than can be made up for
   harness.engine->step();
-  EXPECT_GT(timed.step_ms.back(), 22.0) << "half of a step is left in any case";
-  EXPECT_LE(timed.step_ms.back(), 30.0);
+  EXPECT_GT(timed.step_ms.back(), 30.0) << "half of a step is left in any case";
+  EXPECT_LE(timed.step_ms.back(), 50.0);
   double longest = 0;
   while (!long_one->done) {
     harness.clock->advance_ns(20'000'000);
     harness.engine->step();
     longest = std::max(longest, timed.step_ms.back());
   }
-  EXPECT_LE(longest, 40.0);
-  EXPECT_GT(longest, 36.0) << "the rest is used";
+  EXPECT_LE(longest, 80.0);
+  EXPECT_GT(longest, 68.0) << "the rest is used";
 }
 
 TEST(EngineStepBudget, AWrongBeliefIsCorrectedByTheStepsThatRun) {

@@ -81,8 +81,25 @@ TEST(CostModel, ErrorAndMarginAreThoseOfTheNoise) {
     model.observe(work, true_seconds(work) * steps.noise(0.05));
   }
   EXPECT_NEAR(model.median_error(), 0.0337, 0.012);
-  EXPECT_NEAR(model.margin(), 0.082, 0.03);
+  EXPECT_NEAR(model.margin(), 0.117, 0.04);
   EXPECT_EQ(model.num_observed(), 2999u) << "nothing was predicted for the first";
+}
+
+TEST(CostModel, TheMarginIsThatOfStepsWithChunks) {
+  Steps steps(2);
+  CostModel model(AttentionReach(), kTruth);
+  StepWork decode;
+  decode.add({100, 1, 1}, model.reach());
+  StepWork chunk;
+  chunk.add({100, 64, 1}, model.reach());
+  for (int i = 0; i < 3000; ++i) {
+    // A tenth of the steps has a chunk; the others are disturbed.
+    const bool has_chunk = i % 10 == 0;
+    const StepWork& work = has_chunk ? chunk : decode;
+    model.observe(work, true_seconds(work) * (has_chunk ? steps.noise(0.01) : steps.noise(0.2)));
+  }
+  EXPECT_GT(model.margin(), 0.01);
+  EXPECT_LT(model.margin(), 0.06);
 }
 
 TEST(CostModel, CoefficientsAreNeverNegative) {
