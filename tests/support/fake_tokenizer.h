@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,7 +17,12 @@ class FakeTokenizer final : public Tokenizer {
   // texts[i] is the text of token i; it may be a part of a character. `specials`, `bos` and `eos` are ids;
   // -1: none.
   FakeTokenizer(std::vector<std::string> texts, std::vector<TokenId> specials, TokenId bos, TokenId eos)
-      : texts_(std::move(texts)), specials_(std::move(specials)), bos_(bos), eos_(eos) {}
+      : texts_(std::move(texts)), specials_(std::move(specials)), bos_(bos), eos_(eos) {
+    for (TokenId id = 0; id < static_cast<TokenId>(texts_.size()); ++id) {
+      const std::string& piece = texts_[static_cast<size_t>(id)];
+      if (!piece.empty()) by_first_byte_[static_cast<unsigned char>(piece.front())].push_back(id);
+    }
+  }
 
   // Token 0 is the special "<eos>", 1 the special "<bos>", 2 and 3 are the two bytes of "é", and the rest are
   // letters and, from the 27th on, letters followed by a space.
@@ -36,10 +42,9 @@ class FakeTokenizer final : public Tokenizer {
     std::vector<TokenId> ids;
     while (!text.empty()) {
       TokenId best = -1;
-      for (TokenId id = 0; id < static_cast<TokenId>(texts_.size()); ++id) {
+      for (const TokenId id : by_first_byte_[static_cast<unsigned char>(text.front())]) {
         const std::string& piece = texts_[static_cast<size_t>(id)];
-        if (piece.empty() || !text.starts_with(piece) || (is_special(id) && specials == Specials::as_text))
-          continue;
+        if (!text.starts_with(piece) || (is_special(id) && specials == Specials::as_text)) continue;
         if (best < 0 || piece.size() > texts_[static_cast<size_t>(best)].size()) best = id;
       }
       if (best < 0) return fail(ErrorCode::invalid_argument, "no token begins '{}'", text);
@@ -71,6 +76,7 @@ class FakeTokenizer final : public Tokenizer {
   std::vector<TokenId> specials_;
   TokenId bos_;
   TokenId eos_;
+  std::array<std::vector<TokenId>, 256> by_first_byte_;
 };
 
 }  // namespace pagoda::testing
