@@ -71,8 +71,9 @@ void StepWork::add(const WorkItem& item, const AttentionReach& reach) {
   ++num_sequences;
   num_tokens += item.num_tokens;
   num_logits_rows += item.num_logits_rows;
-  (item.num_tokens == 1 ? kv_positions : attention_pairs) +=
-      reach.pairs(item.first_position, item.num_tokens);
+  // A chunk's tokens share one reading of what they see.
+  kv_positions += reach.positions(item.first_position + item.num_tokens - 1);
+  if (item.num_tokens > 1) attention_pairs += reach.pairs(item.first_position, item.num_tokens);
 }
 
 CostVector StepWork::terms() const {

@@ -19,7 +19,7 @@ enum class CostTerm {
   more_tokens,      // tokens beyond
   logits,           // there are rows of logits: the vocabulary's matrix is read
   logits_rows,      // of them; sampling included
-  kv_positions,     // positions whose K and V are read by sequences that compute one token
+  kv_positions,     // positions whose K and V are read, once for each sequence
   attention_pairs,  // (token, position that it sees) of sequences that compute several
   sequences,        // that take part
 };

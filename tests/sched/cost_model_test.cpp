@@ -85,6 +85,16 @@ TEST(CostModel, ErrorAndMarginAreThoseOfTheNoise) {
   EXPECT_EQ(model.num_observed(), 2999u) << "nothing was predicted for the first";
 }
 
+TEST(CostModel, EachSequenceReadsItsPositionsOnce) {
+  StepWork work;
+  work.add({100, 1, 1}, AttentionReach());
+  EXPECT_DOUBLE_EQ(work.kv_positions, 101);
+  EXPECT_DOUBLE_EQ(work.attention_pairs, 0);
+  work.add({200, 3, 1}, AttentionReach());
+  EXPECT_DOUBLE_EQ(work.kv_positions, 101 + 203);
+  EXPECT_DOUBLE_EQ(work.attention_pairs, 201 + 202 + 203);
+}
+
 TEST(CostModel, TheMarginIsThatOfStepsWithChunks) {
   Steps steps(2);
   CostModel model(AttentionReach(), kTruth);
