@@ -66,7 +66,9 @@ def main():
         sys.exit("PAGODA_MODELS holds no SmolLM2: give --url or --model")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen([BUILD / "bin" / "pagoda", "serve", "--model", arguments.model or found[0], "--port", str(port)],
+    server = subprocess.Popen([BUILD / "bin" / "pagoda", "serve", "--model", arguments.model or found[0], "--port", str(port),
+                               # Bounds the answers to requests that do so themselves not at all.
+                               "--max-context", "1024"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until_ready(url, server)

@@ -97,7 +97,7 @@ TEST_P(OpenApiFieldsTest, AreThoseThatAreRead) {
 INSTANTIATE_TEST_SUITE_P(All, OpenApiFieldsTest,
                          ::testing::Values("/v1/chat/completions", "/v1/completions", "/v1/responses",
                                            "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
-                                           "/detokenize", "/apply-template"));
+                                           "/tokenize", "/v1/predict", "/detokenize", "/apply-template"));
 
 // The target of a reference like "#/components/schemas/Error".
 bool resolves(const json::value& document, std::string_view reference) {

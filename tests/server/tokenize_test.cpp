@@ -103,6 +103,8 @@ TEST_F(TokenizeTest, WrongBodiesNameTheirParameter) {
       {"/tokenize", R"({"prompt":"a","messages":[]})", "messages", "invalid_value"},
       {"/tokenize", R"({"messages":[]})", "messages", "empty_array"},
       {"/tokenize", R"({"prompt":"a","return_token_strs":1})", "return_token_strs", "invalid_type"},
+      {"/tokenize", R"({"prompt":"a","add_generation_prompt":{}})", "add_generation_prompt", "invalid_type"},
+      {"/tokenize", R"({"prompt":"a","chat_template_kwargs":1})", "chat_template_kwargs", "invalid_type"},
       {"/detokenize", "{}", "tokens", "missing_required_parameter"},
       {"/detokenize", R"({"tokens":[512]})", "tokens[0]", "integer_above_max_value"},
       {"/detokenize", R"({"tokens":[-1]})", "tokens[0]", "integer_below_min_value"},

@@ -49,21 +49,6 @@ void read_max_tokens(Fields& fields, GenerationRequest& out) {
   out.max_tokens_param = "max_completion_tokens";
 }
 
-void read_template_options(Fields& fields, ChatRequest& out) {
-  const bool explicit_prompt = fields.any("add_generation_prompt") != nullptr;
-  fields.boolean("add_generation_prompt", out.add_generation_prompt);
-  fields.boolean("continue_final_message", out.continue_final_message);
-  fields.boolean("echo", out.echo);
-  if (const json::object* kwargs = fields.object("chat_template_kwargs")) out.template_kwargs = *kwargs;
-  if (const json::array* documents = fields.array("documents")) out.template_kwargs["documents"] = *documents;
-  if (!out.continue_final_message) return;
-  if (explicit_prompt && out.add_generation_prompt)
-    fields.fail_with(
-        bad_parameter("continue_final_message", "invalid_value",
-                      "'continue_final_message' and 'add_generation_prompt' exclude each other."));
-  out.add_generation_prompt = false;
-}
-
 // OpenAI's predicted output makes answers faster, not other ones; here it changes nothing.
 void check_prediction(Fields& fields) {
   fields.object("prediction");
@@ -102,6 +87,21 @@ void refuse_other_modalities(Fields& fields) {
 }
 
 }  // namespace
+
+void read_template_options(Fields& fields, ChatRequest& out) {
+  const bool explicit_prompt = fields.any("add_generation_prompt") != nullptr;
+  fields.boolean("add_generation_prompt", out.add_generation_prompt);
+  fields.boolean("continue_final_message", out.continue_final_message);
+  fields.boolean("echo", out.echo);
+  if (const json::object* kwargs = fields.object("chat_template_kwargs")) out.template_kwargs = *kwargs;
+  if (const json::array* documents = fields.array("documents")) out.template_kwargs["documents"] = *documents;
+  if (!out.continue_final_message) return;
+  if (explicit_prompt && out.add_generation_prompt)
+    fields.fail_with(
+        bad_parameter("continue_final_message", "invalid_value",
+                      "'continue_final_message' and 'add_generation_prompt' exclude each other."));
+  out.add_generation_prompt = false;
+}
 
 void read_effort(Fields& fields, std::string_view name, json::object& template_kwargs) {
   const std::string effort = read_word(fields, name, kEfforts);

@@ -33,6 +33,8 @@ void read_reasoning_effort(Fields& fields, std::string_view name, boost::json::o
 void read_verbosity(Fields& fields, boost::json::object& template_kwargs);
 // include_reasoning and separate_reasoning, of all chat APIs.
 void read_reasoning_switches(Fields& fields, ChatRequest& out);
+// add_generation_prompt, continue_final_message, echo, chat_template_kwargs and documents.
+void read_template_options(Fields& fields, ChatRequest& out);
 // complete: of /v1/chat/completions, where a list of tools must not be empty and a choice needs one, as in
 // OpenAI's API. render: of the endpoints that only look at the prompt, for which an empty list is no tools.
 enum class ChatPurpose { complete, render };

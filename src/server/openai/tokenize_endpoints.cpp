@@ -66,8 +66,9 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string
   fields.boolean("return_token_strs", request.return_token_strs);
   fields.boolean("with_pieces", request.with_pieces);
   if (request.text) {
-    ToolUse unused;
-    read_chat_tools(fields, unused);
+    ChatRequest unused;  // what is a chat's has to be well formed all the same
+    read_chat_tools(fields, unused.tools);
+    read_template_options(fields, unused);
   }
   if (const auto& error = fields.error()) return std::unexpected(*error);
   request.unread_fields = fields.unread();
