@@ -293,6 +293,7 @@ bool Engine::Impl::step() {
 }
 
 void Engine::Impl::admit() {
+  kv_.set_time(step_start_ns_);
   kv_.pump();
   inbox_.take(mail_);
   if (on_mail_ && mail_.has_any()) on_mail_({step_start_ns_, mail_});

@@ -66,6 +66,8 @@ class KvCache {
   bool settle(KvHandle handle);
   // Goes on with reading and storing; never waits. To be called once a step.
   void pump();
+  // What time it is from now on, for the statistics of the prefix cache.
+  void set_time(int64_t now_ns) { prefix_.set_time(now_ns); }
 
   // Makes positions [length, new_length) writable: takes pages and, if the last page is shared, copies it.
   // All or nothing: false when too few pages are available, and then nothing has changed. Does not move the

@@ -91,10 +91,17 @@ PrefixHit PrefixCache::attach(PrefixCursor& cursor, const KeySource& keys, int64
 }
 
 void PrefixCache::share(NodeId node) {
+  NodeState& used = state(node);
+  if (used.evictable) stats_.residency.reuse.observe(now_ns_ - used.used_ns);
   pages_.retain(tree_[node].page);
-  ++state(node).num_hits;
+  ++used.num_hits;
   touch(node);
   refresh(node);
+}
+
+void PrefixCache::note_resident(NodeId node) {
+  state(node).resident_ns = now_ns_;
+  state(node).used_ns = now_ns_;
 }
 
 void PrefixCache::touch(NodeId node) {
@@ -119,6 +126,7 @@ bool PrefixCache::insert(PrefixCursor& cursor, const PageTokens& tokens, PageId&
   if (tree_[node].page == kNoPage) {
     if (!is_new) --num_swapped_;
     tree_.set_page(node, page);
+    note_resident(node);
     pages_.retain(page);
     if (is_new && cursor.may_be_stored) add_unsaved(node);
   } else {
@@ -155,6 +163,7 @@ PrefixCache::Readiness PrefixCache::ready(PrefixCursor& cursor, const std::vecto
 void PrefixCache::on_released(PageId page) {
   const NodeId node = tree_.owner(page);
   if (node == kNoNode || pages_.ref_count(page) != 1) return;
+  state(node).used_ns = now_ns_;
   touch(node);
   refresh(node);
 }
@@ -211,6 +220,8 @@ void PrefixCache::evict(NodeId node) {
   tree_.set_page(node, kNoPage);
   pages_.release(page);
   ++stats_.evicted_pages;
+  stats_.residency.lifetime.observe(now_ns_ - state(node).resident_ns);
+  stats_.residency.idle.observe(now_ns_ - state(node).used_ns);
   ++num_swapped_;
   if (state(node).lost)
     drop_lost(node);

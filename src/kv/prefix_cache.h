@@ -15,6 +15,7 @@
 
 #include "kv/indexed_heap.h"
 #include "kv/page_allocator.h"
+#include "kv/page_residency.h"
 #include "kv/page_store.h"
 #include "kv/radix_tree.h"
 
@@ -52,6 +53,7 @@ struct PrefixCacheStats {
   uint64_t lost_pages = 0;     // could not be read back
   int32_t num_cached = 0;      // pages that may be evicted
   int32_t num_swapped = 0;     // nodes that only the store has
+  PageResidency residency;
 };
 
 // Where a block table's sequence stands in the tree: its first num_pages pages are those of the path to
@@ -156,6 +158,9 @@ class PrefixCache {
   bool make_room(int32_t num_pages);
   int32_t num_evictable() const { return num_evictable_ + static_cast<int32_t>(oldest_tails_.size()); }
 
+  // What time it is from now on, on any clock; for PrefixCacheStats::residency alone.
+  void set_time(int64_t now_ns) { now_ns_ = now_ns; }
+
   // ---- the store ----
   // Goes on with transfers, as far as this is possible without waiting. To be called once a step.
   void pump();
@@ -183,6 +188,8 @@ class PrefixCache {
     bool unsaved = false;      // in the list of pages to be stored
     NodeId next_unsaved = kNoNode;
     NodeId prev_unsaved = kNoNode;
+    int64_t resident_ns = 0;  // when its page came into memory
+    int64_t used_ns = 0;      // when the last sequence to use it let go of it
   };
 
   NodeState& state(NodeId node) { return states_[static_cast<size_t>(node)]; }
@@ -190,6 +197,7 @@ class PrefixCache {
   NodeId known_child(NodeId parent, const PageTokens& tokens) const;
   void share(NodeId node);
   void touch(NodeId node);
+  void note_resident(NodeId node);
   // Brings the heaps and counts up to date with what a node has become, if it is still there.
   void refresh(NodeId node);
   bool is_evictable(NodeId node) const;
@@ -254,6 +262,7 @@ class PrefixCache {
   NodeId last_unsaved_ = kNoNode;
   bool awaits_slot_ = false;  // one has been erased and is not free yet
   std::vector<PageTransfer> ended_;
+  int64_t now_ns_ = 0;
   PrefixCacheStats stats_;
 };
 

@@ -46,6 +46,7 @@ bool PrefixCache::begin_read(NodeId node) {
   if (state(node).writing || !make_room(1)) return false;
   const PageId page = pages_.allocate().value_or(kNoPage);
   tree_.set_page(node, page);
+  note_resident(node);
   --num_swapped_;
   state(node).reading = true;
   ++num_reading_;

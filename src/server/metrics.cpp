@@ -1,6 +1,7 @@
 #include "server/metrics.h"
 
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -57,16 +58,24 @@ class FamilyList {
     }
   }
   void histogram(const char* name, const char* help, const HistogramData& data) {
+    histogram(name, help, data.bounds, data.counts, data.sum);
+  }
+  void histogram(const char* name, const char* help, const ResidencyHistogram& data) {
+    histogram(name, help, data.kSeconds, data.counts, data.sum);
+  }
+  // `counts` has one more than there are bounds.
+  void histogram(const char* name, const char* help, std::span<const double> bounds,
+                 std::span<const uint64_t> counts, double sum) {
     ClientMetric metric = labelled();
     uint64_t cumulative = 0;
-    for (size_t i = 0; i < data.bounds.size() && i < data.counts.size(); ++i) {
-      cumulative += data.counts[i];
-      metric.histogram.bucket.push_back({cumulative, data.bounds[i]});
+    for (size_t i = 0; i < bounds.size() && i < counts.size(); ++i) {
+      cumulative += counts[i];
+      metric.histogram.bucket.push_back({cumulative, bounds[i]});
     }
-    if (!data.counts.empty()) cumulative += data.counts.back();
+    if (!counts.empty()) cumulative += counts.back();
     metric.histogram.bucket.push_back({cumulative, std::numeric_limits<double>::infinity()});
     metric.histogram.sample_count = cumulative;
-    metric.histogram.sample_sum = data.sum;
+    metric.histogram.sample_sum = sum;
     add(name, help, MetricType::Histogram).metric.push_back(std::move(metric));
   }
   MetricFamily& add(const char* name, const char* help, MetricType type) {
@@ -193,6 +202,14 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
   list.histogram("pagoda:step_time_seconds", "Time of a step of the engine.", stats.step_time);
 }
 
+void add_residency(FamilyList& list, const PageResidency& pages) {
+  list.histogram("vllm:kv_block_lifetime_seconds", "Time from a page's coming into memory to its eviction.",
+                 pages.lifetime);
+  list.histogram("vllm:kv_block_idle_before_evict_seconds",
+                 "Time from a page's last use to its eviction.", pages.idle);
+  list.histogram("vllm:kv_block_reuse_gap_seconds", "Time from one use of a page to the next.", pages.reuse);
+}
+
 void add_cost_model(FamilyList& list, const EngineStats& stats) {
   list.seconds_counter("pagoda:step_predicted_seconds_total",
                        "Time that the cost model predicted for the steps that ran.",
@@ -263,6 +280,7 @@ std::string engine_metrics_text(const EngineStats& stats, const EngineConfig& co
   add_rejections(list, stats, refusals);
   add_counters(list, stats);
   add_histograms(list, stats);
+  add_residency(list, stats.prefix_cache.residency);
   add_cost_model(list, stats);
   return list.text();
 }

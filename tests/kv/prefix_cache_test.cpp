@@ -1,5 +1,8 @@
 // The prefix cache over a pool whose pages hold their tokens. Tests named after a trap stand for a mistake
 // that another engine has made.
+#include <algorithm>
+#include <numeric>
+
 #include <gtest/gtest.h>
 
 #include "kv/cache_harness.h"
@@ -44,6 +47,38 @@ TEST(PrefixCache, NothingIsKeptWhenItIsOff) {
   harness.run_and_release(count_from(0, 60));
   EXPECT_EQ(harness.found(count_from(0, 60)), 0);
   EXPECT_EQ(harness.cache->num_free_pages(), 8);
+}
+
+TEST(PrefixCache, TellsHowLongPagesLieUnused) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  CacheHarness harness(4);
+  const auto at = [&](int64_t seconds) { harness.cache->set_time(seconds * kSecond); };
+  const auto residency = [&] { return harness.cache->prefix_cache().stats().residency; };
+  const auto count = [](const ResidencyHistogram& histogram) {
+    return std::accumulate(histogram.counts.begin(), histogram.counts.end(), uint64_t{0});
+  };
+  at(10);
+  const KvHandle first = harness.run(count_from(0, 20));  // one full page
+  at(12);
+  const KvHandle second = harness.run(count_from(0, 20));
+  EXPECT_EQ(count(residency().reuse), 0u) << "it was in use";
+  harness.cache->release(first);
+  at(15);
+  harness.cache->release(second);
+  at(22);
+  harness.run_and_release(count_from(0, 20));
+  EXPECT_EQ(count(residency().reuse), 1u);
+  EXPECT_DOUBLE_EQ(residency().reuse.sum, 22 - 15);
+  EXPECT_EQ(count(residency().lifetime), 0u);
+  at(52);
+  harness.run_and_release(count_from(1000, 64));  // takes all pages
+  EXPECT_EQ(count(residency().lifetime), 1u);
+  EXPECT_EQ(count(residency().idle), 1u);
+  EXPECT_DOUBLE_EQ(residency().lifetime.sum, 52 - 10);
+  EXPECT_DOUBLE_EQ(residency().idle.sum, 52 - 22);
+  const auto bound = std::ranges::find(ResidencyHistogram::kSeconds, 30.0);
+  EXPECT_EQ(residency().idle.counts[static_cast<size_t>(bound - ResidencyHistogram::kSeconds.begin())], 1u)
+      << "a bound belongs to its bucket";
 }
 
 TEST(PrefixCache, DoublesBecomeOnePage) {
