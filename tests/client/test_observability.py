@@ -35,6 +35,7 @@ def test_every_metric_of_the_dashboard_exists(server):
 
 TOKEN_SECONDS = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]
 REQUEST_SECONDS = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680]
+PAGE_SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800]
 FIRST_TOKEN_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80,
                        160, 640, 2560]
 TOKEN_COUNTS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]  # up to the context of the fake model
@@ -53,7 +54,9 @@ VLLM_METRICS = {
         "request_prompt_tokens": TOKEN_COUNTS, "request_generation_tokens": TOKEN_COUNTS,
         "request_max_num_generation_tokens": TOKEN_COUNTS, "request_params_max_tokens": TOKEN_COUNTS,
         "request_params_n": [1, 2, 5, 10, 20], "request_num_preemptions": [1, 2, 3, 4, 5, 10, 20],
-        "iteration_tokens_total": [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]}}
+        "iteration_tokens_total": [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384],
+        "kv_block_lifetime_seconds": PAGE_SECONDS, "kv_block_idle_before_evict_seconds": PAGE_SECONDS,
+        "kv_block_reuse_gap_seconds": PAGE_SECONDS}}
 
 
 def test_metrics_have_vllms_names_types_and_buckets(server):
