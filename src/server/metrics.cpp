@@ -205,8 +205,8 @@ void add_histograms(FamilyList& list, const EngineStats& stats) {
 void add_residency(FamilyList& list, const PageResidency& pages) {
   list.histogram("vllm:kv_block_lifetime_seconds", "Time from a page's coming into memory to its eviction.",
                  pages.lifetime);
-  list.histogram("vllm:kv_block_idle_before_evict_seconds",
-                 "Time from a page's last use to its eviction.", pages.idle);
+  list.histogram("vllm:kv_block_idle_before_evict_seconds", "Time from a page's last use to its eviction.",
+                 pages.idle);
   list.histogram("vllm:kv_block_reuse_gap_seconds", "Time from one use of a page to the next.", pages.reuse);
 }
 
