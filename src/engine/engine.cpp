@@ -32,6 +32,8 @@ constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a cl
 constexpr std::chrono::microseconds kTransferPause{200};
 // Of a step's time, for memory that later ones will write: a tenth.
 constexpr int64_t kCommitShare = 10;
+// Of a step's bound, for what comes between its tokens and the client: a twentieth.
+constexpr int64_t kDeliveryShare = 20;
 // At the end, for pages that the disk does not have yet: a gigabyte at a slow disk's pace.
 constexpr std::chrono::seconds kLongestFlush{10};
 }  // namespace
@@ -327,7 +329,8 @@ void Engine::Impl::admit() {
 double Engine::Impl::step_seconds_left() const {
   // A client sees from the end of one step to that of the next.
   const int64_t late_ns = roster_.running().empty() ? 0 : step_start_ns_ - step_end_ns_;
-  const int64_t left_ns = config_.max_step_ns - std::min(late_ns, config_.max_step_ns / 2);
+  const int64_t bound_ns = config_.max_step_ns - config_.max_step_ns / kDeliveryShare;
+  const int64_t left_ns = bound_ns - std::min(late_ns, config_.max_step_ns / 2);
   // What the model has been wrong by stays free.
   return static_cast<double>(left_ns) * 1e-9 / (1 + costs_.margin());
 }
