@@ -28,6 +28,13 @@ class ToolTest : public ServerFixture {
     EXPECT_EQ(reply.status, 200) << reply.body;
     return parse(reply.body).at("choices").at(0);
   }
+  // Of the question "q".
+  std::string prompt_with(std::string_view members) {
+    const HttpReply reply = post(
+        "/apply-template", fmt::format(R"({{"messages":[{{"role":"user","content":"q"}}]{}}})", members));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return std::string(parse(reply.body).at("prompt").as_string());
+  }
   std::vector<json::value> deltas(std::string_view said, const std::string& members) {
     std::vector<json::value> result;
     for (const SseEvent& event : sse_events(post(kChat, chat_body(said, members + R"(,"stream":true)")))) {
@@ -194,12 +201,6 @@ TEST_F(ToolTest, TheEffortOfReasoningReachesTheTemplate) {
       "{% for message in messages %}{{ message.content }}{% endfor %}|{{ reasoning_effort }}|"
       "{{ enable_thinking }}|{{ verbosity }}";
   start();
-  const auto prompt_with = [&](std::string_view members) {
-    const HttpReply reply = post(
-        "/apply-template", fmt::format(R"({{"messages":[{{"role":"user","content":"q"}}]{}}})", members));
-    EXPECT_EQ(reply.status, 200) << reply.body;
-    return std::string(parse(reply.body).at("prompt").as_string());
-  };
   EXPECT_EQ(prompt_with(""), "q|||");
   EXPECT_EQ(prompt_with(R"(,"reasoning_effort":"high","verbosity":"low")"), "q|high|True|low");
   EXPECT_EQ(prompt_with(R"(,"reasoning_effort":"none")"), "q|none|False|");
@@ -256,12 +257,6 @@ TEST_F(ToolTest, ThinkingThatTheTemplateOpensIsClosedIfNotWanted) {
       "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
       "{% endfor %}<|im_start|>assistant\n<think>{{ '\n' }}";
   start();
-  const auto prompt_with = [&](std::string_view members) {
-    const HttpReply reply = post(
-        "/apply-template", fmt::format(R"({{"messages":[{{"role":"user","content":"q"}}]{}}})", members));
-    EXPECT_EQ(reply.status, 200) << reply.body;
-    return std::string(parse(reply.body).at("prompt").as_string());
-  };
   EXPECT_TRUE(prompt_with("").ends_with("assistant\n<think>\n"));
   EXPECT_TRUE(prompt_with(R"(,"chat_template_kwargs":{"enable_thinking":true})").ends_with("<think>\n"));
   EXPECT_TRUE(
