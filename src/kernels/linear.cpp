@@ -216,7 +216,7 @@ size_t activation_row_bytes(ActivationFormat format, int64_t num_cols) {
     return 0;
   }();
   // An odd number of cache lines: rows that a tile reads side by side never fall into the same cache sets.
-  return (bytes + 63) / 64 * 64 | 64;
+  return round_up(bytes, 64) | 64;
 }
 
 }  // namespace pagoda
