@@ -23,7 +23,7 @@ class PoolCommitter {
   int32_t reserve_pages() const;
   // Pieces to commit until it has got to `end_page`.
   size_t num_missing(int32_t end_page) const;
-  // The next pieces, at most num_missing(num_pages). Where the system cannot commit, nothing is missing
+  // The next pieces, at most num_missing(end_page). Where the system cannot commit, nothing is missing
   // after.
   void commit(size_t num_pieces, ThreadPool& threads);
 

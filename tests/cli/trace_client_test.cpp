@@ -88,7 +88,9 @@ TEST_F(TraceClientTest, RefusalsAreOutcomes) {
   start();
   gate.close();
   ReplayOptions replay = replay_options();
-  replay.on_progress = [&](double) { gate.open(); };  // when the first refusal has come
+  replay.on_progress = [&](double fraction) {
+    if (fraction >= 0.5) gate.open();  // when both refusals have come
+  };
   const auto outcomes = replay_trace(make_trace(4, 0), replay);
   ASSERT_TRUE(outcomes);
   EXPECT_EQ(std::ranges::count(*outcomes, "HTTP 429", &TraceOutcome::error), 2);

@@ -162,7 +162,7 @@ TEST_F(EmbeddingsTest, ABrokenModelGivesAnErrorOnly) {
 
 TEST_F(EmbeddingsTest, AClientThatLeavesFreesAll) {
   engine_config.max_sequences = 2;
-  step_time = std::chrono::milliseconds(5);
+  step_time = std::chrono::milliseconds(20);
   start();
   {
     HttpClient client(port());

@@ -25,7 +25,7 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   bool send(std::string_view bytes);
-  // One whole reply; status 0 if the connection ended before its head. Waits 20 s at most for each piece.
+  // One whole reply; status 0 if the connection ended before its head. Waits a minute at most for each piece.
   HttpReply receive(std::string_view method = "GET");
   HttpReply get(const std::string& path, const std::string& headers = {});
   HttpReply post(const std::string& path, const std::string& body, const std::string& headers = {});

@@ -100,9 +100,11 @@ TEST_F(LimitsTest, EachKeyHasItsOwnConcurrency) {
   HttpClient running(port());
   running.send(post_request(kCompletions, kLong, "Authorization: Bearer one\r\n"));
   ASSERT_TRUE(running.receive_until("data: "));
+  gate.close();
   const HttpReply second = post(kCompletions, kShort, "Authorization: Bearer one\r\n");
   expect_error(second, 429, "rate_limit_error", "", "rate_limit_exceeded");
   EXPECT_GE(retry_after(second), 1);
+  gate.open();
   EXPECT_EQ(post(kCompletions, kShort, "Authorization: Bearer two\r\n").status, 200);
   EXPECT_EQ(refused("key_concurrency"), 1);
   running.close();
@@ -127,13 +129,12 @@ TEST_F(LimitsTest, TokensPerMinuteAreAnsweredWithTheTimeToWait) {
 TEST_F(LimitsTest, QueuedPromptsAreBounded) {
   engine_config.max_sequences = 1;
   engine_config.max_queued_tokens = 100;
-  step_time = milliseconds(1);
   start();
+  gate.close();
   const std::string body = fmt::format(R"({{"prompt":"{}","max_tokens":1}})", std::string(80, '!'));
   HttpClient running(port());
-  running.send(post_request(kCompletions, R"({"prompt":"ab","max_tokens":500,"ignore_eos":true})"));
-  ASSERT_TRUE(eventually([&] { return model->engine->stats().num_running == 1; }));
-  gate.close();
+  running.send(post_request(kCompletions, kShort));
+  gate.wait_until_held();
   HttpClient first(port());
   HttpClient second(port());
   first.send(post_request(kCompletions, body));
@@ -156,6 +157,7 @@ TEST_F(LimitsTest, WhatTheQueueRefusesCostsNoTokens) {
   for (HttpClient* client : {&running, &queued})
     client->send(post_request(kCompletions, kLong, "Authorization: Bearer free\r\n"));
   ASSERT_TRUE(eventually([&] { return model->engine->stats().num_waiting == 1; }));
+  gate.close();  // neither ends meanwhile
   const char* counted = "Authorization: Bearer counted\r\n";
   const std::string text(60, '!');
   const std::string embedding = fmt::format(R"({{"input":["{}"]}})", text);
@@ -168,6 +170,7 @@ TEST_F(LimitsTest, WhatTheQueueRefusesCostsNoTokens) {
   EXPECT_EQ(refused("key_tokens"), 0);
   running.close();
   queued.close();
+  gate.open();
   ASSERT_TRUE(engine_becomes_idle());
   EXPECT_EQ(post("/v1/embeddings", embedding, counted).status, 200);
   EXPECT_EQ(post("/v1/embeddings", embedding, counted).status, 429) << "what was computed costs";
@@ -186,15 +189,20 @@ TEST_F(DeadlineTest, AnAnswerThatTakesTooLongIs504) {
     expect_error(reply, 504, "timeout_error", "", "deadline_exceeded");
     EXPECT_TRUE(engine_becomes_idle()) << "it was cancelled";
   }
-  EXPECT_LT(model->engine->stats().generation_tokens, 1000u);
+  EXPECT_EQ(model->engine->stats().finished_abort, 3u);
 }
 
 TEST_F(DeadlineTest, AStreamSaysSoInBand) {
-  step_time = milliseconds(2);
+  step_time = milliseconds(1);
   start();
-  const HttpReply reply = post(kCompletions, kLong, "timeout: 0.2\r\n");
+  HttpClient client(port());
+  client.send(post_request(kCompletions, kLong, "timeout: 1\r\n"));
+  ASSERT_TRUE(client.receive_until("data: "));
+  gate.close();
+  const HttpReply reply = client.receive();
   EXPECT_EQ(reply.status, 200);
   EXPECT_NE(reply.body.find(R"("code":"deadline_exceeded")"), std::string::npos) << reply.body;
+  gate.open();
   EXPECT_TRUE(engine_becomes_idle());
 }
 
@@ -228,7 +236,8 @@ TEST_F(DeadlineTest, WhatWouldWaitTooLongIsRefusedAtOnce) {
     queue.push_back(std::make_unique<HttpClient>(port()));
     queue.back()->send(post_request(kCompletions, slow));
   }
-  ASSERT_TRUE(eventually([&] { return model->engine->stats().num_waiting == 7; }));
+  ASSERT_TRUE(eventually([&] { return model->engine->stats().num_waiting > 3; }));
+  gate.close();
   expect_error(post(kCompletions, kShort, "timeout: 0.3\r\n"), 504, "timeout_error", "", "deadline_exceeded");
   EXPECT_EQ(refused("deadline"), 1);
 }

@@ -207,8 +207,9 @@ TEST_F(MessagesTest, SoHaveErrorsOfTheTransport) {
   for (const char* path : {kMessages, kCount, "/messages", "/llm/v1/messages"})
     expect_anthropic_error(post(path, too_long), 413, "request_too_large");
   HttpClient chunked(port());
-  chunked.send("POST /v1/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
-  for (int i = 0; i < 3; ++i) chunked.send("190\r\n" + std::string(0x190, ' ') + "\r\n");
+  std::string chunks = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (int i = 0; i < 3; ++i) chunks += "190\r\n" + std::string(0x190, ' ') + "\r\n";
+  chunked.send(chunks);
   expect_anthropic_error(chunked.receive(), 413, "request_too_large");
   HttpClient slow(port());
   slow.send("POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{");

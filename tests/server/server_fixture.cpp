@@ -90,7 +90,8 @@ double ServerFixture::metric(const std::string& prefix) {
 }
 
 bool ServerFixture::eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 1000; ++i) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (std::chrono::steady_clock::now() < deadline) {
     if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

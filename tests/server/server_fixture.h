@@ -37,7 +37,7 @@ class ServerFixture : public ::testing::Test {
                            std::string_view code);
   // A metric's value from /metrics, of all lines that start with `prefix`; -1 if there is none.
   double metric(const std::string& prefix);
-  // Waits up to 10 s.
+  // Waits up to a minute.
   bool eventually(const std::function<bool()>& condition);
   bool engine_becomes_idle();
   uint16_t port() const { return server->port(); }

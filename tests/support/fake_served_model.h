@@ -81,13 +81,22 @@ class Gate {
   }
   void pass() {
     std::unique_lock lock(mutex_);
+    holds_ = !open_;
+    changed_.notify_all();
     changed_.wait(lock, [this] { return open_; });
+    holds_ = false;
+  }
+  // Until a forward pass stands here.
+  void wait_until_held() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return holds_; });
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = true;
+  bool holds_ = false;
 };
 
 inline EngineConfig fake_engine_config() {

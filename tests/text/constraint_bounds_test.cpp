@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <ctime>
 #include <functional>
 #include <random>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "support/cpu_time.h"
 #include "support/fake_tokenizer.h"
 #include "text/constraint.h"
 
@@ -27,13 +27,6 @@ FakeTokenizer byte_tokenizer() {
   for (char a = 'a'; a <= 'z'; ++a)
     for (char b = 'a'; b <= 'z'; ++b) texts.push_back({a, b});
   return FakeTokenizer(std::move(texts), {kEnd}, -1, kEnd);
-}
-
-// Of this process, so that a busy machine does not count.
-double cpu_ms() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) * 1e-6;
 }
 
 std::string repeated(std::string_view text, int count, std::string_view separator = "") {
@@ -56,9 +49,6 @@ std::string numbered(int count, std::string_view separator, const std::function<
 
 class ConstraintBoundsTest : public ::testing::Test {
  protected:
-  // Against what runs away, not a measurement: twenty times what a quiet machine takes, since others are
-  // slower and sanitizers are, too.
-  static constexpr double kMaxCompileMs = 2000;
   static constexpr double kMaxTokenMs = 500;
   static constexpr int kNumTokens = 300;
 

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMaxMetadataPairs = 16;
 constexpr size_t kMaxMetadataKeyBytes = 64;
 constexpr size_t kMaxMetadataValueBytes = 512;
-constexpr std::array kServiceTiers = {"auto", "default", "flex", "scale", "priority"};
+constexpr std::array<std::string_view, 5> kServiceTiers = {"auto", "default", "flex", "scale", "priority"};
 
 void check_metadata(Fields& fields) {
   const json::object* metadata = fields.object("metadata");
@@ -44,9 +44,7 @@ void check_service_tier(Fields& fields) {
   std::string tier = "auto";
   fields.string("service_tier", tier);
   if (std::ranges::find(kServiceTiers, tier) == kServiceTiers.end())
-    fields.fail_with(
-        bad_parameter("service_tier", "invalid_value",
-                      "Invalid 'service_tier': expected one of auto, default, flex, scale, priority."));
+    fields.fail_with(unknown_word("service_tier", kServiceTiers));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <array>
 #include <span>
 
-#include <fmt/ranges.h>
 #include <boost/json.hpp>
 
 #include "server/openai/chat_messages.h"
@@ -15,17 +14,16 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::array kEfforts = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
-constexpr std::array kVerbosities = {"low", "medium", "high"};
+constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium",
+                                                      "high", "xhigh",   "max"};
+constexpr std::array<std::string_view, 3> kVerbosities = {"low", "medium", "high"};
 
 // One of the words, or empty if the request does not say.
-std::string read_word(Fields& fields, std::string_view name, std::span<const char* const> words) {
+std::string read_word(Fields& fields, std::string_view name, std::span<const std::string_view> words) {
   std::string word;
   fields.string(name, word);
   if (!fields.any(name) || fields.error() || std::ranges::find(words, word) != words.end()) return word;
-  fields.fail_with(bad_parameter(
-      fields.path(name), "invalid_value",
-      fmt::format("Invalid '{}': expected one of {}.", fields.path(name), fmt::join(words, ", "))));
+  fields.fail_with(unknown_word(fields.path(name), words));
   return {};
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <fmt/ranges.h>
 #include <boost/json.hpp>
 
 namespace pagoda {
@@ -48,6 +49,11 @@ ApiError wrong_type(std::string_view param, std::string_view expected, const jso
 ApiError missing_parameter(std::string_view param) {
   return bad_parameter(param, "missing_required_parameter",
                        fmt::format("Missing required parameter: '{}'.", param));
+}
+
+ApiError unknown_word(std::string_view param, std::span<const std::string_view> words) {
+  return bad_parameter(param, "invalid_value",
+                       fmt::format("Invalid '{}': expected one of {}.", param, fmt::join(words, ", ")));
 }
 
 std::optional<int64_t> as_integer(const json::value& value) {

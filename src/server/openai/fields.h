@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,8 @@ class Fields {
 // 400 "Invalid type for 'param': expected …, but got … instead."
 ApiError wrong_type(std::string_view param, std::string_view expected, const boost::json::value& got);
 ApiError missing_parameter(std::string_view param);
+// 400 "Invalid 'param': expected one of …."
+ApiError unknown_word(std::string_view param, std::span<const std::string_view> words);
 // An integer, also if written as 5.0; none for anything else.
 std::optional<int64_t> as_integer(const boost::json::value& value);
 // The number, or the error that names `param`.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include <fmt/ranges.h>
 #include <boost/json.hpp>
 
 #include "server/openai/json_body.h"
@@ -129,9 +128,7 @@ void read_include(Fields& fields, SamplingParams& out, json::object& echo) {
     if (!what.is_string()) return fields.fail_with(wrong_type(param, "a string", what));
     const std::string_view name = what.get_string();
     if (std::ranges::find(kIncludable, name) == kIncludable.end())
-      return fields.fail_with(bad_parameter(
-          param, "invalid_value",
-          fmt::format("Invalid '{}': expected one of {}.", param, fmt::join(kIncludable, ", "))));
+      return fields.fail_with(unknown_word(param, kIncludable));
     if (name == kLogprobs) out.num_logprobs = static_cast<int32_t>(top);
   }
 }
