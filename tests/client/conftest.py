@@ -5,8 +5,8 @@ PAGODA_BUILD is the build folder (default: build/release), PAGODA_MODELS a folde
 
 import os
 import pathlib
+import re
 import signal
-import socket
 import subprocess
 import time
 
@@ -20,24 +20,17 @@ BUILD = pathlib.Path(os.environ.get("PAGODA_BUILD", ROOT / "build" / "release"))
 
 
 class ServerProcess:
-    """A running server; `stop` sends SIGTERM and returns the exit status."""
+    """A running server, which has said on which port; `stop` sends SIGTERM and returns the exit status."""
 
-    def __init__(self, command, port=None, **options):
+    def __init__(self, command, **options):
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
-        self.port = port or int(self.process.stdout.readline())
+        lines = (re.search(r"^(?:Serving .*:)?(\d+)$", line.rstrip()) for line in self.process.stdout)
+        found = next(filter(None, lines), None)
+        assert found, f"the server ended with status {self.process.wait()}"
+        self.port = int(found[1])
         self.url = f"http://127.0.0.1:{self.port}"
-
-    def wait_until_ready(self, seconds):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, f"the server ended with status {self.process.returncode}"
-            try:
-                if httpx.get(self.url + "/ready", timeout=5).status_code == 200:
-                    return self
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise TimeoutError("the server is not ready")
+        # A connection for each request; patient, since the machine may be busy.
+        self.http = httpx.Client(base_url=self.url, timeout=120, limits=httpx.Limits(max_keepalive_connections=0))
 
     def client(self, **options):
         options = {"api_key": "none", "max_retries": 0, "timeout": 120} | options
@@ -53,21 +46,25 @@ class ServerProcess:
 
     def metric(self, name, label=""):
         """The sum of all lines of a metric, of those that have the label."""
-        lines = httpx.get(self.url + "/metrics", timeout=30).text.splitlines()
+        lines = self.http.get("/metrics").text.splitlines()
         lines = [line for line in lines if line.split("{")[0].split(" ")[0] == name and label in line]
         values = [float(line.rsplit(" ", 1)[1]) for line in lines]
         assert values, f"no metric {name}"
         return sum(values)
 
-    def wait_until_idle(self, seconds=30):
-        """Until no request runs or waits; then no page may be held."""
+    def wait_until(self, condition, seconds=60):
         deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "what was waited for does not come"
+            time.sleep(0.02)
+
+    def wait_until_idle(self):
+        """Until no request runs or waits; then no page may be held."""
         names = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
-        while any(self.metric(name) > 0 for name in names):
-            assert time.monotonic() < deadline, {name: self.metric(name) for name in names}
-            time.sleep(0.05)
+        self.wait_until(lambda: not any(self.metric(name) > 0 for name in names))
 
     def stop(self):
+        self.http.close()
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(timeout=60)
@@ -97,12 +94,8 @@ def start_real_server(*options):
     models = sorted(pathlib.Path(os.environ.get("PAGODA_MODELS", "/nonexistent")).glob("*SmolLM2-135M*.gguf"))
     if not models:
         pytest.skip("PAGODA_MODELS holds no SmolLM2")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [BUILD / "bin" / "pagoda", "serve", "--model", models[0], "--port", str(port), "--no-request-log"]
-    command += ["--served-model-name", "smollm2", *options]
-    return ServerProcess(command, port).wait_until_ready(60)
+    command = [BUILD / "bin" / "pagoda", "serve", "--model", models[0], "--port", "0", "--no-request-log"]
+    return ServerProcess([*command, "--served-model-name", "smollm2", *options])
 
 
 @pytest.fixture(scope="session")

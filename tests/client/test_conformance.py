@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 
 from saying import say
@@ -10,16 +9,16 @@ from saying import say
 
 def chat(server, **fields):
     body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "temperature": 0} | fields
-    answer = httpx.post(server.url + "/v1/chat/completions", json=body, timeout=60)
+    answer = server.http.post("/v1/chat/completions", json=body)
     return answer.status_code, answer.json()
 
 
 def test_paths_without_version(server):
     body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
-    assert httpx.post(server.url + "/chat/completions", json=body).status_code == 200
-    assert httpx.get(server.url + "/models").json()["data"][0]["id"] == "fake"
-    assert httpx.get(server.url + "/nothing").status_code == 404
-    assert httpx.get(server.url + "/chat/completions").status_code == 405
+    assert server.http.post("/chat/completions", json=body).status_code == 200
+    assert server.http.get("/models").json()["data"][0]["id"] == "fake"
+    assert server.http.get("/nothing").status_code == 404
+    assert server.http.get("/chat/completions").status_code == 405
 
 
 def test_constraints_by_llama_cpps_names(server):

@@ -6,7 +6,6 @@ import re
 import threading
 import time
 
-import httpx
 import pytest
 
 from conftest import ROOT, start_fake_server
@@ -26,8 +25,8 @@ def names_in(dashboard):
 
 def test_every_metric_of_the_dashboard_exists(server):
     dashboard = json.loads((ROOT / "deploy" / "grafana" / "pagoda.json").read_text())
-    assert httpx.post(server.url + "/v1/completions", json=COMPLETION).status_code == 200
-    samples = {re.split(r"[{ ]", line)[0] for line in httpx.get(server.url + "/metrics").text.splitlines()}
+    assert server.http.post("/v1/completions", json=COMPLETION).status_code == 200
+    samples = {re.split(r"[{ ]", line)[0] for line in server.http.get("/metrics").text.splitlines()}
     names = set(names_in(dashboard))
     assert len(names) > 25
     assert names <= samples, names - samples
@@ -60,7 +59,7 @@ VLLM_METRICS = {
 
 
 def test_metrics_have_vllms_names_types_and_buckets(server):
-    text = httpx.get(server.url + "/metrics").text
+    text = server.http.get("/metrics").text
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     for kind, names in VLLM_METRICS.items():
         for name in names:
@@ -109,8 +108,8 @@ def test_traces_follow_the_caller():
     trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     for flags in ("01", "00"):
         headers = {"traceparent": f"00-{trace}-{parent}-{flags}", "x-request-id": f"mine-{flags}"}
-        assert httpx.post(traced.url + "/v1/completions", json=COMPLETION, headers=headers).status_code == 200
-    httpx.get(traced.url + "/health")
+        assert traced.http.post("/v1/completions", json=COMPLETION, headers=headers).status_code == 200
+    traced.http.get("/health")
     assert traced.stop() == 0
     spans = {span["name"]: span for span in collector.spans()}
     assert set(spans) == {"POST /v1/completions", "queue", "prefill", "decode"}, "unsampled ones and /health are not sent"
@@ -131,11 +130,8 @@ def test_traces_follow_the_caller():
 def test_a_dead_collector_costs_nothing_but_traces():
     traced = start_fake_server("--otlp-endpoint", "http://127.0.0.1:9")
     for _ in range(20):
-        assert httpx.post(traced.url + "/v1/completions", json=COMPLETION).status_code == 200
-    deadline = time.monotonic() + 20
-    while traced.metric("pagoda_otlp_spans_dropped_total") == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        assert traced.http.post("/v1/completions", json=COMPLETION).status_code == 200
+    traced.wait_until(lambda: traced.metric("pagoda_otlp_spans_dropped_total") > 0)
     assert traced.metric("pagoda_otlp_spans_exported_total") == 0
     assert traced.stop() == 0
 
@@ -147,8 +143,8 @@ def test_one_line_for_each_request_and_never_what_it_says(log_format, tmp_path):
         logged = start_fake_server("--log-format", log_format, "--api-key", "sk-secret", stderr=sink)
         headers = {"authorization": "Bearer sk-secret", "x-request-id": "mine"}
         body = COMPLETION | {"prompt": "confidential"}
-        assert httpx.post(logged.url + "/v1/completions", json=body, headers=headers).status_code == 200
-        assert httpx.get(logged.url + "/no%0Awhere").status_code == 404
+        assert logged.http.post("/v1/completions", json=body, headers=headers).status_code == 200
+        assert logged.http.get("/no%0Awhere").status_code == 404
         assert logged.stop() == 0
     text = log.read_text()
     assert "confidential" not in text

@@ -148,15 +148,19 @@ def test_keys():
 
 
 def test_overload_is_a_rate_limit_error():
-    small = start_fake_server("--max-sequences", "1", "--max-queued", "1", "--step-us", "2000")
+    small = start_fake_server("--max-sequences", "1", "--max-queued", "1", "--step-us", "20000")
 
     async def run():
         async with small.async_client() as client:
-            return await asyncio.gather(*(chat(client, max_tokens=50) for _ in range(8)), return_exceptions=True)
+            running = await chat(client, max_tokens=1500, stream=True)
+            queued = asyncio.ensure_future(chat(client, max_tokens=1))
+            await asyncio.to_thread(small.wait_until, lambda: small.metric("vllm:num_requests_waiting") == 1)
+            refused = await asyncio.gather(*(chat(client, max_tokens=1) for _ in range(6)), return_exceptions=True)
+            await running.close()
+            return refused, await queued
 
-    results = asyncio.run(run())
-    refused = [result for result in results if isinstance(result, Exception)]
-    assert 1 <= len(refused) <= 7
+    refused, queued = asyncio.run(run())
+    assert queued.usage.completion_tokens == 1
     for error in refused:
         assert isinstance(error, openai.RateLimitError)
         assert error.code == "rate_limit_exceeded" and int(error.response.headers["retry-after"]) >= 1
@@ -165,7 +169,7 @@ def test_overload_is_a_rate_limit_error():
 
 
 def test_a_client_that_closes_its_stream_frees_the_pages():
-    slow = start_fake_server("--step-us", "1000")
+    slow = start_fake_server("--step-us", "20000")
     with slow.client() as client:
         stream = chat(client, max_tokens=1500, stream=True)
         for _, _chunk in zip(range(5), stream):
@@ -173,4 +177,5 @@ def test_a_client_that_closes_its_stream_frees_the_pages():
         assert slow.metric("vllm:num_requests_running") == 1
         stream.close()
         slow.wait_until_idle()
+    assert slow.metric("vllm:request_success_total", 'finished_reason="abort"') == 1
     assert slow.stop() == 0

@@ -2,7 +2,6 @@
 
 import math
 
-import httpx
 import openai
 import pytest
 
@@ -53,11 +52,11 @@ def test_metadata_and_the_like_are_checked(client):
 
 def test_tokens_go_round(server):
     text = "hello, wörld"
-    tokens = httpx.post(server.url + "/tokenize", json={"prompt": text, "add_special_tokens": False}).json()
+    tokens = server.http.post("/tokenize", json={"prompt": text, "add_special_tokens": False}).json()
     assert tokens["count"] == len(tokens["tokens"])
-    assert httpx.post(server.url + "/detokenize", json={"tokens": tokens["tokens"]}).json()["prompt"] == text
+    assert server.http.post("/detokenize", json={"tokens": tokens["tokens"]}).json()["prompt"] == text
 
 
 def test_openapi(server):
-    document = httpx.get(server.url + "/openapi.json").json()
+    document = server.http.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1") and "/v1/embeddings" in document["paths"]

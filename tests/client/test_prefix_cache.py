@@ -3,7 +3,6 @@
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 from conftest import start_real_server
 
@@ -12,16 +11,16 @@ PROMPT = "The quick brown fox jumps over the lazy dog. " * 20
 
 def ask(server):
     body = {"prompt": PROMPT, "max_tokens": 20, "temperature": 0, "logprobs": 1}
-    answer = httpx.post(f"{server.url}/v1/completions", json=body, timeout=60).json()
+    answer = server.http.post("/v1/completions", json=body).json()
     return answer["choices"], answer["timings"], answer["usage"]["prompt_tokens"]
 
 
 def wait_until_stored(server, num_pages):
-    for _ in range(200):
-        if server.metric("pagoda:prefix_cache_pages_total", 'event="stored"') >= num_pages:
-            return
-        ask(server)
-    pytest.fail("the pages were not stored")
+    def stored():
+        ask(server)  # pages are written beside steps
+        return server.metric("pagoda:prefix_cache_pages_total", 'event="stored"') >= num_pages
+
+    server.wait_until(stored)
 
 
 @pytest.mark.parametrize("kv_type", ["bf16", "int8"])
@@ -56,13 +55,13 @@ def test_samples_that_share_pages_are_separate_runs_bit_for_bit(kv_type):
     server = start_real_server("--no-prefix-cache", "--kv-type", kv_type, "--prefill-chunk", "40")
     body = {"prompt": PROMPT[:-5], "max_tokens": 24, "temperature": 1, "seed": 3, "n": 3, "logprobs": 0,
             "return_token_ids": True, "ignore_eos": True}
-    forked = httpx.post(f"{server.url}/v1/completions", json=body, timeout=60).json()["choices"]
+    forked = server.http.post("/v1/completions", json=body).json()["choices"]
     assert len(forked) == 3 and len({choice["text"] for choice in forked}) == 3
     assert len(forked[0]["prompt_token_ids"]) % 16 != 0
     for choice in forked:
         tokens = choice["prompt_token_ids"] + choice["token_ids"]
         again = {"prompt": tokens, "max_tokens": 0, "echo": True, "logprobs": 0}
-        (scored,) = httpx.post(f"{server.url}/v1/completions", json=again, timeout=60).json()["choices"]
+        (scored,) = server.http.post("/v1/completions", json=again).json()["choices"]
         assert scored["logprobs"]["token_logprobs"][-24:] == choice["logprobs"]["token_logprobs"]
     assert server.stop() == 0
 
@@ -72,7 +71,7 @@ def test_sequences_that_lose_their_pages_end_as_if_nothing_had_happened(tmp_path
     def story(server, index):
         body = {"prompt": f"Story {index}. " + PROMPT[:200], "max_tokens": 250, "temperature": 0, "logprobs": 0,
                 "ignore_eos": True}
-        return httpx.post(f"{server.url}/v1/completions", json=body, timeout=120).json()["choices"]
+        return server.http.post("/v1/completions", json=body).json()["choices"]
 
     def stories(server, at_once):
         with ThreadPoolExecutor(at_once) as clients:
