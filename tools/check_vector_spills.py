@@ -18,7 +18,7 @@ import sys
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
 BRANCH = re.compile(r"^j\w+\s+([0-9a-f]+)\b")
-MULTIPLY = re.compile(r"^(vpmadd|vpdp|vdpbf16|vf[n]?m(add|sub)|tdp)")
+MULTIPLY = re.compile(r"^(?:\{vex\} )?(vpmadd|vpdp|vdpbf16|vf[n]?m(add|sub)|tdp)")
 VECTOR = re.compile(r"%[xyz]mm\d")
 FRAME_POINTER = re.compile(r"^(mov|lea)\s+(\S*\(?%rsp\)?),%rbp$")
 
@@ -67,11 +67,12 @@ def disassemble(path):
 
 def self_test():
     loop = "0000 <f>:\n 0: {}\n 5: vpmaddubsw %ymm1,%ymm2,%ymm3\n a: jne 0 <f>\n f: vmovdqa %ymm1,0x20(%rsp)\n 14: ret\n"
+    vnni = loop.replace("vpmaddubsw", "{{vex}} vpdpbusd")
     frame = "0000 <f>:\n 0: mov    %rsp,%rbp\n 4: {}\n 6: vfmadd231ps %zmm1,%zmm2,%zmm3\n 8: jmp 4 <f+0x4>\n"
     nested = "0000 <f>:\n 0: vmovdqa 0x20(%rsp),%ymm1\n 4: vpdpbusd %ymm1,%ymm2,%ymm3\n 8: jne 4 <f+4>\n c: jne 0 <f>\n"
     cases = [(loop, "vmovdqa %ymm1,0x20(%rsp)", 1), (loop, "vpaddd (%rsp),%ymm2,%ymm3", 1),
              (loop, "vmovdqa %ymm1,0x20(%rsp,%rax,8)", 0), (loop, "mov %rax,0x20(%rsp)", 0),
-             (loop, "vmovdqa %ymm1,0x20(%rbp)", 0), (loop, "vmovdqa %ymm1,(%rdi)", 0),
+             (vnni, "vmovdqa %ymm1,0x20(%rsp)", 1), (loop, "vmovdqa %ymm1,0x20(%rbp)", 0), (loop, "vmovdqa %ymm1,(%rdi)", 0),
              (frame, "vmovups -0x40(%rbp),%zmm7", 1), (nested, "", 0)]
     for text, instruction, expected in cases:
         found = sum(len(list(spills(body))) for _, body in functions(text.format(instruction)))

@@ -88,8 +88,10 @@ void detect_x86(CpuInfo& info) {
   const bool tiles = tile_state && (edx & (1u << 24)) && request_tile_registers();
   info.amx_bf16 = tiles && (edx & (1u << 22));
   info.amx_int8 = tiles && (edx & (1u << 25));
-  if (max_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx))
+  if (max_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {
+    info.avx_vnni = info.avx2 && (eax & (1u << 4));
     info.avx512_bf16 = info.avx512 && (eax & (1u << 5));
+  }
 }
 #endif
 

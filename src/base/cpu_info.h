@@ -10,7 +10,8 @@ struct CpuInfo {
   std::string model_name;  // as /proc/cpuinfo has it
   int num_cores = 1;       // usable by this process (affinity mask)
   bool avx2 = false;       // AVX2, FMA and F16C
-  bool avx512 = false;     // F, BW, DQ, VL
+  bool avx_vnni = false;  // with AVX2; the VEX encoding, beside which AVX-512 VNNI is another instruction set
+  bool avx512 = false;    // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool amx_int8 = false;  // with the operating system's permission to use tile registers

@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* kFooter =
     "Environment:\n"
-    "  PAGODA_ISA=NAME                 force the kernels: scalar, avx2, avx512, avx512_bf16 or amx\n"
+    "  PAGODA_ISA=NAME                 force the kernels: scalar, avx2, avxvnni, avx512, avx512_bf16 or amx\n"
     "                                  (default: the fastest of this machine)\n"
     "  PAGODA_MODELS=FOLDER            where short names of models are looked up\n"
     "                                  (default: ~/.cache/pagoda/models)\n"

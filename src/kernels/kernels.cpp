@@ -34,6 +34,11 @@ const Kernels& kernels_for(Isa isa) {
                                    prefetch_bytes()};
     return avx512;
   }
+  if (isa == Isa::avxvnni) {
+    static const Kernels avxvnni = {isa, isa_avxvnni::linear_kernels(), isa_avxvnni::op_kernels(),
+                                    prefetch_bytes()};
+    return avxvnni;
+  }
   if (isa == Isa::avx2) {
     static const Kernels avx2 = {isa, isa_avx2::linear_kernels(), isa_avx2::op_kernels(), prefetch_bytes()};
     return avx2;

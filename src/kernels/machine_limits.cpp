@@ -22,7 +22,11 @@ constexpr int64_t kItemsPerThread = 24;
 PeakKernels peak_kernels_for(Isa isa) {
 #ifdef PAGODA_X86_KERNELS
   if (isa >= Isa::avx512) return isa_avx512::peak_kernels();
-  if (isa == Isa::avx2) return isa_avx2::peak_kernels();
+  if (isa >= Isa::avx2) {
+    PeakKernels peak = isa_avx2::peak_kernels();
+    if (isa == Isa::avxvnni) peak.int8 = isa_avxvnni::int8_peak();
+    return peak;
+  }
 #endif
   PAGODA_CHECK(isa == Isa::scalar, "this build has no {} kernels", to_string(isa));
   return isa_scalar::peak_kernels();

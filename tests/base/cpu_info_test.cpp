@@ -42,6 +42,7 @@ TEST(CpuInfo, ClaimsOnlyWhatTheKernelLists) {
     return true;
   };
   EXPECT_EQ(info.avx2, all({"avx2", "fma", "f16c"}));
+  EXPECT_EQ(info.avx_vnni, info.avx2 && all({"avx_vnni"}));
   EXPECT_EQ(info.avx512, info.avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl"}));
   EXPECT_EQ(info.avx512_vnni, info.avx512 && all({"avx512_vnni"}));
   EXPECT_TRUE(!info.avx512_bf16 || all({"avx512_bf16"}));

@@ -22,6 +22,19 @@ TEST(Isa, Avx512NeedsVnni) {
   EXPECT_EQ(choose_isa(cpu, "avx2").value(), Isa::avx2);
 }
 
+TEST(Isa, AvxVnniIsBetweenAvx2AndAvx512) {
+  CpuInfo cpu = {.model_name = "test", .avx2 = true, .avx_vnni = true};
+  EXPECT_EQ(choose_isa(cpu, "").value(), Isa::avxvnni);
+  EXPECT_EQ(choose_isa(cpu, "avx2").value(), Isa::avx2);
+  cpu.avx512 = true;
+  EXPECT_EQ(choose_isa(cpu, "").value(), Isa::avxvnni);  // AVX-512 without its own VNNI
+  cpu.avx512_vnni = true;
+  EXPECT_EQ(choose_isa(cpu, "").value(), Isa::avx512);
+  EXPECT_EQ(choose_isa(cpu, "avxvnni").value(), Isa::avxvnni);
+  cpu.avx_vnni = false;
+  EXPECT_FALSE(choose_isa(cpu, "avxvnni").has_value());
+}
+
 TEST(Isa, AmxComesAboveAvx512AndNeedsIt) {
   CpuInfo cpu = {.model_name = "test", .avx2 = true, .amx_int8 = true};
   EXPECT_EQ(choose_isa(cpu, "").value(), Isa::avx2);

@@ -7,85 +7,12 @@
 #include <type_traits>
 
 #include "kernels/isa/linear_driver.h"
+#include "kernels/isa/linear_unpack_avx2.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda::isa_avx2 {
 
 namespace {
-
-PAGODA_INLINE __m256i load(const uint8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-PAGODA_INLINE __m128i load128(const uint8_t* p) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-}
-PAGODA_INLINE __m128i load64(const uint8_t* p) {
-  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-}
-PAGODA_INLINE __m256i broadcast(const void* p) {
-  int32_t value;
-  __builtin_memcpy(&value, p, sizeof value);
-  return _mm256_set1_epi32(value);
-}
-PAGODA_INLINE __m256 broadcast_float(const void* p) {
-  return _mm256_castsi256_ps(broadcast(p));
-}
-PAGODA_INLINE __m256 load_f16(const uint8_t* p) {
-  return _mm256_cvtph_ps(load128(p));
-}
-
-// Ends the compiler's memory of what it has loaded. Without it, it keeps packed vectors that a later operand
-// needs again, too, and 16 registers do not hold them: loading them again from the L1 cache is cheap.
-PAGODA_INLINE void forget_loads() {
-  asm volatile("" ::: "memory");
-}
-
-PAGODA_INLINE __m256i mask_of(int byte) {
-  return _mm256_set1_epi8(static_cast<char>(byte));
-}
-// The many masks of 5-bit weights. With several tokens they are read from memory at each use: in registers
-// they would displace accumulators.
-alignas(32) constexpr uint32_t kMasks5[5][8] = {
-#define PAGODA_8(x) {x, x, x, x, x, x, x, x}
-    PAGODA_8(0x1f1f1f1f), PAGODA_8(0x07070707), PAGODA_8(0x18181818), PAGODA_8(0x08080808),
-    PAGODA_8(0x10101010)
-#undef PAGODA_8
-};
-
-// (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
-template <int kShift>
-PAGODA_INLINE __m256i field(__m256i v, __m256i mask) {
-  return _mm256_and_si256(kShift == 0 ? v : _mm256_srli_epi32(v, kShift), mask);
-}
-template <int kShift>
-PAGODA_INLINE __m256i field_or(__m256i v, __m256i mask, __m256i rest) {
-  return _mm256_or_si256(field<kShift>(v, mask), rest);
-}
-
-// Operand o of 32 k and 8 rows; the inverse of the packing in linear_layout.h. 8-bit quants become signed.
-template <int kBits, int kTokens>
-PAGODA_INLINE __m256i operand(const uint8_t* p, int o) {
-  if constexpr (kBits == 4) {
-    const __m256i v = load(p + 64 * (o / 2));
-    return o % 2 == 0 ? field<0>(v, mask_of(15)) : field<4>(v, mask_of(15));
-  } else if constexpr (kBits == 5) {
-    const auto v = [p](int i) __attribute__((always_inline)) { return load(p + 64 * i); };
-    const auto* masks = reinterpret_cast<const uint8_t*>(kMasks5);
-    if constexpr (kTokens > 1) asm("" : "+r"(masks));  // hides that they are constants
-    const auto mask = [masks](int i) __attribute__((always_inline)) { return load(masks + 32 * i); };
-    if (o < 5) return field<0>(v(o), mask(0));
-    if (o == 5) return field_or<3>(v(1), mask(2), field<5>(v(0), mask(1)));
-    if (o == 6) return field_or<3>(v(3), mask(2), field<5>(v(2), mask(1)));
-    return field_or<1>(v(3), mask(4), field_or<2>(v(1), mask(3), field<5>(v(4), mask(1))));
-  } else if constexpr (kBits == 6) {
-    const uint8_t* half = p + 192 * (o / 4);
-    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), mask_of(63));
-    return field_or<2>(load(half + 128), mask_of(0x30),
-                       field_or<4>(load(half + 64), mask_of(0x0c), field<6>(load(half), mask_of(3))));
-  } else {
-    return _mm256_xor_si256(load(p + 64 * o), _mm256_set1_epi8(static_cast<char>(0x80)));
-  }
-}
 
 // The order in which operands are used, such that few loaded vectors are needed at a time.
 template <int kBits>
@@ -121,7 +48,8 @@ PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>&
     __m256i words[kTokens];
     PAGODA_UNROLL for (int i = 0; i < kGroup; ++i) {
       const int o = operand_at<kBits>(first + i);
-      const __m256i w = operand<kBits, kTokens>(quants, o);
+      const __m256i stored = operand<kBits, kTokens>(quants, o);
+      const __m256i w = kBits == 8 ? _mm256_xor_si256(stored, mask_of(0x80)) : stored;
       PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
         const __m256i product = multiply<kBits>(w, broadcast(rows[t] + 4 * o));
         words[t] = i == 0 ? product : _mm256_add_epi16(words[t], product);
@@ -150,11 +78,6 @@ struct Pass {
   int64_t ahead;
   __m256 acc[kTokens][kHalves];
 };
-
-template <PackedFormat kFormat>
-constexpr int zero_point_offset() {
-  return kFormat.zero_point == 8 ? offsetof(Activation32, minus_8_sum) : offsetof(Activation32, minus_16_sum);
-}
 
 template <PackedFormat kFormat, class P>
 PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
@@ -206,28 +129,6 @@ PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, int64_t
   if constexpr (kNumScales == 2) add_sub_block.template operator()<4>();
 }
 
-// Sum over the sub-blocks of min * (sum of activations), for 8 rows and one token.
-template <PackedFormat kFormat>
-PAGODA_INLINE __m256i sum_mins(const uint8_t* mins, int half, const std::byte* a) {
-  __m256i sum = _mm256_setzero_si256();
-  if constexpr (kFormat.sub_length == 32) {
-    PAGODA_UNROLL for (int pair = 0; pair < 4; ++pair) {
-      const __m256i min = _mm256_cvtepu8_epi16(load128(mins + 32 * pair + 16 * half));
-      sum = _mm256_add_epi32(
-          sum, _mm256_madd_epi16(min, broadcast(a + offsetof(Activation256, sums32) + 4 * pair)));
-    }
-    return sum;
-  } else {
-    for (int j = 0; j < 16; ++j) {
-      const __m256i min = _mm256_cvtepu8_epi32(load64(mins + 16 * j + 8 * half));
-      const std::byte* run = a + j / 2 * sizeof(Activation256::Run);
-      const __m256i correction = broadcast(run + offsetof(Activation256::Run, minus_32_sums16) + j % 2 * 4);
-      sum = _mm256_sub_epi32(sum, _mm256_mullo_epi32(min, correction));
-    }
-    return _mm256_srai_epi32(sum, 5);
-  }
-}
-
 template <PackedFormat kFormat, class P>
 PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
   constexpr BlockLayout kAt = block_layout(kFormat);
@@ -256,29 +157,6 @@ PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
         const __m256 offset = _mm256_cvtepi32_ps(sum_mins<kFormat>(block + kAt.mins, half, pass.rows[t]));
         acc = _mm256_fnmadd_ps(offset, _mm256_mul_ps(dmin, s), acc);
       }
-    }
-  }
-}
-
-// Lanes of a half that are rows of the matrix.
-PAGODA_INLINE __m256i valid_lanes(const Tile& tile, int half) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(tile.num_rows - 8 * half),
-                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-// Stores sums[token][half][8], not inline: its branches amid the loops of a tile would cost these their
-// registers.
-[[gnu::noinline]] void store(const Tile& tile, int first_token, int num_tokens, int first_half,
-                             int num_halves, const float* sums) {
-  for (int t = 0; t < num_tokens; ++t) {
-    for (int h = 0; h < num_halves; ++h, sums += 8) {
-      const int half = first_half + h;
-      const __m256i mask = valid_lanes(tile, half);
-      float* out = tile.out + (first_token + t) * tile.out_stride + 8 * half;
-      __m256 y = _mm256_loadu_ps(sums);
-      if (tile.bias != nullptr) y = _mm256_add_ps(y, _mm256_maskload_ps(tile.bias + 8 * half, mask));
-      if (tile.store == Store::add) y = _mm256_add_ps(_mm256_maskload_ps(out, mask), y);
-      _mm256_maskstore_ps(out, mask, y);
     }
   }
 }

@@ -157,21 +157,14 @@ inline bool has_bf16_activations(const PackedWeight& weight) {
   return weight.dtype == DType::bf16 && weight.float_activations == FloatActivations::bf16;
 }
 
-// Bodies are templates over a packed format: Quantised<format> and Plain<dtype>. Bf16Products is for bf16
-// weights times bf16 activations.
-template <template <PackedFormat> class Quantised, template <DType> class Plain, class Bf16Products>
-void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  if (has_bf16_activations(args.weight)) {
-    const FlushSubnormals flush;
-    return run_linear<Bf16Products>(args, group_begin, group_end);
-  }
+// A body is a template over a packed format.
+template <template <PackedFormat> class Quantised>
+void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
   switch (args.weight.dtype) {
     case DType::f32:
-      return run_linear<Plain<DType::f32>>(args, group_begin, group_end);
     case DType::f16:
-      return run_linear<Plain<DType::f16>>(args, group_begin, group_end);
     case DType::bf16:
-      return run_linear<Plain<DType::bf16>>(args, group_begin, group_end);
+      break;  // not quantised
     case DType::q4_0:
       return run_linear<Quantised<kPackedQ40>>(args, group_begin, group_end);
     case DType::q4_1:
@@ -192,6 +185,26 @@ void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_en
     case DType::q3_k:
     case DType::q6_k:
       return run_linear<Quantised<kPackedQ6K>>(args, group_begin, group_end);
+  }
+}
+
+// Bodies for all weights: Quantised<format> and Plain<dtype>. Bf16Products is for bf16 weights times bf16
+// activations.
+template <template <PackedFormat> class Quantised, template <DType> class Plain, class Bf16Products>
+void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  if (has_bf16_activations(args.weight)) {
+    const FlushSubnormals flush;
+    return run_linear<Bf16Products>(args, group_begin, group_end);
+  }
+  switch (args.weight.dtype) {
+    case DType::f32:
+      return run_linear<Plain<DType::f32>>(args, group_begin, group_end);
+    case DType::f16:
+      return run_linear<Plain<DType::f16>>(args, group_begin, group_end);
+    case DType::bf16:
+      return run_linear<Plain<DType::bf16>>(args, group_begin, group_end);
+    default:
+      return run_quantised_of<Quantised>(args, group_begin, group_end);
   }
 }
 

@@ -116,6 +116,19 @@ struct Activation32 {
 };
 static_assert(sizeof(Activation32) == 52);
 
+// Where the start of the integer sums lies, for formats with a zero point.
+template <PackedFormat kFormat>
+constexpr int zero_point_offset() {
+  switch (kFormat.zero_point) {
+    case 8:
+      return offsetof(Activation32, minus_8_sum);
+    case 16:
+      return offsetof(Activation32, minus_16_sum);
+    default:
+      return offsetof(Activation32, minus_128_sum);
+  }
+}
+
 // Activations in blocks of 256: 340 bytes. Each run of 32 carries the sums of its halves, times -32, which
 // start the integer dot products of 6-bit weights.
 struct Activation256 {

@@ -81,19 +81,6 @@ PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
   }
 }
 
-// Where the start of the integer sums lies, for blocks of 32 with a zero point.
-template <PackedFormat kFormat>
-constexpr int zero_point_offset() {
-  switch (kFormat.zero_point) {
-    case 8:
-      return offsetof(Activation32, minus_8_sum);
-    case 16:
-      return offsetof(Activation32, minus_16_sum);
-    default:
-      return offsetof(Activation32, minus_128_sum);
-  }
-}
-
 // Adds the bias and stores or adds the outputs of a tile.
 template <int kTokens>
 PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {

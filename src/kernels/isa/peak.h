@@ -30,6 +30,11 @@ namespace pagoda::isa_avx2 {
 PeakKernels peak_kernels();
 }  // namespace pagoda::isa_avx2
 
+// Beside all that isa_avx2 measures.
+namespace pagoda::isa_avxvnni {
+PeakLoop int8_peak();
+}  // namespace pagoda::isa_avxvnni
+
 namespace pagoda::isa_avx512 {
 PeakKernels peak_kernels();
 }  // namespace pagoda::isa_avx512

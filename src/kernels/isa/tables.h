@@ -16,6 +16,12 @@ void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::by
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx2
 
+// Whatever AVX-VNNI has no part in is isa_avx2's.
+namespace pagoda::isa_avxvnni {
+LinearKernels linear_kernels();
+OpKernels op_kernels();
+}  // namespace pagoda::isa_avxvnni
+
 namespace pagoda::isa_avx512 {
 LinearKernels linear_kernels();
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;

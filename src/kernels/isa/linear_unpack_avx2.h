@@ -1,0 +1,147 @@
+// What the bodies of linear layers in 256-bit vectors share: packed weights to operands in registers, the
+// inverse of the packing in linear_layout.h, and the end of a tile. A vector is half a group, 8 rows.
+// Internal linkage, as there.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "kernels/isa/linear_driver.h"
+
+namespace pagoda {
+namespace {
+
+PAGODA_INLINE __m256i load(const uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+PAGODA_INLINE __m128i load128(const uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+PAGODA_INLINE __m128i load64(const uint8_t* p) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+}
+PAGODA_INLINE __m256i broadcast(const void* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return _mm256_set1_epi32(value);
+}
+PAGODA_INLINE __m256 broadcast_float(const void* p) {
+  return _mm256_castsi256_ps(broadcast(p));
+}
+PAGODA_INLINE __m256 load_f16(const uint8_t* p) {
+  return _mm256_cvtph_ps(load128(p));
+}
+
+// Ends the compiler's memory of what it has loaded. Without it, it keeps packed vectors that a later operand
+// needs again, too, and 16 registers do not hold them: loading them again from the L1 cache is cheap.
+PAGODA_INLINE void forget_loads() {
+  asm volatile("" ::: "memory");
+}
+
+PAGODA_INLINE __m256i mask_of(int byte) {
+  return _mm256_set1_epi8(static_cast<char>(byte));
+}
+// The many masks of 5-bit and 6-bit weights. With several tokens they are read from memory at each use: in
+// registers they would displace accumulators.
+alignas(32) constexpr uint32_t kMasks[9][8] = {
+#define PAGODA_8(x) {x, x, x, x, x, x, x, x}
+    PAGODA_8(0x1f1f1f1f), PAGODA_8(0x07070707), PAGODA_8(0x18181818), PAGODA_8(0x08080808),
+    PAGODA_8(0x10101010), PAGODA_8(0x3f3f3f3f), PAGODA_8(0x03030303), PAGODA_8(0x0c0c0c0c),
+    PAGODA_8(0x30303030)
+#undef PAGODA_8
+};
+
+template <bool kHide>
+class StoredMasks {
+ public:
+  PAGODA_INLINE StoredMasks() {
+    if constexpr (kHide) asm("" : "+r"(masks_));  // hides that they are constants
+  }
+  PAGODA_INLINE __m256i operator[](int i) const { return load(masks_ + 32 * i); }
+
+ private:
+  const uint8_t* masks_ = reinterpret_cast<const uint8_t*>(kMasks);
+};
+
+// (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
+template <int kShift>
+PAGODA_INLINE __m256i field(__m256i v, __m256i mask) {
+  return _mm256_and_si256(kShift == 0 ? v : _mm256_srli_epi32(v, kShift), mask);
+}
+template <int kShift>
+PAGODA_INLINE __m256i field_or(__m256i v, __m256i mask, __m256i rest) {
+  return _mm256_or_si256(field<kShift>(v, mask), rest);
+}
+
+// Operand o of 32 k and 8 rows; the inverse of the packing in linear_layout.h.
+template <int kBits, int kTokens>
+PAGODA_INLINE __m256i operand(const uint8_t* p, int o) {
+  if constexpr (kBits == 4) {
+    const __m256i v = load(p + 64 * (o / 2));
+    return o % 2 == 0 ? field<0>(v, mask_of(15)) : field<4>(v, mask_of(15));
+  } else if constexpr (kBits == 5) {
+    const auto v = [p](int i) __attribute__((always_inline)) { return load(p + 64 * i); };
+    const StoredMasks<(kTokens > 1)> mask;
+    if (o < 5) return field<0>(v(o), mask[0]);
+    if (o == 5) return field_or<3>(v(1), mask[2], field<5>(v(0), mask[1]));
+    if (o == 6) return field_or<3>(v(3), mask[2], field<5>(v(2), mask[1]));
+    return field_or<1>(v(3), mask[4], field_or<2>(v(1), mask[3], field<5>(v(4), mask[1])));
+  } else if constexpr (kBits == 6) {
+    const uint8_t* half = p + 192 * (o / 4);
+    const StoredMasks<(kTokens > 4)> mask;
+    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), mask_of(63));
+    return field_or<2>(load(half + 128), mask[8],
+                       field_or<4>(load(half + 64), mask[7], field<6>(load(half), mask[6])));
+  } else {
+    return load(p + 64 * o);
+  }
+}
+
+// Sum over the sub-blocks of min * (sum of activations), for 8 rows and one token.
+template <PackedFormat kFormat>
+PAGODA_INLINE __m256i sum_mins(const uint8_t* mins, int half, const std::byte* a) {
+  __m256i sum = _mm256_setzero_si256();
+  if constexpr (kFormat.sub_length == 32) {
+    PAGODA_UNROLL for (int pair = 0; pair < 4; ++pair) {
+      const __m256i min = _mm256_cvtepu8_epi16(load128(mins + 32 * pair + 16 * half));
+      sum = _mm256_add_epi32(
+          sum, _mm256_madd_epi16(min, broadcast(a + offsetof(Activation256, sums32) + 4 * pair)));
+    }
+    return sum;
+  } else {
+    for (int j = 0; j < 16; ++j) {
+      const __m256i min = _mm256_cvtepu8_epi32(load64(mins + 16 * j + 8 * half));
+      const std::byte* run = a + j / 2 * sizeof(Activation256::Run);
+      const __m256i correction = broadcast(run + offsetof(Activation256::Run, minus_32_sums16) + j % 2 * 4);
+      sum = _mm256_sub_epi32(sum, _mm256_mullo_epi32(min, correction));
+    }
+    return _mm256_srai_epi32(sum, 5);
+  }
+}
+
+// Lanes of a half that are rows of the matrix.
+PAGODA_INLINE __m256i valid_lanes(const Tile& tile, int half) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(tile.num_rows - 8 * half),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// Stores sums[token][half][8], not inline: its branches amid the loops of a tile would cost these their
+// registers.
+[[gnu::noinline]] void store(const Tile& tile, int first_token, int num_tokens, int first_half,
+                             int num_halves, const float* sums) {
+  for (int t = 0; t < num_tokens; ++t) {
+    for (int h = 0; h < num_halves; ++h, sums += 8) {
+      const int half = first_half + h;
+      const __m256i mask = valid_lanes(tile, half);
+      float* out = tile.out + (first_token + t) * tile.out_stride + 8 * half;
+      __m256 y = _mm256_loadu_ps(sums);
+      if (tile.bias != nullptr) y = _mm256_add_ps(y, _mm256_maskload_ps(tile.bias + 8 * half, mask));
+      if (tile.store == Store::add) y = _mm256_add_ps(_mm256_maskload_ps(out, mask), y);
+      _mm256_maskstore_ps(out, mask, y);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pagoda
