@@ -23,8 +23,10 @@ def test_hostile_requests_and_vanishing_clients():
 
 
 def test_streams_that_nobody_reads_take_little_memory():
-    # Kept pages would be counted with the streams' memory.
-    target = start_fake_server("--max-queued", "1000", "--write-timeout-s", "300", "--prefix-cache", "off")
+    # Kept pages would be counted with the streams' memory, and so would what a model without a step's time makes
+    # before the server comes to write it.
+    options = ("--step-us", "500", "--max-queued", "1000", "--write-timeout-s", "300", "--prefix-cache", "off")
+    target = start_fake_server(*options)
     run("idle_streams.py", target.url, "--streams", 400)
     assert target.stop() == 0
 

@@ -38,6 +38,7 @@ class Operation {
     std::optional<HttpResponse> stream_head;  // once, before or with the first bytes
     std::string bytes;                        // more of the stream's body
     bool finished = false;
+    bool more = false;  // poll() has more to give, without a wake
   };
   virtual ~Operation() = default;
   // `wake` may be called from any thread, as often as there is news; it never blocks.

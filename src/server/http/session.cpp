@@ -130,6 +130,7 @@ class StreamWriter {
   BodyFraming framing() const { return framing_; }
   void append(std::string& out, std::string_view bytes) const {
     if (bytes.empty()) return;
+    out.reserve(out.size() + bytes.size() + kFrameBytes);
     if (framing_ == BodyFraming::chunked) fmt::format_to(std::back_inserter(out), "{:x}\r\n", bytes.size());
     out += bytes;
     if (framing_ == BodyFraming::chunked) out += "\r\n";
@@ -139,6 +140,8 @@ class StreamWriter {
   }
 
  private:
+  static constexpr size_t kFrameBytes = 32;  // of a chunk, and of the last one
+
   BodyFraming framing_;
 };
 
@@ -170,11 +173,12 @@ awaitable<Outcome> produce(Connection& c, Operation& operation, Exchange& exchan
     }
     stream.append(out, progress.bytes);
     exchange.sent_bytes += progress.bytes.size();
-    progress.bytes = {};  // a client that does not read keeps `out` only
+    std::string().swap(progress.bytes);  // a client that does not read keeps `out` only
     if (progress.finished) stream.end(out);
     const bool written = co_await write_all(c, exchange, out, &operation);
     if (!written) co_return Outcome::gone;
     if (progress.finished) break;
+    if (progress.more) continue;
     co_await wait_for_news(c, operation.wake_at().value_or(SteadyTime::max()));
   }
   co_return exchange.after == AfterResponse::close ? Outcome::close : Outcome::keep_alive;

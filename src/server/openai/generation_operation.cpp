@@ -26,7 +26,7 @@ size_t bytes_of(std::span<const ScoredToken> tokens) {
 // Copies the news of one engine request; lives as long as the engine knows the request.
 class GenerationOperation::Sink final : public RequestSink {
  public:
-  Sink(std::shared_ptr<GenerationOperation> operation, size_t prompt, const Request& request,
+  Sink(std::shared_ptr<GenerationOperation> operation, uint32_t prompt, const Request& request,
        TokenIds token_ids)
       : operation_(std::move(operation)),
         prompt_(prompt),
@@ -37,6 +37,8 @@ class GenerationOperation::Sink final : public RequestSink {
   void on_update(const SequenceUpdate& update) override {
     operation_->num_generated_tokens_ += std::ssize(update.tokens);
     operation_->place_.tenant().take_generated(std::ssize(update.tokens));
+    // What a broken sequence has to say comes with the end of its request.
+    if (update.finish == FinishReason::error || update.finish == FinishReason::cancelled) return;
     SequenceNews news{.index = update.index,
                       .num_tokens = static_cast<int64_t>(update.tokens.size()),
                       .text = std::string(update.text),
@@ -49,19 +51,24 @@ class GenerationOperation::Sink final : public RequestSink {
     if (token_ids_ == TokenIds::keep)
       for (const TokenEvent& event : update.tokens) news.token_ids.push_back(event.token);
     const size_t bytes = news.text.size() + bytes_of(news.tokens) + news.token_ids.size() * sizeof(int32_t);
-    operation_->add_event({prompt_, std::move(news)}, bytes);
+    add(std::move(news), bytes);
   }
-  void on_progress(const PromptProgress& progress) override { operation_->add_event({prompt_, progress}, 0); }
+  void on_progress(const PromptProgress& progress) override { add(progress, 0); }
   void on_prompt_logprobs(std::span<const TokenEvent> tokens) override {
-    operation_->add_event({prompt_, copy_tokens(tokens)}, 0);  // bounded by the context, and needed whole
+    add(copy_tokens(tokens), 0);  // bounded by the context, and needed whole
   }
   void on_done(const RequestTimings& timings, const Status& status) override {
-    operation_->add_event({prompt_, Done{timings, status}}, 0);
+    add(Done{timings, status}, 0);
   }
 
  private:
+  template <typename What>
+  void add(What what, size_t bytes) {
+    operation_->add_event({prompt_, static_cast<uint32_t>(bytes + sizeof(Event)), std::move(what)});
+  }
+
   const std::shared_ptr<GenerationOperation> operation_;
-  const size_t prompt_;
+  const uint32_t prompt_;
   const std::vector<int32_t> stop_token_ids_;
   const bool wants_logprobs_;
   const TokenIds token_ids_;
@@ -123,7 +130,7 @@ std::optional<Deadline> GenerationOperation::deadline_of(const Presenter& presen
 }
 
 std::optional<ApiError> GenerationOperation::submit_all(std::vector<Request> requests) {
-  for (size_t prompt = 0; prompt < requests.size(); ++prompt) {
+  for (uint32_t prompt = 0; prompt < requests.size(); ++prompt) {
     requests[prompt].client ^= place_.tenant().client();
     auto sink = std::make_shared<Sink>(shared_from_this(), prompt, requests[prompt], token_ids_);
     const Result<RequestId> id = model_->engine->submit(std::move(requests[prompt]), std::move(sink));
@@ -172,8 +179,10 @@ void GenerationOperation::abandon() {
   {
     std::lock_guard lock(mutex_);
     abandoned_ = true;
-    events_.clear();
+    events_ = {};
   }
+  taken_ = {};
+  num_presented_ = 0;
   cancel_all();
   place_.leave();
 }
@@ -181,6 +190,7 @@ void GenerationOperation::abandon() {
 void GenerationOperation::pause() {
   std::lock_guard lock(mutex_);
   paused_ = true;
+  park_if_full();
 }
 
 void GenerationOperation::resume() {
@@ -190,14 +200,18 @@ void GenerationOperation::resume() {
   for (const RequestId id : ids_) model_->engine->resume(id);
 }
 
-void GenerationOperation::add_event(Event event, size_t bytes) {
+void GenerationOperation::park_if_full() {
+  if (!paused_ || pending_bytes_ <= kParkBytes || std::exchange(parked_, true)) return;
+  for (const RequestId id : ids_) model_->engine->park(id);
+}
+
+void GenerationOperation::add_event(Event event) {
   {
     std::lock_guard lock(mutex_);
     if (abandoned_) return;
+    pending_bytes_ += event.bytes;
     events_.push_back(std::move(event));
-    pending_bytes_ += bytes + sizeof(Event);
-    if (paused_ && pending_bytes_ > kParkBytes && !std::exchange(parked_, true))
-      for (const RequestId id : ids_) model_->engine->park(id);
+    park_if_full();
     if (phase_ != Phase::running || std::exchange(wake_pending_, true)) return;
   }
   wake_();
@@ -220,7 +234,7 @@ OperationReport GenerationOperation::report() const {
   return report;
 }
 
-void GenerationOperation::present(Event& event, std::string& out) {
+void GenerationOperation::present(const Event& event, std::string& out) {
   if (const auto* news = std::get_if<SequenceNews>(&event.what)) {
     presenter_->update(event.prompt, *news, out);
   } else if (const auto* tokens = std::get_if<std::vector<ScoredToken>>(&event.what)) {
@@ -247,37 +261,46 @@ Operation::Progress GenerationOperation::answer(const ApiError& error) {
   return {.answer = std::move(response), .finished = true};
 }
 
+void GenerationOperation::take_events() {
+  pending_bytes_ -= std::exchange(presented_bytes_, 0);
+  if (num_presented_ < taken_.size()) return;
+  taken_ = std::exchange(events_, {});
+  num_presented_ = 0;
+  wake_pending_ = false;
+}
+
+void GenerationOperation::present_some(std::string& out) {
+  while (num_presented_ < taken_.size() && out.size() < kBurstBytes) {
+    const Event event = std::move(taken_[num_presented_++]);
+    presented_bytes_ += event.bytes;
+    present(event, out);
+  }
+}
+
 Operation::Progress GenerationOperation::poll() {
-  std::vector<Event> events;
   bool late = too_late();
   {
     std::lock_guard lock(mutex_);
     if (phase_ == Phase::refused && refusal_) return answer(*refusal_);
     if (phase_ == Phase::preparing && !late) return {};
     late &= phase_ == Phase::preparing;
-    events.swap(events_);
-    pending_bytes_ = 0;
-    wake_pending_ = false;
+    take_events();
   }
   if (late) {
     context_.refusals.count(Refusal::deadline);
     abandon();
     return answer(deadline_exceeded());
   }
-  // What a broken sequence has to say comes with the end of its request.
-  std::erase_if(events, [](const Event& event) {
-    const auto* news = std::get_if<SequenceNews>(&event.what);
-    return news && (news->finish == FinishReason::error || news->finish == FinishReason::cancelled);
-  });
   if (!begun_) deadline_ = deadline_of(*presenter_);
   // The first bytes come with the first token: clients take them for it, and until then a stream can fail
   // with an honest status.
-  if (!begun_ && events.empty() && num_running_ > 0 && !too_late()) return {};
+  if (!begun_ && taken_.empty() && num_running_ > 0 && !too_late()) return {};
   Progress progress;
   const bool first = !std::exchange(begun_, true);
   if (first) presenter_->begin(progress.bytes);
-  for (Event& event : events) present(event, progress.bytes);
-  if (num_running_ > 0 && !failure_ && too_late()) failure_ = deadline_exceeded();
+  present_some(progress.bytes);
+  progress.more = num_presented_ < taken_.size();
+  if (!progress.more && num_running_ > 0 && !failure_ && too_late()) failure_ = deadline_exceeded();
   if (failure_) {
     abandon();
     if (first || !presenter_->streams()) return answer(*failure_);

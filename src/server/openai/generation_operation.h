@@ -22,6 +22,9 @@
 namespace pagoda {
 
 inline constexpr size_t kParkBytes = 4u << 10;
+// A stream's bytes that are made before they are written: what waits is news, which take less than their
+// text.
+inline constexpr size_t kBurstBytes = 8u << 10;
 
 // What an endpoint makes of a request's body: one engine request per prompt, and the form of the answer.
 enum class TokenIds { drop, keep };  // in SequenceNews
@@ -54,7 +57,8 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
     Status status;
   };
   struct Event {
-    size_t prompt = 0;
+    uint32_t prompt = 0;
+    uint32_t bytes = 0;  // with what it points to
     std::variant<SequenceNews, std::vector<ScoredToken>, PromptProgress, Done> what;
   };
   enum class Phase { preparing, refused, running };
@@ -69,12 +73,18 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
   ApiError overload_error(const Error& error) const;
 
   // ---- the engine thread ----
-  void add_event(Event event, size_t bytes);
+  void add_event(Event event);
+
+  // ---- any thread, mutex_ held ----
+  void park_if_full();
 
   // ---- the I/O thread ----
   bool too_late() const;
+  void take_events();  // mutex_ held
+  // Until a burst is full.
+  void present_some(std::string& out);
   Progress answer(const ApiError& error);
-  void present(Event& event, std::string& out);
+  void present(const Event& event, std::string& out);
   void note(const Event& event, const RequestTimings& timings);
 
   const std::shared_ptr<const ServedModel> model_;
@@ -93,9 +103,9 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
   Phase phase_ = Phase::preparing;
   std::optional<ApiError> refusal_;
   std::vector<Event> events_;
-  size_t pending_bytes_ = 0;
-  bool paused_ = false;  // the client takes nothing
-  bool parked_ = false;  // so the engine waits
+  size_t pending_bytes_ = 0;  // of what is not presented
+  bool paused_ = false;       // the client takes nothing
+  bool parked_ = false;       // so the engine waits
   bool abandoned_ = false;
   bool wake_pending_ = false;
   std::vector<RequestId> ids_;
@@ -103,7 +113,10 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
   // Of the I/O thread from phase `running` on.
   std::optional<Deadline> deadline_;  // before: what the headers say, for any kind of answer
   std::unique_ptr<Presenter> presenter_;
-  size_t num_running_ = 0;  // prompts
+  std::vector<Event> taken_;  // to be presented from num_presented_ on
+  size_t num_presented_ = 0;
+  size_t presented_bytes_ = 0;  // not yet taken off pending_bytes_
+  size_t num_running_ = 0;      // prompts
   TokenIds token_ids_ = TokenIds::drop;
   bool begun_ = false;
   std::optional<ApiError> failure_;
