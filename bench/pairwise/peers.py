@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 from .install import installed_llama_bench, installed_openvino
 from .process import BenchError
-from .programs import LlamaBench, OpenVino, Program
+from .programs import LlamaBench, Program, PythonPeer, openvino, vllm
 
 VARIABLE = "PAGODA_PEER_LLAMA_BENCH"
+VLLM_VARIABLE = "PAGODA_PEER_VLLM"
 
 
 def parse_peers(text: str) -> list[LlamaBench]:
@@ -46,6 +47,19 @@ def parse_peers(text: str) -> list[LlamaBench]:
     return peers
 
 
+def parse_vllm(text: str) -> PythonPeer | None:
+    """PYTHON FOLDER: the interpreter of vLLM's environment, and the model as it reads it."""
+    words = shlex.split(text)
+    if not words:
+        return None
+    if len(words) != 2:
+        raise BenchError(f"{VLLM_VARIABLE} wants two words, the Python of vLLM's environment and a model's folder")
+    python, folder = (pathlib.Path(word).expanduser() for word in words)
+    if not (folder / "config.json").exists():
+        raise BenchError(f"{VLLM_VARIABLE}: {folder} holds no config.json")
+    return vllm(str(python.absolute()), str(folder.absolute()))  # a link to the interpreter says which environment
+
+
 def find_peers(environment: Mapping[str, str]) -> list[Program]:
     """A peer of the variable replaces an installed one of the same name."""
     named = parse_peers(environment.get(VARIABLE, ""))
@@ -55,5 +69,8 @@ def find_peers(environment: Mapping[str, str]) -> list[Program]:
         peers.append(LlamaBench("llama.cpp", str(llama_bench)))
     python = installed_openvino(environment)
     if python is not None:
-        peers.append(OpenVino(str(python)))
+        peers.append(openvino(str(python)))
+    peer = parse_vllm(environment.get(VLLM_VARIABLE, ""))
+    if peer is not None:
+        peers.append(peer)
     return peers

@@ -166,15 +166,18 @@ def batched_speed(output: str) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class OpenVino:
-    """OpenVINO GenAI in a virtual environment, driven by openvino_peer.py."""
+class PythonPeer:
+    """A library in a virtual environment, driven by a script of this folder whose last line is a JSON object."""
 
     python: str
-    name: str = "openvino"
+    name: str
+    script: str
+    model: str | None = None  # that it reads in place of the others' file
 
     def measure(self, job: Job, shape: Shape) -> float | None:
-        script = pathlib.Path(__file__).with_name("openvino_peer.py")
-        command = [self.python, str(script), job.model, "--threads", str(job.threads), "--repeat", str(job.repeat)]
+        script = pathlib.Path(__file__).with_name(self.script)
+        command = [self.python, str(script), self.model or job.model]
+        command += ["--threads", str(job.threads), "--repeat", str(job.repeat)]
         if shape.kind is Kind.START:
             command += ["--prompt", "1", "--generate", "1", "--repeat", "0"]
             return statistics.median(run(command).seconds for _ in range(job.repeat))
@@ -188,3 +191,12 @@ class OpenVino:
         command += ["--prompt", str(max(shape.depth, 1)), "--generate", str(shape.tokens)]
         command += ["--sequences", str(shape.sequences)]
         return json.loads(run(command).output.splitlines()[-1])["decode"]
+
+
+def openvino(python: str) -> PythonPeer:
+    return PythonPeer(python, "openvino", "openvino_peer.py")
+
+
+def vllm(python: str, model: str) -> PythonPeer:
+    """It reads no quantised GGUF on CPUs: `model` is a folder with safetensors of the same model."""
+    return PythonPeer(python, "vllm", "vllm_peer.py", model)

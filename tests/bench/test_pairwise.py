@@ -16,7 +16,7 @@ sys.path.insert(0, str(BENCH))
 
 from pairwise import install  # noqa: E402
 from pairwise.comparison import Comparison, Spread, best_of_each_turn, compare, ratios  # noqa: E402
-from pairwise.peers import find_peers, parse_peers  # noqa: E402
+from pairwise.peers import find_peers, parse_peers, parse_vllm  # noqa: E402
 from pairwise.process import BenchError, run  # noqa: E402
 from pairwise.programs import HUGE_PAGES, Job, LlamaBench, batched_args, batched_speed, bench_speed  # noqa: E402
 from pairwise.shapes import Kind, Shape, ShapeLists, parse_depths, parse_numbers  # noqa: E402
@@ -172,6 +172,25 @@ class Peers(unittest.TestCase):
             found = find_peers(environment)
             self.assertEqual([peer.name for peer in found], ["llama.cpp", "ik", "openvino"])
             self.assertEqual(found[0].path, "/mine")
+
+    def test_vllm_has_a_folder_of_its_own(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = pathlib.Path(folder, "python")
+            script.write_text(f"#!{sys.executable}\nimport json, sys\n" 'print(json.dumps({"prefill": 7, "decode": sys.argv[2:]}))')
+            script.chmod(script.stat().st_mode | stat.S_IXUSR)
+            with self.assertRaisesRegex(BenchError, "config.json"):
+                parse_vllm(f"{script} {folder}")
+            pathlib.Path(folder, "config.json").touch()
+            (peer,) = find_peers({"PAGODA_PEERS": folder, "PAGODA_PEER_VLLM": f"{script} {folder}"})
+            self.assertEqual(peer.name, "vllm")
+            self.assertEqual(peer.measure(JOB, Shape(Kind.PREFILL, 512)), 7)
+            asked = peer.measure(JOB, Shape(Kind.BATCH, 32, 128, 4))
+            self.assertEqual(asked[0], folder)
+            self.assertEqual(dict(zip(asked[1::2], asked[2::2])), {
+                "--threads": "2", "--repeat": "1", "--prompt": "128", "--generate": "32", "--sequences": "4"})
+        self.assertIsNone(parse_vllm(""))
+        with self.assertRaisesRegex(BenchError, "two words"):
+            parse_vllm("/python")
 
     def test_folder_of_peers(self):
         self.assertEqual(install.peers_folder({"XDG_CACHE_HOME": "/c"}), pathlib.Path("/c/pagoda/peers"))
