@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use llguidance::api::{GrammarWithLexer, ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{
-    ApproximateTokEnv, INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie,
+    ApproximateTokEnv, INVALID_TOKEN, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie,
 };
 use llguidance::{Matcher, ParserFactory};
 
 use crate::ffi::Failure;
 use crate::grammar_text;
 use crate::json_schema;
+use crate::token_masks::TokenMasks;
 
 /// Longer tokens exceed what a node of the trie can hold; no vocabulary at hand has any.
 const MAX_TOKEN_BYTES: usize = 200;
@@ -24,6 +25,12 @@ pub const MAX_REGEX_BYTES: usize = 4 << 10;
 /// take a tenth of the gain; the steps of the engine must not wait for any other for long.
 const BURST_US: u64 = 200_000;
 const GAIN_US: u64 = 2_000;
+
+/// What to spend on a grammar's states before its first sequence. In strings, masks are wide; of these so many in turn.
+const WARM_US: u64 = 5_000;
+const WARM_TOKENS: usize = 100;
+const WIDE_MASK: usize = 1_000;
+const MAX_WIDE_MASKS: usize = 8;
 
 fn limits() -> ParserLimits {
     ParserLimits {
@@ -82,6 +89,7 @@ impl Words<'_> {
 
 pub struct ConstraintFactory {
     factory: ParserFactory,
+    masks: Arc<TokenMasks>,
 }
 
 impl ConstraintFactory {
@@ -103,7 +111,8 @@ impl ConstraintFactory {
         .map_err(|error| Failure::unsupported(format!("constraints for this vocabulary: {error}")))?;
         factory.quiet();
         *factory.limits_mut() = limits();
-        Ok(ConstraintFactory { factory })
+        let masks = Arc::new(TokenMasks::new(&env, factory.slicer()));
+        Ok(ConstraintFactory { factory, masks })
     }
 
     pub fn compile(&self, source: &Source) -> Result<Constraint, Failure> {
@@ -138,13 +147,17 @@ impl ConstraintFactory {
                 GrammarWithLexer::from_lark(grammar_text::grammar(source.text, &source.whitespace)?)
             }
         };
-        let parser = self.factory.create_parser(TopLevelGrammar::from_grammar(grammar));
+        let parser = self.factory.create_parser(TopLevelGrammar::from_grammar(grammar)).map(|mut parser| {
+            parser.bias_computer = self.masks.clone();
+            parser
+        });
         let mut constraint = Constraint { matcher: Matcher::new(parser), allowance_us: BURST_US };
         if let Some(error) = constraint.matcher.get_error() {
             return Err(Failure::invalid(plain_message(&error)));
         }
-        // The first mask tells what the grammar costs, and warms the lexer that all sequences start from.
+        // The first mask tells what the grammar costs.
         constraint.mask(&mut [])?;
+        constraint.warm();
         constraint.allowance_us = BURST_US;
         Ok(constraint)
     }
@@ -182,6 +195,43 @@ pub struct Constraint {
 }
 
 impl Constraint {
+    /// Follows a text of the grammar's, so that sequences start from a lexer that has met its states already: else
+    /// each of them would make them anew, in the steps of the engine.
+    fn warm(&mut self) {
+        let warmed = self.matcher.deep_clone();
+        // Another state of the parser, the same lexer.
+        let mut scout = Constraint { matcher: warmed.clone(), allowance_us: WARM_US };
+        if scout.wander().is_ok() {
+            self.matcher = warmed;
+        }
+    }
+
+    /// Takes tokens at random until the text ends or enough is spent.
+    fn wander(&mut self) -> Result<(), Failure> {
+        let quote = self.matcher.tok_env().ok().and_then(|env| env.tok_trie().token_id(b"\""));
+        let mut random = 1u32;
+        let mut num_wide = 0;
+        for _ in 0..WARM_TOKENS {
+            if self.is_finished() {
+                break;
+            }
+            let begin_us = thread_time_us();
+            let mask = self.matcher.compute_mask().map_err(|error| failure_of(&error))?;
+            let count = mask.num_set();
+            num_wide = if count >= WIDE_MASK { num_wide + 1 } else { 0 };
+            let ends_string = quote.filter(|&quote| num_wide > MAX_WIDE_MASKS && mask.is_allowed(quote));
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let Some(token) = ends_string.or_else(|| nth_token(&mask, random as usize % count.max(1))) else {
+                break;
+            };
+            self.matcher.consume_token(token).map_err(|error| failure_of(&error))?;
+            if self.charge(begin_us).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Independent of this one; none of the two waits for the other.
     pub fn duplicate(&self) -> Self {
         Constraint { matcher: self.matcher.deep_clone(), allowance_us: self.allowance_us }
@@ -247,6 +297,18 @@ impl Constraint {
     pub fn is_finished(&self) -> bool {
         self.matcher.is_stopped() && !self.matcher.is_error() && self.matcher.stop_reason().is_ok()
     }
+}
+
+fn nth_token(mask: &SimpleVob, n: usize) -> Option<u32> {
+    let mut left = n;
+    let mut found = None;
+    mask.iter_set_entries(|token| {
+        if found.is_none() && left == 0 {
+            found = Some(token as u32);
+        }
+        left = left.wrapping_sub(1);
+    });
+    found
 }
 
 /// Of the processor, so that a busy machine does not count.
