@@ -20,7 +20,7 @@ KvShape kv_shape(const AttentionShape& shape) {
 
 size_t layer_bytes(const KvShape& kv, int64_t depth) {
   const auto pages = static_cast<size_t>((depth + kPageTokens) / kPageTokens);  // the new token, too
-  return kv.layer_bytes(pages);
+  return kv.pool_bytes(pages);
 }
 
 std::vector<float> arbitrary_values(size_t count) {
@@ -116,7 +116,7 @@ class Layers {
     constexpr int64_t kTokens = int64_t{kClusterPages} * kPageTokens;
     const auto token_values = static_cast<size_t>(kv_.num_kv_heads) * static_cast<size_t>(kv_.head_dim);
     const std::vector<float> values = arbitrary_values(token_values + kTokens);
-    std::vector<std::byte> cluster(kv_.layer_bytes(kClusterPages));
+    std::vector<std::byte> cluster(kv_.pool_bytes(kClusterPages));
     std::vector<PageId> pages(kClusterPages);
     std::iota(pages.begin(), pages.end(), 0);
     // Each token has the values of the one before it, moved by one dim.

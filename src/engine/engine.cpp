@@ -337,7 +337,7 @@ double Engine::Impl::step_seconds_left() const {
 
 // False when nothing is missing.
 bool Engine::Impl::commit_memory(int32_t num_pages_ahead, int64_t max_ns) {
-  const int32_t end_page = kv_.frontier() + std::min(num_pages_ahead, pool_committer_.reserve_pages());
+  const int32_t end_page = kv_.frontier() + std::min(num_pages_ahead, PoolCommitter::kReservePages);
   const auto at_once = static_cast<size_t>(parts_.pool->num_threads());
   const int64_t start_ns = now_ns();
   do {
@@ -349,7 +349,7 @@ bool Engine::Impl::commit_memory(int32_t num_pages_ahead, int64_t max_ns) {
 }
 
 void Engine::Impl::commit_memory_while_idle() {
-  while (!inbox_.has_mail() && commit_memory(pool_committer_.reserve_pages(), 0)) {
+  while (!inbox_.has_mail() && commit_memory(PoolCommitter::kReservePages, 0)) {
   }
 }
 

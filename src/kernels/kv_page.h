@@ -1,8 +1,9 @@
-// Where K and V of a token lie in memory. A page holds 16 tokens of every layer; its bytes are spread over
-// the layers' regions. In a region the pages stand in clusters of 32, as many as a segment of attention has,
-// so that pages with neighbouring numbers are read as long runs, first all K, then all V:
+// Where K and V of a token lie in memory. A page holds 16 tokens of every layer. Pages stand in clusters of
+// 32, as many as a segment of attention has, so that of a layer pages with neighbouring numbers are read as
+// long runs, first all K, then all V. A cluster's layers follow each other, so that few tokens touch little
+// memory:
 //
-//   pool:    [layer][cluster][kv head]{ K planes of 32 pages, V planes, and for int8 V scales, K offsets }
+//   pool:    [cluster][layer][kv head]{ K planes of 32 pages, V planes, and for int8 V scales, K offsets }
 //   K plane  [head_dim / 2][16 tokens][2]      one vector of 16 lanes = 16 tokens x 2 dims
 //   V plane  [ceil(head_dim / 16)][16 tokens / 2][16 dims][2 tokens]
 //
@@ -66,9 +67,9 @@ struct KvShape {
   }
   [[gnu::always_inline]] size_t layer_page_bytes() const { return head_bytes() * size_t(num_kv_heads); }
   [[gnu::always_inline]] size_t page_bytes() const { return layer_page_bytes() * size_t(num_layers); }
-  // Bytes of a layer's region with room for num_pages: whole clusters.
-  [[gnu::always_inline]] size_t layer_bytes(size_t num_pages) const {
-    return (num_pages + kClusterPages - 1) / kClusterPages * kClusterPages * layer_page_bytes();
+  // Bytes of a pool with room for num_pages: whole clusters.
+  [[gnu::always_inline]] size_t pool_bytes(size_t num_pages) const {
+    return (num_pages + kClusterPages - 1) / kClusterPages * kClusterPages * page_bytes();
   }
   bool operator==(const KvShape&) const = default;
 
@@ -83,10 +84,10 @@ struct KvShape {
   }
 };
 
-// The pages of one layer, in KvShape::layer_bytes bytes.
+// The pages of one layer.
 struct KvLayerView {
   const KvShape* shape = nullptr;
-  std::byte* base = nullptr;
+  std::byte* base = nullptr;  // of the layer in the first cluster
 
   [[gnu::always_inline]] std::byte* k_plane(PageId page, int kv_head) const {
     return plane(page, kv_head, 0, shape->k_plane_bytes());
@@ -108,9 +109,8 @@ struct KvLayerView {
   // bytes_before: of the page's planes that come before this one.
   [[gnu::always_inline]] std::byte* plane(PageId page, int kv_head, size_t bytes_before, size_t bytes) const {
     const size_t cluster = size_t(page / kClusterPages) * kClusterPages;
-    return base + cluster * shape->layer_page_bytes() +
-           size_t(kv_head) * kClusterPages * shape->head_bytes() + kClusterPages * bytes_before +
-           size_t(page % kClusterPages) * bytes;
+    return base + cluster * shape->page_bytes() + size_t(kv_head) * kClusterPages * shape->head_bytes() +
+           kClusterPages * bytes_before + size_t(page % kClusterPages) * bytes;
   }
 };
 

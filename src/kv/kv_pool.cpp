@@ -27,11 +27,10 @@ Result<KvPool> KvPool::create(const KvShape& shape, int32_t num_pages) {
   PAGODA_CHECK(num_pages >= 0 && shape.num_layers > 0 && shape.num_kv_heads > 0 && shape.head_dim > 0,
                "{} pages of {} layers, {} heads, {} dims", num_pages, shape.num_layers, shape.num_kv_heads,
                shape.head_dim);
-  const auto num_layers = static_cast<size_t>(shape.num_layers);
   const auto room = static_cast<size_t>(num_pages) + kClusterPages;
   const bool overflows = room > SIZE_MAX / shape.page_bytes();
-  auto buffer = AlignedBuffer::allocate(
-      overflows ? SIZE_MAX : num_layers * shape.layer_bytes(static_cast<size_t>(num_pages)));
+  auto buffer =
+      AlignedBuffer::allocate(overflows ? SIZE_MAX : shape.pool_bytes(static_cast<size_t>(num_pages)));
   if (!buffer)
     return fail(ErrorCode::out_of_memory, "the KV cache of {} pages: {}; lower --memory or --max-context",
                 num_pages, buffer.error().message);
@@ -40,8 +39,8 @@ Result<KvPool> KvPool::create(const KvShape& shape, int32_t num_pages) {
 
 KvLayerView KvPool::view(int index) const {
   PAGODA_CHECK(index >= 0 && index < shape_.num_layers, "layer {} of {}", index, shape_.num_layers);
-  const size_t layer_bytes = shape_.layer_bytes(static_cast<size_t>(num_pages_));
-  return {&shape_, const_cast<std::byte*>(buffer_.data()) + static_cast<size_t>(index) * layer_bytes};
+  const size_t before = static_cast<size_t>(index) * kClusterPages * shape_.layer_page_bytes();
+  return {&shape_, const_cast<std::byte*>(buffer_.data()) + before};
 }
 
 KvLayerView KvPool::layer(int index) {
@@ -88,17 +87,14 @@ void KvPool::copy_in(PageId page, std::span<const std::byte> from) {
   });
 }
 
-size_t KvPool::num_layer_pieces() const {
-  return (shape_.layer_bytes(static_cast<size_t>(num_pages_)) + kPieceBytes - 1) / kPieceBytes;
+size_t KvPool::num_pieces() const {
+  return (buffer_.size() + kPieceBytes - 1) / kPieceBytes;
 }
 
-bool KvPool::commit_piece(int layer, size_t piece) const {
-  PAGODA_CHECK(layer >= 0 && layer < shape_.num_layers && piece < num_layer_pieces(), "piece {} of layer {}",
-               piece, layer);
-  const size_t layer_bytes = shape_.layer_bytes(static_cast<size_t>(num_pages_));
+bool KvPool::commit_piece(size_t piece) const {
+  PAGODA_CHECK(piece < num_pieces(), "piece {} of {}", piece, num_pieces());
   const size_t begin = piece * kPieceBytes;
-  return buffer_.commit(static_cast<size_t>(layer) * layer_bytes + begin,
-                        std::min(kPieceBytes, layer_bytes - begin));
+  return buffer_.commit(begin, std::min(kPieceBytes, buffer_.size() - begin));
 }
 
 void KvPool::poison_page(PageId page) {

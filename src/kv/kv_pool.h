@@ -26,11 +26,11 @@ class KvPool {
   // All bytes of a page, shape().page_bytes() of them: [layer][kv head]{planes, as kv_page.h draws them}.
   void copy_out(PageId page, std::span<std::byte> to) const;
   void copy_in(PageId page, std::span<const std::byte> from);
-  // A layer's region is given by the system in pieces of kPieceBytes, the last one smaller. Has it give one
-  // before it is written (AlignedBuffer::commit). Any thread.
+  // The system gives the pool in pieces of kPieceBytes, the last one smaller. Has it give one before it is
+  // written (AlignedBuffer::commit). Any thread.
   static constexpr size_t kPieceBytes = size_t{2} << 20;
-  size_t num_layer_pieces() const;
-  bool commit_piece(int layer, size_t piece) const;
+  size_t num_pieces() const;
+  bool commit_piece(size_t piece) const;
   // Fills a page with bytes that are NaN in every type (debug builds, pages that nobody holds).
   void poison_page(PageId page);
 

@@ -33,7 +33,7 @@ class Pages {
   Pages(KvType type, int head_dim, int64_t num_tokens)
       : shape_{.num_layers = 1, .num_kv_heads = kHeads, .head_dim = head_dim, .type = type},
         table_(static_cast<size_t>((num_tokens + kPageTokens - 1) / kPageTokens)),
-        bytes_(shape_.layer_bytes(table_.size())) {
+        bytes_(shape_.pool_bytes(table_.size())) {
     std::iota(table_.rbegin(), table_.rend(), 0);
   }
 

@@ -45,7 +45,7 @@ class Cache {
     table_.resize(num_pages);
     std::iota(table_.begin(), table_.end(), 0);
     if (pages == Pages::shuffled) std::ranges::shuffle(table_, std::mt19937(7));
-    bytes_.assign(shape_.layer_bytes(num_pages), std::byte{0xff});  // NaN in either type
+    bytes_.assign(shape_.pool_bytes(num_pages), std::byte{0xff});  // NaN in either type
     std::mt19937 generator(1);
     std::normal_distribution<float> normal;
     const auto kv_floats = static_cast<size_t>(c.num_kv_heads * c.head_dim);
