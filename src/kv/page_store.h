@@ -51,7 +51,7 @@ struct PageTransfer {
   uint64_t tag = 0;
 };
 
-// All calls come from one thread and never wait for the disk.
+// All calls come from one thread and, but for wait(), never wait for the disk.
 class PageStore {
  public:
   virtual ~PageStore() = default;
@@ -73,6 +73,8 @@ class PageStore {
   virtual void erase(SlotId slot) = 0;
   // Transfers that have ended since the last call, up to done.size(); returns how many.
   virtual size_t poll(std::span<PageTransfer> done) = 0;
+  // Returns when poll() has something new, or after that time.
+  virtual void wait(int64_t max_ns) = 0;
   // That a page takes to come back, one of many, as far as is known; 0: nothing is.
   virtual double seconds_per_read() const = 0;
 };

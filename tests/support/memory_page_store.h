@@ -73,6 +73,7 @@ class MemoryPageStore final : public PageStore {
     return num_done;
   }
 
+  void wait(int64_t) override {}  // transfers end at poll()
   double seconds_per_read() const override { return read_seconds; }
 
   // Everything that was durable, for a process that comes after this one.

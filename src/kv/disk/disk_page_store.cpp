@@ -6,18 +6,16 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "kv/disk/read_rate.h"
 #include "kv/disk/scan.h"
 #include "kv/disk/segment_files.h"
 #include "kv/disk/slot_queue.h"
 #include "kv/disk/slot_table.h"
+#include "kv/disk/transfer_ledger.h"
 #include "kv/disk/transfer_thread.h"
 
 namespace pagoda {
 
 namespace {
-
-constexpr int kLeastDepth = 2;
 
 Result<std::unique_ptr<FileLock>> lock_folder(FileSystem& files, const std::string& folder) {
   PAGODA_TRY_STATUS(files.create_folder(folder));
@@ -30,12 +28,12 @@ Result<std::unique_ptr<FileLock>> lock_folder(FileSystem& files, const std::stri
 
 // Members end in reverse order: the thread first, the lock last.
 struct DiskPageStore::State {
-  State(std::unique_ptr<FileLock> folder_lock, SegmentFiles segment_files, SlotQueue slot_queue)
+  State(std::unique_ptr<FileLock> folder_lock, SegmentFiles segment_files, SlotQueue slot_queue, int depth)
       : lock(std::move(folder_lock)),
         segments(std::move(segment_files)),
         queue(std::move(slot_queue.queue)),
         is_uring(slot_queue.is_uring),
-        slots(segments.end_slot()) {}
+        ledger(segments.end_slot(), depth) {}
 
   // Fills the table and `contents` from the headers; gives the generation of the next record.
   Result<uint64_t> index(const DiskStoreOptions& options);
@@ -44,13 +42,9 @@ struct DiskPageStore::State {
   SegmentFiles segments;
   std::unique_ptr<IoQueue> queue;
   bool is_uring;
-  SlotTable slots;
+  TransferLedger ledger;
   std::vector<StoredPage> contents;
   SteadyClock clock;
-  ReadRate read_rate;
-  int depth = 0;
-  int num_under_way = 0;
-  int num_writes_under_way = 0;
   std::unique_ptr<TransferThread> thread;
 };
 
@@ -58,6 +52,7 @@ Result<uint64_t> DiskPageStore::State::index(const DiskStoreOptions& options) {
   const int64_t start_ns = clock.now_ns();
   PAGODA_TRY(const SlotScan scan, scan_slots(segments, *queue));
   const std::vector<FoundRecord> found = connected_records(scan.records, options.fingerprint, options.roots);
+  SlotTable& slots = ledger.slots();
   std::vector<bool> is_held(static_cast<size_t>(segments.end_slot()));
   contents.reserve(found.size());
   for (const FoundRecord& record : found) {
@@ -85,13 +80,14 @@ Result<std::unique_ptr<DiskPageStore>> DiskPageStore::open(const DiskStoreOption
              SegmentLayout::plan(options.bytes, options.segment_bytes, memory.page_bytes()));
   PAGODA_TRY(std::unique_ptr<FileLock> lock, lock_folder(files, options.folder));
   PAGODA_TRY(SegmentFiles segments, SegmentFiles::open(files, options.folder, layout));
-  PAGODA_TRY(SlotQueue queue, open_slot_queue(segments, options.io,
-                                              std::clamp(options.queue_depth, kLeastDepth, kMostIoThreads)));
-  auto state = std::make_unique<State>(std::move(lock), std::move(segments), std::move(queue));
+  PAGODA_TRY(SlotQueue queue,
+             open_slot_queue(segments, options.io,
+                             std::clamp(options.queue_depth, TransferLedger::kLeastDepth, kMostIoThreads)));
+  auto state =
+      std::make_unique<State>(std::move(lock), std::move(segments), std::move(queue), options.queue_depth);
   PAGODA_TRY(const uint64_t generation, state->index(options));
-  state->depth = std::max(options.queue_depth, kLeastDepth);
   PAGODA_TRY(state->thread, TransferThread::start(state->segments, memory, *state->queue,
-                                                  {options.fingerprint, generation, state->depth,
+                                                  {options.fingerprint, generation, state->ledger.depth(),
                                                    state->segments.is_writable(), options.on_done}));
   return std::unique_ptr<DiskPageStore>(new DiskPageStore(std::move(state)));
 }
@@ -100,7 +96,7 @@ DiskPageStore::DiskPageStore(std::unique_ptr<State> state) : state_(std::move(st
 DiskPageStore::~DiskPageStore() = default;
 
 int32_t DiskPageStore::num_slots() const {
-  return state_->slots.num_slots();
+  return state_->ledger.slots().num_slots();
 }
 
 bool DiskPageStore::can_write() const {
@@ -108,7 +104,7 @@ bool DiskPageStore::can_write() const {
 }
 
 int32_t DiskPageStore::num_free_slots() const {
-  return can_write() ? state_->slots.num_free() : 0;
+  return can_write() ? state_->ledger.slots().num_free() : 0;
 }
 
 std::vector<StoredPage> DiskPageStore::take_contents() {
@@ -116,50 +112,43 @@ std::vector<StoredPage> DiskPageStore::take_contents() {
 }
 
 SlotId DiskPageStore::write(const PageIdentity& identity, PageId page, uint64_t tag) {
-  // Half of the buffers are for reads alone.
-  if (state_->num_under_way == state_->depth || state_->num_writes_under_way == state_->depth / 2)
-    return kNoSlot;
-  if (num_free_slots() == 0) return kNoSlot;
-  const auto [slot, header] = state_->slots.take();
-  ++state_->num_under_way;
-  ++state_->num_writes_under_way;
-  state_->thread->begin({{PageTransfer::Kind::write, false, slot, page, tag}, identity, header});
-  return slot;
+  if (!can_write()) return kNoSlot;
+  const auto taken = state_->ledger.begin_write();
+  if (!taken) return kNoSlot;
+  state_->thread->begin(
+      {{PageTransfer::Kind::write, false, taken->slot, page, tag}, identity, taken->header});
+  return taken->slot;
 }
 
 bool DiskPageStore::read(SlotId slot, const PageIdentity& identity, PageId page, uint64_t tag) {
-  if (state_->num_under_way == state_->depth) return false;
-  state_->slots.begin_transfer(slot);
-  state_->read_rate.begin(state_->clock.now_ns());
-  ++state_->num_under_way;
+  if (!state_->ledger.begin_read(slot, state_->clock.now_ns())) return false;
   state_->thread->begin(
       {{PageTransfer::Kind::read, false, slot, page, tag}, identity, SlotTable::Header::other});
   return true;
 }
 
 void DiskPageStore::erase(SlotId slot) {
-  state_->slots.erase(slot);
+  state_->ledger.slots().erase(slot);
 }
 
 size_t DiskPageStore::poll(std::span<PageTransfer> done) {
   const size_t count = state_->thread->take_done(done);
-  for (const PageTransfer& transfer : done.first(count)) {
-    state_->slots.end_transfer(transfer.slot, transfer.ok);
-    --state_->num_under_way;
-    if (transfer.kind == PageTransfer::Kind::write)
-      --state_->num_writes_under_way;
-    else
-      state_->read_rate.end(state_->clock.now_ns());
-  }
+  for (const PageTransfer& transfer : done.first(count)) state_->ledger.end(transfer, state_->clock.now_ns());
   return count;
 }
 
+void DiskPageStore::wait(int64_t max_ns) {
+  state_->thread->wait_done(max_ns);
+}
+
 double DiskPageStore::seconds_per_read() const {
-  return state_->read_rate.seconds_per_page();
+  return state_->ledger.seconds_per_read();
 }
 
 uint64_t DiskPageStore::buffer_bytes(int queue_depth, uint64_t page_bytes) {
-  return static_cast<uint64_t>(std::max(queue_depth, kLeastDepth)) * slot_bytes_of(page_bytes) + kHeaderBytes;
+  return static_cast<uint64_t>(std::max(queue_depth, TransferLedger::kLeastDepth)) *
+             slot_bytes_of(page_bytes) +
+         kHeaderBytes;
 }
 
 bool DiskPageStore::uses_uring() const {

@@ -59,6 +59,7 @@ class DiskPageStore final : public PageStore {
   bool read(SlotId slot, const PageIdentity& identity, PageId page, uint64_t tag) override;
   void erase(SlotId slot) override;
   size_t poll(std::span<PageTransfer> done) override;
+  void wait(int64_t max_ns) override;
   double seconds_per_read() const override;
 
   // Memory for so many transfers at once.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include <pthread.h>
@@ -75,6 +76,11 @@ size_t TransferThread::take_done(std::span<PageTransfer> done) {
   std::copy_n(done_.begin(), count, done.begin());
   done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
   return count;
+}
+
+void TransferThread::wait_done(int64_t max_ns) {
+  std::unique_lock lock(mutex_);
+  has_done_.wait_for(lock, std::chrono::nanoseconds(max_ns), [&] { return !done_.empty(); });
 }
 
 DiskStoreStats TransferThread::stats() const {
@@ -272,6 +278,7 @@ void TransferThread::finish(size_t index, bool ok) {
     }
     done_.push_back(transfer);
   }
+  has_done_.notify_one();
   if (settings_.on_done) settings_.on_done();
 }
 

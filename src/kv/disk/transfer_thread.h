@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -54,6 +55,8 @@ class TransferThread {
   // be written.
   void begin(Order order);
   size_t take_done(std::span<PageTransfer> done);
+  // Returns when take_done() has something, or after that time.
+  void wait_done(int64_t max_ns);
   // No order to write will succeed any more.
   bool has_stopped_writing() const { return has_stopped_writing_.load(std::memory_order_relaxed); }
   DiskStoreStats stats() const;
@@ -119,6 +122,7 @@ class TransferThread {
 
   std::atomic<bool> has_stopped_writing_{false};
   mutable std::mutex mutex_;
+  std::condition_variable has_done_;
   std::vector<Order> orders_;  // this and what follows: guarded by mutex_
   std::vector<size_t> free_jobs_;
   std::deque<PageTransfer> done_;
