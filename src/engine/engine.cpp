@@ -29,13 +29,13 @@ namespace pagoda {
 namespace {
 constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a clock do not overflow
 // Between two looks at transfers while there is nothing else to do: about what a page takes.
-constexpr std::chrono::microseconds kTransferPause{200};
+constexpr int64_t kTransferPauseNs = 200'000;
 // Of a step's time, for memory that later ones will write: a tenth.
 constexpr int64_t kCommitShare = 10;
 // Of a step's bound, for what comes between its tokens and the client: a twentieth.
 constexpr int64_t kDeliveryShare = 20;
 // At the end, for pages that the disk does not have yet: a gigabyte at a slow disk's pace.
-constexpr std::chrono::seconds kLongestFlush{10};
+constexpr int64_t kLongestFlushNs = 10'000'000'000;
 }  // namespace
 
 // Memory of the engine that needs a Result to take.
@@ -67,6 +67,13 @@ struct EngineMemory {
       PAGODA_TRY(memory.page_store, parts.open_page_store(*memory.pool_memory));
     }
     return memory;
+  }
+
+  // Has the system give what steps write beside KV pages: the first long chunk would wait for it otherwise.
+  void commit_scratch() const {
+    workspace.commit();
+    logits.commit(0, logits.size());
+    hidden.commit(0, hidden.size());
   }
 };
 
@@ -182,11 +189,12 @@ Engine::Impl::~Impl() {
 }
 
 void Engine::Impl::flush() {
-  for (std::chrono::nanoseconds left = kLongestFlush; left.count() > 0; left -= kTransferPause) {
+  const int64_t deadline_ns = now_ns() + kLongestFlushNs;
+  do {
     kv_.pump();
     if (!kv_.prefix_cache().is_writing()) return;
-    std::this_thread::sleep_for(kTransferPause);
-  }
+    memory_.page_store->wait(kTransferPauseNs);
+  } while (now_ns() < deadline_ns);
   PAGODA_WARN("kv disk: it is too slow to take all pages before the end; those left will be computed again");
 }
 
@@ -244,6 +252,7 @@ void Engine::Impl::measure_costs(int64_t max_ns) {
 
 void Engine::Impl::start() {
   PAGODA_CHECK(!thread_.joinable(), "the engine runs already");
+  memory_.commit_scratch();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -251,7 +260,7 @@ void Engine::Impl::run() {
   while (!inbox_.stopped()) {
     if (step()) continue;
     if (kv_.prefix_cache().is_writing()) {
-      inbox_.wait_for(kTransferPause);
+      inbox_.wait_for(std::chrono::nanoseconds(kTransferPauseNs));
       continue;
     }
     commit_memory_while_idle();
@@ -290,7 +299,7 @@ bool Engine::Impl::step() {
   }
   if (!kv_.prefix_cache().is_reading()) return false;
   // All that could run waits for the disk.
-  std::this_thread::sleep_for(kTransferPause);
+  memory_.page_store->wait(kTransferPauseNs);
   return true;
 }
 
@@ -323,6 +332,7 @@ void Engine::Impl::admit() {
   plan_limits_.max_seconds = step_seconds_left();
   roster_.admit(step_start_ns_, most_running(roster_.running(), plan_limits_, config_.max_sequences));
   roster_.fetch_ahead(plan_limits_.max_seconds);
+  kv_.begin_reads();  // so that they come during the step
   for (Sequence* sequence : roster_.running()) dequeue(sequence->request);
 }
 

@@ -254,8 +254,8 @@ void KvCache::check_invariants() const {
   for (PageId page = 0; page < num_pages(); ++page)
     holders[static_cast<size_t>(page)] =
         (prefix_.tree().owner(page) == kNoNode ? 0 : 1) + prefix_.num_fetch_shares(page);
-  for (const KeptTail& tail : prefix_.tails())
-    if (tail.id != kNoTail) ++holders[static_cast<size_t>(tail.page)];
+  for (const auto& [id, tail] : prefix_.tails().entries())
+    if (id != kNoTail) ++holders[static_cast<size_t>(tail.page)];
   size_t num_in_use = 0;
   for (size_t handle = 0; handle < tables_.size(); ++handle) {
     const Table& held = tables_[handle];

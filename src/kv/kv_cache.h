@@ -66,6 +66,8 @@ class KvCache {
   bool settle(KvHandle handle);
   // Goes on with reading and storing; never waits. To be called once a step.
   void pump();
+  // Begins the reads that were asked for since.
+  void begin_reads() { prefix_.begin_reads(); }
   // What time it is from now on, for the statistics of the prefix cache.
   void set_time(int64_t now_ns) { prefix_.set_time(now_ns); }
 

@@ -26,13 +26,9 @@ PrefixCache::PrefixCache(PageAllocator& pages, int32_t max_tables, const PrefixC
       cached_leaves_(tree_.capacity()),
       stored_leaves_(tree_.capacity()),
       returns_(options.enabled ? kMaxReturns : 0),
-      latest_returns_(returns_.size()),
+      latest_returns_(returns_.num_places()),
       tails_(options.enabled && options.awaits_returns ? kMaxTails : 0),
-      oldest_tails_(tails_.size()) {
-  free_returns_.reserve(returns_.size());
-  for (size_t i = returns_.size(); i-- > 0;) free_returns_.push_back(static_cast<int32_t>(i));
-  free_tails_.reserve(tails_.size());
-  for (size_t i = tails_.size(); i-- > 0;) free_tails_.push_back(static_cast<int32_t>(i));
+      oldest_tails_(tails_.num_places()) {
   fetched_.reserve(static_cast<size_t>(pages.num_pages()));
   forgotten_.reserve(fetched_.capacity());
   reads_.reserve(static_cast<size_t>(pages.num_pages()));
@@ -197,11 +193,11 @@ void PrefixCache::refresh(NodeId node) {
 bool PrefixCache::make_room(int32_t num_pages) {
   while (pages_.num_free() < num_pages) {
     if (cached_leaves_.empty() && !oldest_tails_.empty()) {
-      drop_tail(tails_[static_cast<size_t>(oldest_tails_.top())].id);
+      drop_oldest_tail();
       continue;
     }
     if (cached_leaves_.empty() && !latest_returns_.empty()) {
-      release_return(static_cast<size_t>(latest_returns_.top()));
+      release_return(latest_returns_.top());
       continue;
     }
     if (cached_leaves_.empty()) return false;

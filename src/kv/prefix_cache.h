@@ -17,6 +17,7 @@
 #include "kv/page_allocator.h"
 #include "kv/page_residency.h"
 #include "kv/page_store.h"
+#include "kv/place_table.h"
 #include "kv/radix_tree.h"
 
 namespace pagoda {
@@ -67,14 +68,13 @@ struct PrefixCursor {
 };
 
 // A sequence that has given up its table and will come back.
-using ReturnId = int64_t;  // never used again
+using ReturnId = int64_t;  // of a PlaceTable
 inline constexpr ReturnId kNoReturn = -1;
 
 // The last page of such a sequence, which is not full.
-using TailId = int64_t;  // never used again
+using TailId = int64_t;  // of a PlaceTable
 inline constexpr TailId kNoTail = -1;
 struct KeptTail {
-  TailId id = kNoTail;
   PageId page = kNoPage;
   int64_t first_position = 0;  // of the page
   int64_t end_position = 0;    // of the tokens in it
@@ -146,7 +146,7 @@ class PrefixCache {
   PageId take_tail(TailId id);
   // Frees it; ones that have gone are ignored.
   void drop_tail(TailId id);
-  std::span<const KeptTail> tails() const { return tails_; }  // by place; free ones have kNoTail
+  const PlaceTable<KeptTail>& tails() const { return tails_; }
 
   // ---- pages ----
   bool is_being_read(PageId page) const {
@@ -164,9 +164,11 @@ class PrefixCache {
   // ---- the store ----
   // Goes on with transfers, as far as this is possible without waiting. To be called once a step.
   void pump();
-  // Whether pump() has something under way or still to begin.
+  // Begins what attach() and prefetch() have asked for since, as pump() does.
+  void begin_reads();
   // For that many tokens to come back from the store, after those that are being read; 0 if it is not known.
   double read_seconds(int64_t num_tokens) const;
+  // Whether pump() has something under way or still to begin.
   bool is_reading() const { return num_reading_ > 0; }
   bool is_writing() const { return num_writing_ > 0 || first_unsaved_ != kNoNode; }
 
@@ -217,10 +219,9 @@ class PrefixCache {
   void check_returns() const;
   void begin_fetch(NodeId node);
   void end_fetch(NodeId node);
-  static size_t tail_place(TailId id) { return static_cast<size_t>(id) % kMaxTails; }
+  void drop_oldest_tail();
   void check_tails() const;
   void free_a_slot(NodeId node);
-  void pump_reads();
   void pump_writes();
   PageIdentity identity(NodeId node) const;
 
@@ -234,22 +235,13 @@ class PrefixCache {
   IndexedHeap cached_leaves_;
   IndexedHeap stored_leaves_;
   static constexpr size_t kMaxReturns = 1024;
-  struct Return {
-    ReturnId id = kNoReturn;
-    NodeId last = kNoNode;  // the last page that is known of it
-  };
-  static size_t return_place(ReturnId id) { return static_cast<size_t>(id) % kMaxReturns; }
-  void release_return(size_t place);  // its pages go when they are next
-  std::vector<Return> returns_;       // [place]
-  std::vector<int32_t> free_returns_;
-  ReturnId num_returns_ = 0;     // so far
-  IndexedHeap latest_returns_;   // places
+  void release_return(int32_t place);  // its pages go when they are next
+  PlaceTable<NodeId> returns_;         // the last page that is known of each
+  IndexedHeap latest_returns_;         // places
   std::vector<NodeId> fetched_;  // being read by prefetch(); they and those above hold a share of their pages
   std::vector<NodeId> forgotten_;  // of one release_return()
   static constexpr size_t kMaxTails = 1024;
-  std::vector<KeptTail> tails_;  // [place]
-  std::vector<int32_t> free_tails_;
-  TailId num_tails_ = 0;       // so far
+  PlaceTable<KeptTail> tails_;
   IndexedHeap oldest_tails_;   // places
   int32_t num_evictable_ = 0;  // nodes
   int32_t num_swapped_ = 0;

@@ -10,7 +10,7 @@ namespace pagoda {
 
 ReturnId PrefixCache::await_return(const PrefixNamespace& prefix, const KeySource& keys, int64_t max_tokens,
                                    double when) {
-  if (!options_.enabled || !options_.awaits_returns || free_returns_.empty()) return kNoReturn;
+  if (!options_.enabled || !options_.awaits_returns || returns_.is_full()) return kNoReturn;
   NodeId last = kNoNode;
   NodeId node = tree_.find_root(prefix);
   for (int64_t index = 0; node != kNoNode && (index + 1) * kPageTokens <= max_tokens; ++index) {
@@ -18,23 +18,19 @@ ReturnId PrefixCache::await_return(const PrefixNamespace& prefix, const KeySourc
     if (node != kNoNode) last = node;
   }
   if (last == kNoNode) return kNoReturn;
-  const int32_t place = free_returns_.back();
-  free_returns_.pop_back();
-  const ReturnId id = num_returns_++ * static_cast<ReturnId>(kMaxReturns) + place;
-  returns_[return_place(id)] = {id, last};
+  const ReturnId id = returns_.add(last);
   expect_return(id, when);
   return id;
 }
 
 bool PrefixCache::is_awaited(ReturnId id) const {
-  return id != kNoReturn && returns_[return_place(id)].id == id;
+  return returns_.find(id) != nullptr;
 }
 
 void PrefixCache::expect_return(ReturnId id, double when) {
-  PAGODA_CHECK(is_awaited(id), "return {}", id);
-  const auto place = static_cast<int32_t>(return_place(id));
+  const int32_t place = returns_.place(id);
   if (!latest_returns_.contains(place)) {
-    for (NodeId node = returns_[return_place(id)].last; !tree_.is_root(node); node = tree_[node].parent) {
+    for (NodeId node = returns_.at(place); !tree_.is_root(node); node = tree_[node].parent) {
       ++state(node).num_returns;
       refresh(node);
     }
@@ -43,10 +39,10 @@ void PrefixCache::expect_return(ReturnId id, double when) {
   latest_returns_.set(place, -when);
 }
 
-void PrefixCache::release_return(size_t place) {
-  latest_returns_.remove(static_cast<int32_t>(place));
+void PrefixCache::release_return(int32_t place) {
+  latest_returns_.remove(place);
   forgotten_.clear();
-  for (NodeId node = returns_[place].last; !tree_.is_root(node); node = tree_[node].parent) {
+  for (NodeId node = returns_.at(place); !tree_.is_root(node); node = tree_[node].parent) {
     --state(node).num_returns;
     forgotten_.push_back(node);
   }
@@ -55,23 +51,21 @@ void PrefixCache::release_return(size_t place) {
 }
 
 void PrefixCache::forget_return(ReturnId id) {
-  PAGODA_CHECK(is_awaited(id), "return {}", id);
-  const size_t place = return_place(id);
-  if (latest_returns_.contains(static_cast<int32_t>(place))) release_return(place);
+  const int32_t place = returns_.place(id);
+  if (latest_returns_.contains(place)) release_return(place);
   // Nodes that went just now may have been its last.
-  if (!is_awaited(id)) return;
-  returns_[place] = {};
-  free_returns_.push_back(static_cast<int32_t>(place));
+  if (is_awaited(id)) returns_.take(place);
 }
 
 int32_t PrefixCache::prefetch(ReturnId id, int32_t max_pages, int32_t num_reserved_pages) {
   // Pages above one that is read stay.
-  if (!latest_returns_.contains(static_cast<int32_t>(return_place(id)))) return 0;
+  const int32_t place = returns_.place(id);
+  if (!latest_returns_.contains(place)) return 0;
   int32_t num_begun = 0;
   for (; num_begun < max_pages; ++num_begun) {
     // A page is never resident without its parent: those that only the store has are the path's end.
     NodeId next = kNoNode;
-    for (NodeId node = returns_[return_place(id)].last; !tree_.is_root(node); node = tree_[node].parent) {
+    for (NodeId node = returns_.at(place); !tree_.is_root(node); node = tree_[node].parent) {
       if (tree_[node].page != kNoPage) break;
       next = node;
     }
@@ -114,26 +108,24 @@ int32_t PrefixCache::num_fetch_shares(PageId page) const {
 }
 
 void PrefixCache::cut_returns(NodeId node) {
-  if (free_returns_.size() == returns_.size()) return;
+  if (returns_.num_used() == 0) return;
   const NodeId parent = tree_[node].parent;
-  for (size_t place = 0; place < returns_.size(); ++place) {
-    if (returns_[place].last != node) continue;
-    returns_[place].last = parent;
+  for (const auto& [id, last] : returns_.entries()) {
+    if (id == kNoReturn || last != node) continue;
+    const int32_t place = returns_.place(id);
+    returns_.at(place) = parent;
     if (!tree_.is_root(parent)) continue;
-    latest_returns_.remove(static_cast<int32_t>(place));
-    returns_[place] = {};
-    free_returns_.push_back(static_cast<int32_t>(place));
+    latest_returns_.remove(place);
+    returns_.take(place);
   }
   state(node).num_returns = 0;
 }
 
 void PrefixCache::check_returns() const {
   std::vector<uint32_t> counts(tree_.capacity());
-  size_t num_awaited = 0;
-  for (size_t place = 0; place < returns_.size(); ++place) {
-    if (returns_[place].id != kNoReturn) ++num_awaited;
-    if (!latest_returns_.contains(static_cast<int32_t>(place))) continue;
-    for (NodeId node = returns_[place].last; !tree_.is_root(node); node = tree_[node].parent)
+  for (const auto& [id, last] : returns_.entries()) {
+    if (id == kNoReturn || !latest_returns_.contains(returns_.place(id))) continue;
+    for (NodeId node = last; !tree_.is_root(node); node = tree_[node].parent)
       ++counts[static_cast<size_t>(node)];
   }
   for (size_t i = 0; i < counts.size(); ++i) {
@@ -142,7 +134,6 @@ void PrefixCache::check_returns() const {
     PAGODA_CHECK(state(node).num_returns == counts[i], "node {} is awaited {} times, not {}", node, counts[i],
                  state(node).num_returns);
   }
-  PAGODA_CHECK(num_awaited + free_returns_.size() == returns_.size());
 }
 
 }  // namespace pagoda

@@ -67,7 +67,7 @@ void PrefixCache::pump() {
         finish_write(node, ended_[i].ok);
     }
   } while (num_ended == ended_.size());
-  pump_reads();
+  begin_reads();
   pump_writes();
 }
 
@@ -76,7 +76,7 @@ double PrefixCache::read_seconds(int64_t num_tokens) const {
   return static_cast<double>(num_reading_ + pages_for(num_tokens)) * options_.store->seconds_per_read();
 }
 
-void PrefixCache::pump_reads() {
+void PrefixCache::begin_reads() {
   for (; next_read_ < reads_.size(); ++next_read_) {
     const NodeId node = reads_[next_read_];
     if (state(node).lost)

@@ -34,6 +34,8 @@ class Workspace {
     return {start, count};
   }
   size_t size() const { return buffer_.size(); }
+  // Has the system give all of it now.
+  void commit() const { buffer_.commit(0, buffer_.size()); }
 
  private:
   explicit Workspace(AlignedBuffer buffer) : buffer_(std::move(buffer)) {}
