@@ -117,7 +117,7 @@ class CostModel {
   // The relative error |measured / predicted - 1| that half of the recent steps stay below, and the relative
   // excess over the prediction that 99 % of those with chunks stay below: only they are made as long as a
   // bound allows, and steps that generate are so short that little disturbs them much. Both are guesses
-  // before some steps have run.
+  // before some steps have run, that of the margin a careful one: the seeds are the best of several passes.
   double median_error() const { return median_error_; }
   double margin() const { return margin_; }
   uint64_t num_observed() const { return errors_.count; }
@@ -154,7 +154,7 @@ class CostModel {
   RecentErrors errors_;
   RecentErrors chunk_errors_;  // of steps with chunks
   double median_error_ = 0.05;
-  double margin_ = 0.1;
+  double margin_ = 0.2;
 };
 
 }  // namespace pagoda
