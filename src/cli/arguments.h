@@ -167,6 +167,7 @@ struct SimulateArguments {
   ReportArguments report;    // with a cost model
   std::string replay;        // a recording of steps instead of a trace
   std::string record_steps;  // file; empty: no recording
+  std::string disk_model;    // file; empty: no disk
   EngineOptions engine;
   int64_t kv_tokens = 0;
 };

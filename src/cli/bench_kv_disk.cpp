@@ -1,10 +1,8 @@
 // How fast KV pages go to a disk and come back, beside what the disk does without any of our work.
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <thread>
 
 #include <boost/json.hpp>
 
@@ -86,6 +84,9 @@ std::vector<PageIdentity> make_identities(size_t count) {
   return identities;
 }
 
+// Of the pages, those that are moved one by one.
+constexpr size_t kNumAlone = 32;
+
 // Seconds of each way through the same number of bytes.
 struct Seconds {
   double write = 0;
@@ -117,7 +118,20 @@ class KvDiskBench {
     return seconds;
   }
 
+  // As many pages at once as may be under way.
   Result<Seconds> store(DiskIo io) const {
+    return time_store(io, num_pages(), static_cast<size_t>(arguments_.queue_depth));
+  }
+  // One page after the other; seconds of a page.
+  Result<Seconds> store_alone(DiskIo io) const {
+    const size_t count = std::min(kNumAlone, num_pages());
+    PAGODA_TRY(const Seconds all, time_store(io, count, 1));
+    const auto divisor = static_cast<double>(count);
+    return Seconds{.write = all.write / divisor, .read = all.read / divisor};
+  }
+
+ private:
+  Result<Seconds> time_store(DiskIo io, size_t count, size_t num_at_once) const {
     DiskStoreOptions options;
     options.folder = folder_ + "/store";
     options.bytes = num_bytes() + num_bytes() / 16 + (uint64_t{1} << 20);
@@ -125,14 +139,13 @@ class KvDiskBench {
     options.roots = {root_key(kFingerprint, {})};
     options.queue_depth = arguments_.queue_depth;
     options.io = io;
-    const size_t num_buffers = static_cast<size_t>(arguments_.queue_depth);
-    PAGODA_TRY(AlignedBuffer buffer, AlignedBuffer::allocate(num_buffers * arguments_.page_bytes));
+    PAGODA_TRY(AlignedBuffer buffer, AlignedBuffer::allocate(num_at_once * arguments_.page_bytes));
     BenchPages pages(std::move(buffer), arguments_.page_bytes);
     Seconds seconds;
-    std::vector<SlotId> slots(num_pages());
+    std::vector<SlotId> slots(count);
     {
       PAGODA_TRY(const auto store, DiskPageStore::open(options, system_files(), pages));
-      PAGODA_TRY(seconds.write, time_store(*store, [&](size_t index, PageId page) {
+      PAGODA_TRY(seconds.write, time_pages(*store, count, num_at_once, [&](size_t index, PageId page) {
                    slots[index] = store->write(identities_[index], page, static_cast<uint64_t>(index));
                    return slots[index] != kNoSlot;
                  }));
@@ -140,13 +153,14 @@ class KvDiskBench {
     const int64_t start_ns = clock_.now_ns();
     PAGODA_TRY(const auto store, DiskPageStore::open(options, system_files(), pages));
     seconds.open = since(start_ns);
-    PAGODA_TRY(seconds.read, time_store(*store, [&](size_t index, PageId page) {
+    PAGODA_TRY(seconds.read, time_pages(*store, count, num_at_once, [&](size_t index, PageId page) {
                  return store->read(slots[index], identities_[index], page, static_cast<uint64_t>(index));
                }));
+    std::error_code ignored;
+    std::filesystem::remove_all(options.folder, ignored);
     return seconds;
   }
 
- private:
   double since(int64_t start_ns) const { return static_cast<double>(clock_.now_ns() - start_ns) * 1e-9; }
 
   Result<std::unique_ptr<IoQueue>> make_queue(DiskIo io) const {
@@ -181,24 +195,25 @@ class KvDiskBench {
 
   // begin(index, page) starts a page's transfer, or says that there is no room for it yet.
   template <class Begin>
-  Result<double> time_store(DiskPageStore& store, Begin&& begin) const {
+  Result<double> time_pages(DiskPageStore& store, size_t count, size_t num_at_once, Begin&& begin) const {
+    constexpr int64_t kPatienceNs = 1'000'000'000;
     std::vector<PageId> free;
-    std::vector<PageId> page_of(num_pages());
-    for (PageId page = 0; page < arguments_.queue_depth; ++page) free.push_back(page);
+    std::vector<PageId> page_of(count);
+    for (size_t page = 0; page < num_at_once; ++page) free.push_back(static_cast<PageId>(page));
     std::array<PageTransfer, 64> done;
     const int64_t start_ns = clock_.now_ns();
-    for (size_t next = 0, ended = 0; ended < num_pages();) {
-      while (next < num_pages() && !free.empty() && begin(next, free.back())) {
+    for (size_t next = 0, ended = 0; ended < count;) {
+      while (next < count && !free.empty() && begin(next, free.back())) {
         page_of[next++] = free.back();
         free.pop_back();
       }
-      const size_t count = store.poll(done);
-      for (const PageTransfer& transfer : std::span(done).first(count)) {
+      store.wait(kPatienceNs);
+      const size_t num_done = store.poll(done);
+      for (const PageTransfer& transfer : std::span(done).first(num_done)) {
         if (!transfer.ok) return fail(ErrorCode::io, "{}: a page could not be transferred", folder_);
         free.push_back(page_of[transfer.tag]);
       }
-      ended += count;
-      if (count == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+      ended += num_done;
     }
     return since(start_ns);
   }
@@ -215,6 +230,7 @@ struct Runs {
   std::string name;
   std::vector<Seconds> plain;
   std::vector<Seconds> store;
+  std::vector<Seconds> alone;  // of a page
 };
 
 Spread rates(const KvDiskBench& bench, const std::vector<Seconds>& runs, double Seconds::* member) {
@@ -231,6 +247,9 @@ void print(const KvDiskBench& bench, const BenchKvDiskArguments& arguments, cons
     const Spread limit = rates(bench, runs.plain, member);
     const double pages_per_second =
         store.median * static_cast<double>(bench.num_pages()) / static_cast<double>(bench.num_bytes());
+    std::vector<double> of_a_page;
+    for (const Seconds& seconds : runs.alone) of_a_page.push_back(seconds.*member);
+    const double alone = spread_of(std::move(of_a_page)).median;
     if (arguments.json) {
       print_line(to_json(json::object{{"benchmark", "kv-disk"},
                                       {"io", runs.name},
@@ -240,13 +259,14 @@ void print(const KvDiskBench& bench, const BenchKvDiskArguments& arguments, cons
                                       {"queue_depth", arguments.queue_depth},
                                       {"bytes_per_second", to_object(store)},
                                       {"pages_per_second", pages_per_second},
+                                      {"alone_seconds", alone},
                                       {"plain_bytes_per_second", to_object(limit)},
                                       {"open_seconds", runs.store.front().open}}));
     } else {
-      print_line(fmt::format("{:<9}{:<7}{:>10.0f}{:>11.0f}{:>16}{:>10.0f}{:>9.0f} %{:>10.3f}", runs.name,
-                             what, store.median * 1e-6, pages_per_second,
+      print_line(fmt::format("{:<9}{:<7}{:>10.0f}{:>11.0f}{:>16}{:>10.0f}{:>9.0f} %{:>11.3f}{:>10.3f}",
+                             runs.name, what, store.median * 1e-6, pages_per_second,
                              fmt::format("{:.0f} … {:.0f}", store.min * 1e-6, store.max * 1e-6),
-                             limit.median * 1e-6, 100 * store.median / limit.median,
+                             limit.median * 1e-6, 100 * store.median / limit.median, alone * 1e3,
                              runs.store.front().open));
     }
   }
@@ -263,8 +283,8 @@ Status execute(const BenchKvDiskArguments& arguments) {
   if (!arguments.json) {
     print_line(fmt::format("{} pages of {}, {} under way, {} runs", bench.num_pages(),
                            format_byte_size(arguments.page_bytes), arguments.queue_depth, arguments.repeat));
-    print_line(bold(fmt::format("{:<9}{:<7}{:>10}{:>11}{:>16}{:>10}{:>11}{:>10}", "io", "", "MB/s", "pages/s",
-                                "MB/s", "plain", "of plain", "open, s"),
+    print_line(bold(fmt::format("{:<9}{:<7}{:>10}{:>11}{:>16}{:>10}{:>11}{:>11}{:>10}", "io", "", "MB/s",
+                                "pages/s", "MB/s", "plain", "of plain", "alone, ms", "open, s"),
                     Stream::out));
   }
   for (const auto& [io, name] : ways) {
@@ -273,8 +293,7 @@ Status execute(const BenchKvDiskArguments& arguments) {
     for (int run = 0; run < arguments.repeat; ++run) {
       PAGODA_TRY(runs.plain.emplace_back(), bench.plain(io));
       PAGODA_TRY(runs.store.emplace_back(), bench.store(io));
-      std::error_code ignored;
-      std::filesystem::remove_all(folder.path() + "/store", ignored);
+      PAGODA_TRY(runs.alone.emplace_back(), bench.store_alone(io));
     }
     print(bench, arguments, runs);
   }

@@ -37,6 +37,10 @@ Status execute(const SimulateArguments& arguments) {
   PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
   PAGODA_TRY(const ReportOptions report_options, report_options_of(arguments.report));
   PAGODA_TRY(CostModel costs, read_cost_model(arguments.report.cost_model));
+  std::optional<DiskModel> disk;
+  if (!arguments.disk_model.empty()) {
+    PAGODA_TRY(disk, read_disk_model(arguments.disk_model));
+  }
   std::shared_ptr<StepRecorder> recorder;
   if (!arguments.record_steps.empty()) {
     PAGODA_TRY(recorder, StepRecorder::create(arguments.record_steps));
@@ -45,6 +49,7 @@ Status execute(const SimulateArguments& arguments) {
   const SimulationOptions options{.engine = arguments.engine,
                                   .kv_tokens = arguments.kv_tokens,
                                   .costs = std::move(costs),
+                                  .disk = disk,
                                   .recorder = std::move(recorder),
                                   .on_progress = [&](double fraction) { progress.update(fraction); }};
   PAGODA_TRY(const Simulation simulation, simulate(trace, options));
@@ -55,6 +60,8 @@ Status execute(const SimulateArguments& arguments) {
   report["preemptions"] = simulation.num_preemptions;
   report["kv_utilisation"] = simulation.kv_utilisation;
   report["kv_tokens"] = simulation.kv_tokens;
+  report["stored_pages"] = simulation.num_stored_pages;
+  report["loaded_pages"] = simulation.num_loaded_pages;
   return print_report(trace, simulation.outcomes, report_options, arguments.report, report);
 }
 

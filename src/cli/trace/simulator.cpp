@@ -7,6 +7,7 @@
 #include "cli/trace/page_usage.h"
 #include "cli/trace/simulated_model.h"
 #include "cli/trace/timeline.h"
+#include "cli/trace/virtual_page_store.h"
 #include "engine/engine.h"
 #include "kernels/kernels.h"
 #include "kv/kv_cache.h"
@@ -18,6 +19,7 @@ namespace {
 constexpr int32_t kVocabSize = 64;
 constexpr TokenRange kIds = {1, kVocabSize - 1};
 constexpr uint64_t kEndlessMemory = uint64_t{1} << 50;
+constexpr int64_t kNever = INT64_MAX;
 
 // Notes when tokens come.
 class OutcomeSink final : public RequestSink {
@@ -85,10 +87,14 @@ class Simulator {
     PAGODA_TRY_STATUS(create_engine());
     while (true) {
       if (engine_->step()) continue;
-      if (!timeline_->has_event()) break;
-      timeline_->advance_to(timeline_->next_event_ns());
+      const int64_t next_ns = next_event_ns();
+      if (next_ns == kNever) break;
+      timeline_->advance_to(next_ns);
     }
-    result_.num_preemptions = static_cast<int64_t>(engine_->stats().num_preemptions);
+    const EngineStats stats = engine_->stats();
+    result_.num_preemptions = static_cast<int64_t>(stats.num_preemptions);
+    result_.num_stored_pages = static_cast<int64_t>(stats.prefix_cache.stored_pages);
+    result_.num_loaded_pages = static_cast<int64_t>(stats.prefix_cache.loaded_pages);
     result_.kv_utilisation = usage_.utilisation();
     result_.kv_tokens = engine_->config().kv_capacity_tokens();
     return std::move(result_);
@@ -100,6 +106,12 @@ class Simulator {
     times.reserve(trace.requests.size());
     for (const TraceRequest& request : trace.requests) times.push_back(request.arrival_ns);
     return times;
+  }
+
+  // Of what happens by itself while the engine has nothing to do.
+  int64_t next_event_ns() const {
+    const int64_t arrival_ns = timeline_->has_event() ? timeline_->next_event_ns() : kNever;
+    return store_ ? std::min(arrival_ns, store_->next_end_ns().value_or(kNever)) : arrival_ns;
   }
 
   Status create_engine() {
@@ -119,9 +131,19 @@ class Simulator {
                         .kernels = &kernels_for(Isa::scalar),
                         .clock = timeline_,
                         .costs = options_.costs};
+    if (options_.disk)
+      parts.open_page_store = [this, bytes = config.kv_disk_bytes](PageMemory& memory) {
+        return open_store(bytes, memory);
+      };
     PAGODA_TRY(engine_, Engine::create(std::move(config), std::move(parts)));
     if (options_.recorder) StepRecorder::attach(options_.recorder, *engine_);
     return {};
+  }
+
+  Result<std::unique_ptr<PageStore>> open_store(uint64_t bytes, PageMemory& memory) {
+    PAGODA_TRY(auto store, VirtualPageStore::create(*options_.disk, bytes, memory, *timeline_));
+    store_ = store.get();
+    return store;
   }
 
   void submit(size_t index) {
@@ -163,6 +185,7 @@ class Simulator {
   PageUsage usage_;
   std::shared_ptr<Timeline> timeline_;
   std::unique_ptr<Engine> engine_;
+  VirtualPageStore* store_ = nullptr;  // the engine's; null: none
 };
 
 }  // namespace

@@ -1,13 +1,16 @@
 // The engine itself under a trace, in virtual time: requests come when the trace says, and a step takes as
-// long as a cost model predicts. Admission, policy, planning, pages and prefix cache are the engine's own.
+// long as a cost model predicts, transfers of pages as long as a disk's model says. Admission, policy,
+// planning, pages and prefix cache are the engine's own.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/trace/disk_model.h"
 #include "cli/trace/step_recording.h"
 #include "cli/trace/trace_file.h"
 #include "cli/trace/trace_report.h"
@@ -22,6 +25,7 @@ struct SimulationOptions {
   EngineOptions engine;
   int64_t kv_tokens = 0;  // room in the KV cache; 0: for max_sequences at full context
   CostModel costs = CostModel();
+  std::optional<DiskModel> disk;            // that full pages are kept on, too, in engine.kv_disk_bytes of it
   std::shared_ptr<StepRecorder> recorder;   // of all steps; may be null
   std::function<void(double)> on_progress;  // 0 … 1
 };
@@ -31,8 +35,10 @@ struct Simulation {
   int64_t num_steps = 0;
   double busy_seconds = 0;  // in steps
   int64_t num_preemptions = 0;
-  double kv_utilisation = 0;  // page_usage.h
-  int64_t kv_tokens = 0;      // room in the KV cache
+  double kv_utilisation = 0;     // page_usage.h
+  int64_t kv_tokens = 0;         // room in the KV cache
+  int64_t num_stored_pages = 0;  // written to the disk
+  int64_t num_loaded_pages = 0;  // read from there
 };
 
 // The same bits for the same arguments. Errors: options that no engine takes. A request that the engine

@@ -1,6 +1,7 @@
 // The commands about traces: `bench trace` and `simulate`.
 #include <charconv>
 
+#include "cli/byte_size.h"
 #include "cli/command_options.h"
 
 namespace pagoda {
@@ -122,9 +123,21 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
           ->type_name("FILE")
           ->excludes("--trace")
           ->excludes("--cost-model");
+  CLI::Option* disk =
+      app.add_option("--disk-model", arguments->disk_model,
+                     "Keep full pages on a disk, too, as fast as this one: 'bench kv-disk --json' with the "
+                     "model's --page-size (default: none)")
+          ->type_name("FILE")
+          ->excludes(recording);
+  app.add_option_function<std::string>(
+         "--kv-disk-size", into(arguments->engine.kv_disk_bytes, parse_byte_size, "--kv-disk-size"),
+         "How much of that disk it may take (default: 20GiB)")
+      ->type_name("SIZE")
+      ->needs(disk);
   app.add_option("--record-steps", arguments->record_steps, "Record what each step computes")
       ->type_name("FILE")
-      ->excludes(recording);
+      ->excludes(recording)
+      ->excludes(disk);
   app.parse_complete_callback([raw = arguments.get()] {
     if (!raw->replay.empty()) return;
     if (raw->report.trace.empty()) throw CLI::RequiredError("--trace or --replay");
@@ -145,8 +158,9 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
   count("--kv-tokens", arguments->kv_tokens,
         "Room in the KV cache (default: for --max-sequences of the longest request)");
   app.add_flag_callback(
-      "--no-prefix-cache", [raw = arguments.get()] { raw->engine.prefix_cache = false; },
-      "Compute every prompt wholly");
+         "--no-prefix-cache", [raw = arguments.get()] { raw->engine.prefix_cache = false; },
+         "Compute every prompt wholly")
+      ->excludes(disk);
   app.add_flag_callback(
       "--no-kv-ahead", [raw = arguments.get()] { raw->engine.kv_ahead = false; },
       "Neither keep pages of preempted requests longer than others nor fetch them before they run");
