@@ -2,6 +2,8 @@
 """Scheduling policies on synthetic traces, by simulation: tables, and plots for each trace and load.
 
     bench/policies.py --cost-model costs.json --policies fcfs,mlfq --plots FOLDER
+    bench/policies.py --cost-model costs.json --policies mlfq --options '--kv-tokens 16384 --disk-model disk.json' \\
+        --variant 'ahead=' --variant 'not ahead=--no-kv-ahead'
 
 Load is the offered work by the capacity: the rate at which the trace's requests end when all of them are there from the
 start, first come, first served. Every figure is the median over the seeds, with the smallest and the largest.
@@ -15,7 +17,7 @@ import pathlib
 import sys
 import tempfile
 
-from traces.comparison import add_options, parse, print_row
+from traces.comparison import add_options, parse, print_row, rows_of
 from traces.figures import figures_of, plot, read_lines
 from traces.kinds import Knobs
 from traces.simulation import SimulationError, Simulator
@@ -27,23 +29,23 @@ def main() -> None:
     add_options(parser, "simulate", requests=2000, seeds=5)
     options = parse(parser)
     simulator = Simulator(options.pagoda, options.cost_model, tuple(options.options.split()))
-    policies = options.policies.split(",")
+    compared = rows_of(options)
     for kind in options.traces.split(","):
         for load in map(float, options.loads.split(",")):
-            rows: dict[str, list[dict[str, float]]] = {policy: [] for policy in policies}
+            rows: dict[str, list[dict[str, float]]] = {name: [] for name in compared}
             requests, reports = {}, {}
             for seed in range(1, options.seeds + 1):
                 knobs = Knobs(options.requests, 1.0, seed=seed)
                 knobs = dataclasses.replace(knobs, rate=load * simulator.capacity(kind, knobs))
-                for policy in policies:
+                for name, more in compared.items():
                     with tempfile.TemporaryDirectory() as folder:
                         out = pathlib.Path(folder) / "requests.jsonl"
-                        _, report = simulator.run(kind, knobs, "--policy", policy, requests_out=str(out))
+                        _, report = simulator.run(kind, knobs, *more, requests_out=str(out))
                         if seed == 1:
-                            requests[policy], reports[policy] = read_lines(out), report
-                    rows[policy].append(figures_of(report))
-            for policy in policies:
-                print_row(options, kind, load, policy, rows[policy])
+                            requests[name], reports[name] = read_lines(out), report
+                    rows[name].append(figures_of(report))
+            for name, runs in rows.items():
+                print_row(options, kind, load, name, runs)
             if options.plots:
                 plot(pathlib.Path(options.plots), f"{kind}-{load:g}", requests, reports)
 

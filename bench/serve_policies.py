@@ -4,11 +4,15 @@
     bench/serve_policies.py --model MODEL.gguf --policies fcfs,mlfq --traces sharegpt-like --loads 0.8,1.1,1.5
     bench/serve_policies.py --model MODEL.gguf --traces mixed --loads 1.1 \\
         --peer 'llama-server=/opt/llama-server -m MODEL.gguf -np 16 -c 65536 --port {port}'
+    bench/serve_policies.py --model MODEL.gguf --policies mlfq --loads 1.1 --options '--max-sequences 8 --max-kv 360MiB' \\
+        --variant 'ahead=--kv-disk {folder}' --variant 'not ahead=--kv-disk {folder} --no-kv-ahead' \\
+        --simulated 'ahead, simulated=--policy mlfq --max-sequences 8 --kv-tokens 16384 --disk-model disk.json'
 
 Load is the offered work by the capacity: the rate at which the trace's requests end when all of them are there from the
 start, first come, first served, measured once for each trace. The steps of that run, and of a few requests that have the
 server to themselves, give the cost model that tells slowdowns. Every run replays the same requests; the rate differs. A
-peer is any command that serves /v1/completions and answers GET /health with 200; it gets the same arrivals.
+peer is any command that serves /v1/completions and answers GET /health with 200; it gets the same arrivals. So does a
+simulation, under that cost model.
 """
 
 from __future__ import annotations
@@ -21,11 +25,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 
-from traces.comparison import add_options, parse, print_row
+from traces.comparison import add_options, named, parse, print_row, rows_of
 from traces.figures import figures_of, plot, read_lines
 from traces.kinds import KINDS, Knobs
 from traces.server import Server, ServerError, free_port
+from traces.simulation import SimulationError, Simulator
 from traces.trace import GENERATOR, classify, write
 
 ALONE = 6  # requests that have the server to themselves, for the cost model
@@ -37,10 +43,10 @@ class Bench:
         self.options, self.folder = options, folder
         self.found: dict[tuple[str, int], tuple[float, pathlib.Path]] = {}  # capacities and recordings by trace and seed
 
-    def server(self, policy: str, *more: str) -> Server:
+    def server(self, *more: str) -> Server:
         command = f"{shlex.quote(self.options.pagoda)} serve --model {shlex.quote(self.options.model)} --no-request-log"
         port = free_port()
-        words = [*shlex.split(f"{command} {NO_LIMIT} {self.options.options}"), "--policy", policy, "--port", str(port), *more]
+        words = [*shlex.split(f"{command} {NO_LIMIT} {self.options.options}"), "--port", str(port), *more]
         return Server(words, port, "/ready")
 
     def peer(self, command: str) -> Server:
@@ -60,12 +66,22 @@ class Bench:
             raise ServerError(done.stderr.strip())
         return json.loads(done.stdout), read_lines(rows)
 
+    def serve(self, start: Callable[[str], Server], kind: str, knobs: Knobs, recording: pathlib.Path, salt: str) -> tuple[dict, list[dict]]:
+        """The report on a server that may keep files in a folder while it runs, and what its requests went through."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder, start(folder) as server:
+            return self.replay(server, kind, knobs, "--cost-model", str(recording), salt=salt)
+
+    def simulate(self, command: str, kind: str, knobs: Knobs, recording: pathlib.Path) -> tuple[dict, list[dict]]:
+        rows = self.folder / "requests.jsonl"
+        simulator = Simulator(self.options.pagoda, str(recording), tuple(shlex.split(command)))
+        return simulator.run(kind, knobs, requests_out=str(rows))[1], read_lines(rows)
+
     def capacity(self, kind: str, knobs: Knobs) -> tuple[float, pathlib.Path]:
         """Requests a second, and a recording of the steps; measured once."""
         if (kind, knobs.seed) in self.found:
             return self.found[kind, knobs.seed]
         recording = self.folder / f"{kind}-{knobs.seed}.steps.jsonl"
-        with self.server("fcfs", "--record-steps", str(recording)) as server:
+        with self.server("--policy", "fcfs", "--record-steps", str(recording)) as server:
             self.replay(server, kind, dataclasses.replace(knobs, requests=ALONE), "--clients", "1", salt="alone")
             report, _ = self.replay(server, kind, dataclasses.replace(knobs, rate=1e6), salt="capacity")
         if report["errors"]:
@@ -78,9 +94,26 @@ def knobs_of(options: argparse.Namespace, seed: int) -> Knobs:
     return Knobs(options.requests, 1.0, cv=options.cv, seed=seed, max_prompt=options.max_prompt, max_output=options.max_output)
 
 
-def measure(bench: Bench, kind: str, peers: dict[str, str]) -> None:
+def runs_of(bench: Bench) -> dict[str, Callable[..., tuple[dict, list[dict]]]]:
+    """What makes a report and its requests of a trace, by the name of a row."""
     options = bench.options
-    policies = options.policies.split(",")
+
+    def served(start: Callable[[str], Server]) -> Callable[..., tuple[dict, list[dict]]]:
+        return lambda *run, salt: bench.serve(start, *run, salt)
+
+    runs = {
+        name: served(lambda folder, more=more: bench.server(*(word.replace("{folder}", folder) for word in more)))
+        for name, more in rows_of(options).items()
+    }
+    for name, command in options.peer:
+        runs[name] = served(lambda _, command=command: bench.peer(command))
+    for name, command in options.simulated:
+        runs[name] = lambda *run, salt, command=command: bench.simulate(command, *run)
+    return runs
+
+
+def measure(bench: Bench, kind: str) -> None:
+    options = bench.options
     for load in map(float, options.loads.split(",")):
         rows: dict[str, list[dict[str, float]]] = {}
         requests, reports = {}, {}
@@ -88,11 +121,8 @@ def measure(bench: Bench, kind: str, peers: dict[str, str]) -> None:
             knobs = knobs_of(options, seed)
             capacity, recording = bench.capacity(kind, knobs)
             knobs = dataclasses.replace(knobs, rate=load * capacity)
-            servers = {policy: lambda policy=policy: bench.server(policy) for policy in policies}
-            servers |= {name: lambda command=command: bench.peer(command) for name, command in peers.items()}
-            for name, start in servers.items():
-                with start() as server:
-                    report, done = bench.replay(server, kind, knobs, "--cost-model", str(recording), salt=f"{load}")
+            for name, run in runs_of(bench).items():
+                report, done = run(kind, knobs, recording, salt=f"{load}")
                 rows.setdefault(name, []).append(figures_of(report))
                 if seed == 1:
                     requests[name], reports[name] = done, report
@@ -109,17 +139,18 @@ def main() -> None:
     parser.add_argument("--cv", type=float, default=1.0, help="of the gaps between arrivals (default: %(default)s)")
     parser.add_argument("--max-prompt", type=int, default=4096, help="bound on the tokens of a prompt (default: %(default)s)")
     parser.add_argument("--max-output", type=int, default=2048, help="bound on the tokens of an answer (default: %(default)s)")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="{port} is its port; may be given several times")
+    parser.add_argument("--peer", type=named, action="append", default=[], metavar="NAME=COMMAND", help="{port} is its port; may be given several times")
+    parser.add_argument("--simulated", type=named, action="append", default=[], metavar="NAME=OPTIONS", help="of 'pagoda simulate'; may be given several times")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one request (default: %(default)s)")
     options = parse(parser)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, pathlib.Path(folder))
         for kind in options.traces.split(","):
-            measure(bench, kind, dict(peer.split("=", 1) for peer in options.peer))
+            measure(bench, kind)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except ServerError as error:
+    except (ServerError, SimulationError) as error:
         sys.exit(str(error))

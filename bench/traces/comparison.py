@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import shlex
 import statistics
 
 from .figures import FIGURES, HEADING
@@ -13,11 +14,21 @@ from .kinds import KINDS
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
+def named(text: str) -> tuple[str, str]:
+    """NAME=REST, as a type of argparse."""
+    name, equals, rest = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' has no name before a '='")
+    return name, rest
+
+
 def add_options(parser: argparse.ArgumentParser, command: str, requests: int, seeds: int) -> None:
     """`command`: of pagoda, which gets `--options`; `requests`, `seeds`: defaults."""
     parser.add_argument("--pagoda", default=str(ROOT / "build/release/bin/pagoda"), help="default: %(default)s")
     parser.add_argument("--traces", default="sharegpt-like,azure-conv-like,azure-code-like", help="default: %(default)s")
     parser.add_argument("--policies", default="fcfs,mlfq", metavar="NAME,NAME", help="default: %(default)s")
+    parser.add_argument("--variant", type=named, action="append", default=[], metavar="NAME=OPTIONS",
+                        help=f"a row for each policy with these options of 'pagoda {command}', too; may be given several times")
     parser.add_argument("--loads", default="0.8,1.1,1.5", help="default: %(default)s")
     parser.add_argument("--requests", type=int, default=requests, help="of a run (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=seeds, help="default: %(default)s")
@@ -35,6 +46,15 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if not options.json:
         print("| " + " | ".join(HEADING) + " |\n|" + "---|" * len(HEADING), flush=True)
     return options
+
+
+def rows_of(options: argparse.Namespace) -> dict[str, list[str]]:
+    """What is compared: the options of pagoda by the name of a row."""
+    return {
+        f"{policy} {name}".strip(): ["--policy", policy, *shlex.split(more)]
+        for policy in options.policies.split(",")
+        for name, more in options.variant or [("", "")]
+    }
 
 
 def print_row(options: argparse.Namespace, kind: str, load: float, policy: str, runs: list[dict[str, float]]) -> None:

@@ -10,11 +10,13 @@ from . import svg
 
 FIGURES = {
     "jct mean": ("all", "jct", "mean"),
+    "jct p95": ("all", "jct", "p95"),
     "jct p99": ("all", "jct", "p99"),
     "jct mean short": ("classes", "short", "jct", "mean"),
     "ttft mean": ("all", "ttft", "mean"),
     "tpot mean": ("all", "tpot", "mean"),
     "jct/token": ("all", "normalised_jct", "mean"),
+    "largest gap p95": ("all", "largest_gap", "p95"),
     "slowdown": ("all", "slowdown", "mean"),
     "slowdown max": ("all", "slowdown", "max"),
     "queueing short": ("classes", "short", "queue_share"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import io
 import itertools
 import pathlib
@@ -16,6 +18,7 @@ BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
 from traces.arrivals import arrivals  # noqa: E402
+from traces.comparison import add_options, rows_of  # noqa: E402
 from traces.kinds import KINDS, Knobs  # noqa: E402
 from traces.simulation import SimulationError, Simulator  # noqa: E402
 from traces.lengths import AZURE_CODE_LIKE, AZURE_CONV_LIKE, PERCENTS, SHAREGPT_LIKE, Quantiles  # noqa: E402
@@ -201,6 +204,27 @@ class Simulations(unittest.TestCase):
     def test_refusals_are_told(self) -> None:
         with self.assertRaisesRegex(SimulationError, "no such policy"):
             self.simulator.run("mixed", Knobs(20, 1.0), "--policy", "bad")
+
+
+class Rows(unittest.TestCase):
+    def rows(self, *words: str) -> dict[str, list[str]]:
+        parser = argparse.ArgumentParser()
+        add_options(parser, "simulate", requests=1, seeds=1)
+        return rows_of(parser.parse_args(words))
+
+    def test_a_row_is_a_policy(self) -> None:
+        self.assertEqual(self.rows("--policies", "fcfs,mlfq"), {"fcfs": ["--policy", "fcfs"], "mlfq": ["--policy", "mlfq"]})
+
+    def test_each_policy_has_each_variant(self) -> None:
+        rows = self.rows("--policies", "fcfs,mlfq", "--variant", "ahead=", "--variant", "small=--kv-tokens 64 --no-kv-ahead")
+        self.assertEqual(list(rows), ["fcfs ahead", "fcfs small", "mlfq ahead", "mlfq small"])
+        self.assertEqual(rows["mlfq ahead"], ["--policy", "mlfq"])
+        self.assertEqual(rows["mlfq small"], ["--policy", "mlfq", "--kv-tokens", "64", "--no-kv-ahead"])
+
+    def test_variants_have_names(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as errors, self.assertRaises(SystemExit):
+            self.rows("--variant", "small")
+        self.assertIn("no name", errors.getvalue())
 
 
 if __name__ == "__main__":
