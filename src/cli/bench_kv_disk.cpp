@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <numeric>
 
 #include <boost/json.hpp>
 
@@ -197,9 +198,9 @@ class KvDiskBench {
   template <class Begin>
   Result<double> time_pages(DiskPageStore& store, size_t count, size_t num_at_once, Begin&& begin) const {
     constexpr int64_t kPatienceNs = 1'000'000'000;
-    std::vector<PageId> free;
+    std::vector<PageId> free(num_at_once);
+    std::iota(free.begin(), free.end(), 0);
     std::vector<PageId> page_of(count);
-    for (size_t page = 0; page < num_at_once; ++page) free.push_back(static_cast<PageId>(page));
     std::array<PageTransfer, 64> done;
     const int64_t start_ns = clock_.now_ns();
     for (size_t next = 0, ended = 0; ended < count;) {
@@ -235,6 +236,7 @@ struct Runs {
 
 Spread rates(const KvDiskBench& bench, const std::vector<Seconds>& runs, double Seconds::* member) {
   std::vector<double> values;
+  values.reserve(runs.size());
   for (const Seconds& seconds : runs)
     values.push_back(static_cast<double>(bench.num_bytes()) / (seconds.*member));
   return spread_of(std::move(values));
@@ -248,6 +250,7 @@ void print(const KvDiskBench& bench, const BenchKvDiskArguments& arguments, cons
     const double pages_per_second =
         store.median * static_cast<double>(bench.num_pages()) / static_cast<double>(bench.num_bytes());
     std::vector<double> of_a_page;
+    of_a_page.reserve(runs.alone.size());
     for (const Seconds& seconds : runs.alone) of_a_page.push_back(seconds.*member);
     const double alone = spread_of(std::move(of_a_page)).median;
     if (arguments.json) {

@@ -132,16 +132,15 @@ class Simulator {
                         .clock = timeline_,
                         .costs = options_.costs};
     if (options_.disk)
-      parts.open_page_store = [this, bytes = config.kv_disk_bytes](PageMemory& memory) {
-        return open_store(bytes, memory);
-      };
+      parts.open_page_store = [this, disk = *options_.disk, bytes = config.kv_disk_bytes](
+                                  PageMemory& memory) { return open_store(disk, bytes, memory); };
     PAGODA_TRY(engine_, Engine::create(std::move(config), std::move(parts)));
     if (options_.recorder) StepRecorder::attach(options_.recorder, *engine_);
     return {};
   }
 
-  Result<std::unique_ptr<PageStore>> open_store(uint64_t bytes, PageMemory& memory) {
-    PAGODA_TRY(auto store, VirtualPageStore::create(*options_.disk, bytes, memory, *timeline_));
+  Result<std::unique_ptr<PageStore>> open_store(const DiskModel& disk, uint64_t bytes, PageMemory& memory) {
+    PAGODA_TRY(auto store, VirtualPageStore::create(disk, bytes, memory, *timeline_));
     store_ = store.get();
     return store;
   }
