@@ -1,4 +1,6 @@
 // Recordings of simulated runs, decided anew.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "cli/trace/simulator.h"
@@ -75,6 +77,19 @@ TEST_F(StepReplayTest, EveryStepIsDecidedTheSame) {
         EXPECT_EQ(num_preemptions_ > 0, kv_tokens == 640) << policy;
       }
     }
+}
+
+// Also where a chunk ends one token before those that are known.
+TEST_F(StepReplayTest, EveryTokenIsRecordedOnce) {
+  int64_t num_tokens = 0;
+  for (const TraceRequest& request : busy_trace().requests) num_tokens += request.num_output_tokens;
+  for (const int64_t kv_tokens : {8192, 640}) {
+    int64_t num_recorded = 0;
+    for (const RecordedMoment& moment : read(record(kv_tokens)).moments)
+      num_recorded +=
+          std::ranges::count_if(moment.items, [](const RecordedItem& item) { return item.token >= 0; });
+    EXPECT_EQ(num_recorded, num_tokens) << kv_tokens;
+  }
 }
 
 TEST_F(StepReplayTest, AnotherDecisionIsNoticed) {

@@ -74,7 +74,7 @@ void StepRecorder::write_step(const Engine::StepReport& report) {
   std::string items;
   for (const PlanItem& item : report.items) {
     const Sequence& sequence = *item.sequence;
-    const bool sampled = sequence.num_known() == item.end_position() + 1;
+    const bool sampled = sequence.last_token_ns == report.end_ns;
     items += fmt::format("{}[{}, {}, {}, {}, {}]", items.empty() ? "" : ", ", sequence.id,
                          item.first_position, item.num_tokens, sampled ? sequence.output.tokens().back() : -1,
                          sequence.state == SequenceState::finished ? 1 : 0);
