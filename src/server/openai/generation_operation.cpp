@@ -181,8 +181,7 @@ void GenerationOperation::abandon() {
     abandoned_ = true;
     events_ = {};
   }
-  taken_ = {};
-  num_presented_ = 0;
+  drop_taken();
   cancel_all();
   place_.leave();
 }
@@ -263,9 +262,8 @@ Operation::Progress GenerationOperation::answer(const ApiError& error) {
 
 void GenerationOperation::take_events() {
   pending_bytes_ -= std::exchange(presented_bytes_, 0);
-  if (num_presented_ < taken_.size()) return;
+  if (!taken_.empty()) return;
   taken_ = std::exchange(events_, {});
-  num_presented_ = 0;
   wake_pending_ = false;
 }
 
@@ -275,6 +273,12 @@ void GenerationOperation::present_some(std::string& out) {
     presented_bytes_ += event.bytes;
     present(event, out);
   }
+  if (num_presented_ == taken_.size()) drop_taken();
+}
+
+void GenerationOperation::drop_taken() {
+  taken_ = {};
+  num_presented_ = 0;
 }
 
 Operation::Progress GenerationOperation::poll() {
@@ -299,7 +303,7 @@ Operation::Progress GenerationOperation::poll() {
   const bool first = !std::exchange(begun_, true);
   if (first) presenter_->begin(progress.bytes);
   present_some(progress.bytes);
-  progress.more = num_presented_ < taken_.size();
+  progress.more = !taken_.empty();
   if (!progress.more && num_running_ > 0 && !failure_ && too_late()) failure_ = deadline_exceeded();
   if (failure_) {
     abandon();

@@ -83,6 +83,7 @@ class GenerationOperation final : public Operation, public std::enable_shared_fr
   void take_events();  // mutex_ held
   // Until a burst is full.
   void present_some(std::string& out);
+  void drop_taken();
   Progress answer(const ApiError& error);
   void present(const Event& event, std::string& out);
   void note(const Event& event, const RequestTimings& timings);
