@@ -1,23 +1,14 @@
 """One measurement of vLLM on the CPU, as a line of JSON. Runs in the peer's own environment."""
 
-import argparse
-import json
 import os
 import random
-import statistics
 import time
+
+from peer_script import parse_options, print_speeds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="a folder")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--prompt", type=int, required=True, help="tokens")
-    parser.add_argument("--generate", type=int, required=True, help="tokens")
-    parser.add_argument("--sequences", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=1, help="counted runs after the first; 0: the first only")
-    options = parser.parse_args()
-
+    options = parse_options(__doc__, "a folder")
     # Read when it is imported. Its own way of binding threads needs rights that containers do not give; one engine
     # in this process leaves both cores to it.
     os.environ |= {
@@ -52,19 +43,7 @@ def main() -> None:
         engine.generate(prompts, sampling, use_tqdm=False)
         return time.perf_counter() - begin
 
-    seconds(options.generate)  # warms up
-    prefill, decode = [], []
-    for _ in range(options.repeat):
-        first = seconds(1)
-        prefill.append(options.sequences * options.prompt / first)
-        if options.generate > 1:
-            decode.append(options.sequences * (options.generate - 1) / (seconds(options.generate) - first))
-    result = {"version": vllm.__version__}
-    if prefill:
-        result["prefill"] = statistics.median(prefill)
-    if decode:
-        result["decode"] = statistics.median(decode)
-    print(json.dumps(result))
+    print_speeds(options, vllm.__version__, seconds)
 
 
 if __name__ == "__main__":
