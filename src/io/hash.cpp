@@ -1,6 +1,12 @@
 #include "io/hash.h"
 
+// The package's own choice among SSE2, AVX2 and AVX-512 at run time, where it was built with it: four times
+// as fast. The hashes are the same.
+#ifdef PAGODA_XXH_DISPATCH
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 namespace pagoda {
 
