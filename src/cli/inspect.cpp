@@ -44,7 +44,7 @@ void read_gguf_metadata(const ModelFile& file, Summary& summary) {
   summary.architecture = text_or_empty(file.find_string("general.architecture"));
   summary.name = text_or_empty(file.find_string("general.name"));
   summary.context_length = file.find_int(summary.architecture + ".context_length").value_or(0);
-  if (const auto* tokens = file.find_value<std::vector<std::string>>("tokenizer.ggml.tokens"))
+  if (const auto* tokens = file.find_value<std::vector<std::string_view>>("tokenizer.ggml.tokens"))
     summary.vocab_size = static_cast<int64_t>(tokens->size());
   summary.tokenizer_kind = text_or_empty(file.find_string("tokenizer.ggml.model"));
   if (const std::string* pre = file.find_string("tokenizer.ggml.pre"))

@@ -83,16 +83,23 @@ class Reader {
                 name_, field, file_.size());
   }
 
-  Result<std::string> read_string(std::string_view field, uint64_t max_bytes = kMaxStringBytes) {
+  // A view into the file.
+  Result<std::string_view> read_string(std::string_view field, uint64_t max_bytes = kMaxStringBytes) {
     PAGODA_TRY(const uint64_t length, read<uint64_t>(field));
     if (length > max_bytes)
       return fail(ErrorCode::corrupt, "{}: {} claims {} bytes of text; at most {} are possible", name_, field,
                   length, max_bytes);
     if (length > remaining()) return truncated(field);
-    PAGODA_TRY_STATUS(keep(length, field));
-    std::string text(reinterpret_cast<const char*>(file_.data() + position_), static_cast<size_t>(length));
+    const std::string_view text(reinterpret_cast<const char*>(file_.data() + position_),
+                                static_cast<size_t>(length));
     position_ += static_cast<size_t>(length);
     return text;
+  }
+  // The same, kept.
+  Result<std::string> read_text(std::string_view field, uint64_t max_bytes = kMaxStringBytes) {
+    PAGODA_TRY(const std::string_view text, read_string(field, max_bytes));
+    PAGODA_TRY_STATUS(keep(text.size(), field));
+    return std::string(text);
   }
 
  private:
@@ -166,7 +173,7 @@ Result<MetaValue> read_array(Reader& reader, std::string_view field) {
     return fail(ErrorCode::corrupt, "{}: {} claims {} elements, more than the file can hold", reader.name(),
                 field, count);
   if (type == ValueType::string)
-    return read_elements<std::string>(reader, count, field, [&] { return reader.read_string(field); });
+    return read_elements<std::string_view>(reader, count, field, [&] { return reader.read_string(field); });
   if (type == ValueType::boolean)
     return read_elements<bool>(reader, count, field, [&] { return read_bool(reader, field); });
   if (is_integer(type))
@@ -178,7 +185,7 @@ Result<MetaValue> read_value(Reader& reader, std::string_view field) {
   PAGODA_TRY(const ValueType type, read_type(reader, field));
   if (type == ValueType::array) return read_array(reader, field);
   if (type == ValueType::string) {
-    PAGODA_TRY(std::string text, reader.read_string(field));
+    PAGODA_TRY(std::string text, reader.read_text(field));
     return MetaValue(std::move(text));
   }
   if (type == ValueType::boolean) {
@@ -195,7 +202,7 @@ Result<MetaValue> read_value(Reader& reader, std::string_view field) {
 
 Status read_metadata(Reader& reader, uint64_t count, Metadata& metadata) {
   for (uint64_t i = 0; i < count; ++i) {
-    PAGODA_TRY(std::string key, reader.read_string("a metadata key", kMaxNameBytes));
+    PAGODA_TRY(std::string key, reader.read_text("a metadata key", kMaxNameBytes));
     const std::string field = "metadata " + quote(key);
     PAGODA_TRY_STATUS(reader.keep(MemoryBudget::kMapEntryBytes, field));
     PAGODA_TRY(MetaValue value, read_value(reader, field));
@@ -231,7 +238,7 @@ struct TensorDescription {
 Result<TensorDescription> read_tensor(Reader& reader) {
   TensorDescription result;
   NamedTensor& tensor = result.tensor;
-  PAGODA_TRY(tensor.name, reader.read_string("a tensor's name", kMaxNameBytes));
+  PAGODA_TRY(tensor.name, reader.read_text("a tensor's name", kMaxNameBytes));
   const std::string field = "tensor " + quote(tensor.name);
   PAGODA_TRY_STATUS(reader.keep(MemoryBudget::kTensorBytes + 2 * tensor.name.size(), field));
   PAGODA_TRY(tensor.view.shape, read_shape(reader, field));

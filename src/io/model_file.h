@@ -23,8 +23,10 @@
 namespace pagoda {
 
 // A GGUF metadata value. Integers of all widths become int64 (uint64 beyond int64 is refused), floats double.
+// The elements of an array of strings, which a vocabulary has by the hundred thousand, are views into the
+// file.
 using MetaValue = std::variant<bool, int64_t, double, std::string, std::vector<bool>, std::vector<int64_t>,
-                               std::vector<double>, std::vector<std::string>>;
+                               std::vector<double>, std::vector<std::string_view>>;
 using Metadata = std::map<std::string, MetaValue, std::less<>>;
 
 struct NamedTensor {
@@ -66,7 +68,7 @@ class ModelFile {
   const UnreadTensor* find_unread(std::string_view name) const;
   bool has(std::string_view name) const { return find(name) != nullptr || find_unread(name) != nullptr; }
 
-  // GGUF metadata; empty for Hugging Face folders.
+  // GGUF metadata, valid while the ModelFile lives; empty for Hugging Face folders.
   const Metadata& metadata() const { return metadata_; }
   // Typed look-ups in metadata(): null if absent or of another type. Integers convert to double where asked.
   std::optional<int64_t> find_int(std::string_view key) const;
@@ -101,7 +103,8 @@ class ModelFile {
   std::vector<MappedFile> mappings_;  // of files_
 };
 
-// The parsers by themselves, over bytes in memory (for tests and fuzzers). `name` is used in messages.
+// The parsers by themselves, over bytes in memory (for tests and fuzzers), which what they return points
+// into. `name` is used in messages.
 struct GgufContents {
   uint32_t version = 0;
   Metadata metadata;

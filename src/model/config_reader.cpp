@@ -173,7 +173,8 @@ std::vector<std::string> ConfigReader::texts(ConfigKey key) {
   std::vector<std::string> texts;
   if (!has(key)) return texts;
   if (is_gguf()) {
-    if (const auto* list = std::get_if<std::vector<std::string>>(impl_->find_meta(key.gguf))) return *list;
+    if (const auto* list = std::get_if<std::vector<std::string_view>>(impl_->find_meta(key.gguf)))
+      return {list->begin(), list->end()};
   } else if (const json::array* array = impl_->find(key.hf)->if_array()) {
     for (const json::value& element : *array)
       if (const json::string* text = element.if_string()) texts.emplace_back(*text);

@@ -79,11 +79,11 @@ GenerationDefaults from_gguf(const ModelFile& file) {
   for (const std::string_view key : kEndKeys) add_id(file.find_int(key).value_or(-1), defaults.end_ids);
   if (const auto bos = file.find_int("tokenizer.ggml.bos_token_id"); bos && *bos >= 0 && *bos <= INT32_MAX)
     defaults.bos_id = static_cast<int32_t>(*bos);
-  const auto* tokens = file.find_value<std::vector<std::string>>("tokenizer.ggml.tokens");
+  const auto* tokens = file.find_value<std::vector<std::string_view>>("tokenizer.ggml.tokens");
   if (tokens == nullptr) return defaults;
   const auto* types = file.find_value<std::vector<int64_t>>("tokenizer.ggml.token_type");
   for (size_t id = 0; id < tokens->size(); ++id) {
-    const std::string& token = (*tokens)[id];
+    const std::string_view token = (*tokens)[id];
     if (token.empty() || token[0] != '<' ||
         std::find(kTurnEnds.begin(), kTurnEnds.end(), token) == kTurnEnds.end())
       continue;

@@ -30,10 +30,11 @@ bool adds_bos_by_default(const VocabularySpec& spec) {
   return spec.model == "llama" || std::ranges::find(kLlama3, spec.pre) != kLlama3.end();
 }
 
+// Its texts are views into the file.
 Result<VocabularySpec> read_gguf_vocabulary(const ModelFile& file) {
   VocabularySpec spec;
   const std::string* model = file.find_string(key("model"));
-  const auto* tokens = file.find_value<std::vector<std::string>>(key("tokens"));
+  const auto* tokens = file.find_value<std::vector<std::string_view>>(key("tokens"));
   if (model == nullptr || tokens == nullptr)
     return fail(ErrorCode::not_found, "{} holds no tokenizer ({} and {})", file.path(), key("model"),
                 key("tokens"));
@@ -42,10 +43,13 @@ Result<VocabularySpec> read_gguf_vocabulary(const ModelFile& file) {
   if (const std::string* pre = file.find_string(key("pre"))) spec.pre = *pre;
   if (const auto* scores = file.find_value<std::vector<double>>(key("scores")))
     spec.scores.assign(scores->begin(), scores->end());
-  if (const auto* types = file.find_value<std::vector<int64_t>>(key("token_type")))
+  if (const auto* types = file.find_value<std::vector<int64_t>>(key("token_type"))) {
+    spec.types.reserve(types->size());
     for (const int64_t type : *types)
       spec.types.push_back(static_cast<int32_t>(std::clamp<int64_t>(type, -1, 127)));
-  if (const auto* merges = file.find_value<std::vector<std::string>>(key("merges"))) spec.merges = *merges;
+  }
+  if (const auto* merges = file.find_value<std::vector<std::string_view>>(key("merges")))
+    spec.merges = *merges;
   PAGODA_TRY(spec.bos_id, read_id(file, "bos_token_id"));
   PAGODA_TRY(spec.eos_id, read_id(file, "eos_token_id"));
   PAGODA_TRY(spec.unk_id, read_id(file, "unknown_token_id"));

@@ -22,10 +22,10 @@ ErrorCode error_code(PgStatus status) {
 
 }  // namespace
 
-std::vector<PgStr> borrow_all(const std::vector<std::string>& texts) {
+std::vector<PgStr> borrow_all(std::span<const std::string_view> texts) {
   std::vector<PgStr> borrowed;
   borrowed.reserve(texts.size());
-  for (const std::string& text : texts) borrowed.push_back(borrow(text));
+  for (const std::string_view text : texts) borrowed.push_back(borrow(text));
   return borrowed;
 }
 

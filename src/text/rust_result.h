@@ -1,6 +1,7 @@
 // Turns what the Rust library hands out into our own types.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,7 @@ namespace pagoda {
 inline PgStr borrow(std::string_view text) {
   return {text.data(), text.size()};
 }
-std::vector<PgStr> borrow_all(const std::vector<std::string>& texts);
+std::vector<PgStr> borrow_all(std::span<const std::string_view> texts);
 
 // Copies and frees.
 std::string take(PgBuf& buf);

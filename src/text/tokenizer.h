@@ -44,15 +44,15 @@ class Tokenizer {
   virtual TokenId find_token(std::string_view text) const = 0;
 };
 
-// A vocabulary as GGUF metadata has it.
+// A vocabulary as GGUF metadata has it. Tokens and merges belong to the caller.
 struct VocabularySpec {
   std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SPM)
   std::string pre;    // tokenizer.ggml.pre: which pre-tokenizer ("smollm", "qwen2", "gpt-2", "llama-bpe", …)
-  std::vector<std::string> tokens;
+  std::vector<std::string_view> tokens;
   std::vector<float> scores;  // SPM; else empty
   std::vector<int32_t>
       types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; may be empty
-  std::vector<std::string> merges;  // BPE
+  std::vector<std::string_view> merges;  // BPE
   TokenId bos_id = -1;
   TokenId eos_id = -1;
   TokenId unk_id = -1;

@@ -1,5 +1,7 @@
 // Tokenizer metadata from untrusted files: any vocabulary gives an Error or a tokenizer that works.
 #include <cstdint>
+#include <deque>
+#include <string>
 #include <thread>
 
 #include <fuzzer/FuzzedDataProvider.h>
@@ -14,12 +16,14 @@ constexpr const char* kModels[] = {"gpt2", "llama", "bert"};
 constexpr const char* kPreTokenizers[] = {"gpt-2",       "smollm", "qwen2",  "llama-bpe", "deepseek-coder",
                                           "deepseek-v3", "tekken", "gpt-4o", "unknown"};
 
-VocabularySpec read_spec(FuzzedDataProvider& data) {
+// Keeps the vocabulary's texts in `texts`, where they stay in place.
+VocabularySpec read_spec(FuzzedDataProvider& data, std::deque<std::string>& texts) {
   VocabularySpec spec;
   spec.model = data.PickValueInArray(kModels);
   spec.pre = data.PickValueInArray(kPreTokenizers);
   const size_t num_tokens = data.ConsumeIntegralInRange<size_t>(0, 64);
-  for (size_t i = 0; i < num_tokens; ++i) spec.tokens.push_back(data.ConsumeRandomLengthString(12));
+  for (size_t i = 0; i < num_tokens; ++i)
+    spec.tokens.push_back(texts.emplace_back(data.ConsumeRandomLengthString(12)));
   const auto size_near = [&] {
     return data.ConsumeProbability<float>() < 0.9F ? num_tokens : data.ConsumeIntegralInRange<size_t>(0, 70);
   };
@@ -32,9 +36,9 @@ VocabularySpec read_spec(FuzzedDataProvider& data) {
     if (num_tokens > 0 && data.ConsumeBool()) {
       const size_t left = data.ConsumeIntegralInRange<size_t>(0, num_tokens - 1);
       const size_t right = data.ConsumeIntegralInRange<size_t>(0, num_tokens - 1);
-      spec.merges.push_back(spec.tokens[left] + " " + spec.tokens[right]);
+      spec.merges.push_back(texts.emplace_back(fmt::format("{} {}", spec.tokens[left], spec.tokens[right])));
     } else {
-      spec.merges.push_back(data.ConsumeRandomLengthString(12));
+      spec.merges.push_back(texts.emplace_back(data.ConsumeRandomLengthString(12)));
     }
   }
   for (TokenId* id : {&spec.bos_id, &spec.eos_id, &spec.unk_id, &spec.pad_id})
@@ -65,7 +69,8 @@ void use(const Tokenizer& tokenizer, const std::string& text) {
 
 void run(FuzzedDataProvider& data) {
   if (data.ConsumeBool()) {
-    const VocabularySpec spec = read_spec(data);
+    std::deque<std::string> texts;
+    const VocabularySpec spec = read_spec(data, texts);
     if (const auto tokenizer = make_tokenizer(spec)) use(**tokenizer, data.ConsumeRemainingBytesAsString());
   } else {
     const std::string config = data.ConsumeRandomLengthString(64);

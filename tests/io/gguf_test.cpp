@@ -56,7 +56,7 @@ TEST(Gguf, ReadsEveryMetadataType) {
   EXPECT_EQ(metadata.at("a.f64"), MetaValue(0.1));
   EXPECT_EQ(metadata.at("a.true"), MetaValue(true));
   EXPECT_EQ(metadata.at("a.false"), MetaValue(false));
-  EXPECT_EQ(std::get<std::vector<std::string>>(metadata.at("a.strings")).at(1), "x");
+  EXPECT_EQ(std::get<std::vector<std::string_view>>(metadata.at("a.strings")).at(1), "x");
   EXPECT_EQ(metadata.at("a.ints"), MetaValue(std::vector<int64_t>{-1, 0, 1}));
   EXPECT_EQ(metadata.at("a.floats"), MetaValue(std::vector<double>{0.25, -4.0}));
   EXPECT_EQ(metadata.at("a.bools"), MetaValue(std::vector<bool>{true, false, true}));

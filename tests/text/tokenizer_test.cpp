@@ -1,7 +1,10 @@
 // Small vocabularies: what each part of a VocabularySpec means, and which are refused.
+#include <deque>
 #include <limits>
+#include <mutex>
 #include <thread>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "text/golden_file.h"
@@ -157,7 +160,8 @@ TEST(TokenizerTest, RefusesInconsistentVocabularies) {
   refuse(bpe, [](auto& s) { s.types[3] = 7; }, "token 3");
   refuse(bpe, [](auto& s) { s.types[3] = -1; }, "token 3");
   refuse(bpe, [](auto& s) { s.tokens[2] = "\xff"; }, "token 2");
-  refuse(bpe, [](auto& s) { s.tokens[2] = std::string(5000, 'a'); }, "token 2");
+  const std::string endless(5000, 'a');
+  refuse(bpe, [&](auto& s) { s.tokens[2] = endless; }, "token 2");
   refuse(bpe, [](auto& s) { s.merges[1] = "Ġ x"; }, "merge");
   refuse(bpe, [](auto& s) { s.merges[1] = "a c"; }, "merge");
   refuse(bpe, [](auto& s) { s.merges[1] = "ab"; }, "merge");
@@ -227,6 +231,29 @@ TEST(TokenizerTest, ServesSeveralThreads) {
     threads.emplace_back([&] {
       for (int round = 0; round < 100; ++round) EXPECT_EQ(encode(**tokenizer, text), expected);
     });
+}
+
+// Texts of a vocabulary share blocks of memory, which go with the last of them, whoever frees it.
+TEST(TokenizerTest, ComesAndGoesOnAnyThread) {
+  std::deque<std::string> texts;
+  VocabularySpec spec = byte_level_spec();
+  for (int i = 0; i < 100'000; ++i) spec.tokens.push_back(texts.emplace_back(fmt::format("token {:06}", i)));
+  spec.types.resize(spec.tokens.size(), 1);
+  std::mutex mutex;
+  std::unique_ptr<Tokenizer> left;  // by another thread, to be dropped by the next one
+  const auto come_and_go = [&] {
+    std::unique_ptr<Tokenizer> tokenizer = make(spec);
+    EXPECT_EQ(encode(*tokenizer, "ab abé\n"), (Ids{9, 10, 7, 8, 6}));
+    EXPECT_EQ(tokenizer->token_text(13 + 77'777), "token 077777");
+    EXPECT_EQ(tokenizer->find_token("token 099999"), 13 + 99'999);
+    const std::lock_guard lock(mutex);
+    std::swap(left, tokenizer);
+  };
+  // More of them than all blocks together have room for.
+  for (int round = 0; round < 40; ++round) {
+    std::jthread other(come_and_go);
+    come_and_go();
+  }
 }
 
 // One long run of anything must not take time that grows with its square.

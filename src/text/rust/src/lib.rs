@@ -19,6 +19,7 @@ mod python_syntax;
 mod python_text;
 mod template;
 mod template_abi;
+mod text_memory;
 mod token_masks;
 mod token_table;
 mod tokenizer;

@@ -1,6 +1,7 @@
 //! Entry points of tokenizers.
 
 use crate::ffi::{Failure, PgBuf, PgIds, PgStatus, PgStr, give_text, guard, slice_of};
+use crate::text_memory::collect_texts;
 use crate::tokenizer::TextTokenizer;
 use crate::vocabulary::Vocabulary;
 
@@ -34,7 +35,12 @@ unsafe fn texts_of<'a>(data: *const PgStr, len: usize, what: &str) -> Result<Vec
         std::str::from_utf8(unsafe { text.bytes() })
             .map_err(|_| Failure::corrupt(format!("{what} {index} is not UTF-8")))
     };
-    unsafe { slice_of(data, len) }.iter().enumerate().map(text_of).collect()
+    let texts = unsafe { slice_of(data, len) };
+    let mut checked = Vec::with_capacity(len);
+    for text in texts.iter().enumerate().map(text_of) {
+        checked.push(text?);
+    }
+    Ok(checked)
 }
 
 #[unsafe(no_mangle)]
@@ -56,8 +62,11 @@ pub unsafe extern "C" fn pg_tokenizer_new(
                 add_space_prefix: spec.add_space_prefix != 0,
             }
         };
-        let (tokenizer, table) = vocabulary.build()?;
-        *out = Box::into_raw(Box::new(TextTokenizer::new(tokenizer, table)));
+        let tokenizer = collect_texts(|| -> Result<_, Failure> {
+            let (tokenizer, table) = vocabulary.build()?;
+            Ok(TextTokenizer::new(tokenizer, table))
+        })?;
+        *out = Box::into_raw(Box::new(tokenizer));
         Ok(())
     })
 }
@@ -69,7 +78,7 @@ pub unsafe extern "C" fn pg_tokenizer_from_json(
     error: &mut PgBuf,
 ) -> PgStatus {
     guard(error, || {
-        let tokenizer = TextTokenizer::from_json(unsafe { json.bytes() })?;
+        let tokenizer = collect_texts(|| TextTokenizer::from_json(unsafe { json.bytes() }))?;
         *out = Box::into_raw(Box::new(tokenizer));
         Ok(())
     })
