@@ -13,11 +13,14 @@ constexpr size_t kMaxCalls = 4;
 // Multiply-adds (of weights read from memory, at one token) that take about a microsecond.
 constexpr int64_t kMacsPerChunk = 64 * 1024;
 constexpr int64_t kTokensPerRun = 48;  // a multiple of the kernels' tile heights
+constexpr int64_t kFewTokens = 8;      // that one tile takes
 constexpr int64_t kChunksPerThread = 8;
 
-// Items are (run of tokens, group of some call), groups innermost.
+// Items are (run of tokens, groups of some call), groups innermost.
 struct Cut {
-  int64_t num_groups = 0;  // of all calls
+  int64_t num_groups = 0;       // of all calls
+  int64_t groups_per_item = 1;  // 2 for many tokens, since tiles may take two groups
+  int64_t items_per_run = 0;
   int64_t tokens_per_run = 0;
   int64_t num_runs = 1;
   int64_t grain = 1;
@@ -39,7 +42,10 @@ Cut cut_work(std::span<const LinearCall> calls, int64_t num_tokens, int num_thre
     cut.tokens_per_run = (tokens + kTokensPerRun - 1) / kTokensPerRun * kTokensPerRun;
     cut.num_runs = (num_tokens + cut.tokens_per_run - 1) / cut.tokens_per_run;
   }
-  const int64_t macs_per_item = kRowsPerGroup * num_cols * std::max<int64_t>(1, cut.tokens_per_run / 2);
+  if (num_tokens > kFewTokens) cut.groups_per_item = 2;
+  cut.items_per_run = (cut.num_groups + cut.groups_per_item - 1) / cut.groups_per_item;
+  const int64_t macs_per_item =
+      cut.groups_per_item * kRowsPerGroup * num_cols * std::max<int64_t>(1, cut.tokens_per_run / 2);
   cut.grain = std::max<int64_t>(1, kMacsPerChunk / macs_per_item);
   return cut;
 }
@@ -77,13 +83,15 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
     }
   };
 
-  pool.parallel_for(static_cast<size_t>(cut.num_groups * cut.num_runs), static_cast<size_t>(cut.grain),
+  pool.parallel_for(static_cast<size_t>(cut.items_per_run * cut.num_runs), static_cast<size_t>(cut.grain),
                     [&](size_t begin, size_t end, int) {
                       for (auto item = static_cast<int64_t>(begin); item < static_cast<int64_t>(end);) {
-                        const int64_t run = item / cut.num_groups;
+                        const int64_t run = item / cut.items_per_run;
                         const int64_t run_end =
-                            std::min((run + 1) * cut.num_groups, static_cast<int64_t>(end));
-                        compute(run, item - run * cut.num_groups, run_end - run * cut.num_groups);
+                            std::min((run + 1) * cut.items_per_run, static_cast<int64_t>(end));
+                        const int64_t first = (item - run * cut.items_per_run) * cut.groups_per_item;
+                        const int64_t last = (run_end - run * cut.items_per_run) * cut.groups_per_item;
+                        compute(run, first, std::min(last, cut.num_groups));
                         item = run_end;
                       }
                     });

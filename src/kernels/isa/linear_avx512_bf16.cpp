@@ -8,19 +8,24 @@ namespace pagoda::isa_avx512_bf16 {
 namespace {
 
 struct Bf16Products {
-  static constexpr int kMaxTileTokens = 12;
+  static constexpr int kMaxTileTokens = 8;
+  static constexpr int kPairTokens = 8;
 
-  template <int kTokens>
+  template <int kTokens, int kGroups = 1>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
-    __m512 acc[kTokens];
-    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
+    __m512 acc[kTokens][kGroups];
+    clear(acc);
     const uint8_t* pairs = tile.group;
     for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-      prefetch<1, kTokens>(pairs, tile.prefetch_bytes);
-      const auto w = reinterpret_cast<__m512bh>(load(pairs));
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] =
-          _mm512_dpbf16_ps(acc[t], w, reinterpret_cast<__m512bh>(broadcast(rows[t])));
+      prefetch_groups<1, kTokens, kGroups>(pairs, tile);
+      __m512bh w[kGroups];
+      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) w[g] =
+          reinterpret_cast<__m512bh>(load(pairs + g * tile.group_bytes));
+      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+        const auto x = reinterpret_cast<__m512bh>(broadcast(rows[t]));
+        PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) acc[t][g] = _mm512_dpbf16_ps(acc[t][g], w[g], x);
+      }
       rows.advance(2 * sizeof(uint16_t));
     }
     store(tile, acc);

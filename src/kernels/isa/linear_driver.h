@@ -15,6 +15,7 @@
 #define PAGODA_UNROLL _Pragma("GCC unroll 16")
 #endif
 #define PAGODA_INLINE [[gnu::always_inline]] inline
+#define PAGODA_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace pagoda {
 namespace {
@@ -59,6 +60,7 @@ PAGODA_INLINE void prefetch(const uint8_t* p, int64_t ahead) {
 // 16 rows times a few tokens.
 struct Tile {
   const uint8_t* group;          // packed weights
+  int64_t group_bytes;           // to the next group
   const std::byte* activations;  // of the first token
   int64_t activation_stride;     // bytes
   int64_t num_cols;
@@ -74,6 +76,16 @@ struct Tile {
 // inline, so that its loop has all registers whatever surrounds the call, and kMaxTileTokens, 8 or 16: as
 // many accumulators as its registers hold, since unpacking is paid once a tile. Heights of tiles: 1 token for
 // decode, the highest for long runs, the others so that few extra tiles are needed.
+
+// A Body that multiplies two groups at a time with the same tokens, so that an operand that is broadcast
+// serves two products, has `tile<kPairTokens, 2>`, too.
+template <class Body>
+inline constexpr int kPairTokens = [] {
+  if constexpr (requires { Body::kPairTokens; })
+    return Body::kPairTokens;
+  else
+    return 0;
+}();
 
 template <class Body>
 PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
@@ -110,23 +122,26 @@ PAGODA_INLINE int run_tile(const Tile& tile, int64_t tokens_left) {
 // Weights are read from memory once: a few groups, small enough for the L2 cache, meet all tokens before the
 // next few.
 inline int64_t groups_per_cache_block(size_t group_bytes) {
-  constexpr size_t kCacheBlockBytes = 160 * 1024;
-  return group_bytes < kCacheBlockBytes ? static_cast<int64_t>(kCacheBlockBytes / group_bytes) : 1;
+  constexpr size_t kCacheBlockBytes = 256 * 1024;
+  const size_t pairs = kCacheBlockBytes / (2 * group_bytes);
+  return pairs == 0 ? 2 : static_cast<int64_t>(2 * pairs);
 }
 
-// Lets the tile, whose activations are those of `token`, be about a group.
-inline void set_group(const LinearArgs& args, size_t group_bytes, int64_t group, int64_t token, Tile& tile) {
+// Lets the tile, whose activations are those of `token`, be about a group, or about several.
+inline void set_groups(const LinearArgs& args, int64_t group, int num_groups, int64_t token, Tile& tile) {
   const int64_t row = group * kRowsPerGroup;
   const int64_t rows_left = args.weight.num_rows - row;
-  tile.group = reinterpret_cast<const uint8_t*>(args.weight.data) + static_cast<size_t>(group) * group_bytes;
+  const int64_t num_rows = num_groups * kRowsPerGroup;
+  tile.group = reinterpret_cast<const uint8_t*>(args.weight.data) + group * tile.group_bytes;
   tile.bias = args.bias == nullptr ? nullptr : args.bias + row;
   tile.out = args.out + token * args.out_stride + row;
-  tile.num_rows = rows_left < kRowsPerGroup ? static_cast<int>(rows_left) : kRowsPerGroup;
+  tile.num_rows = static_cast<int>(rows_left < num_rows ? rows_left : num_rows);
 }
 
 inline Tile tile_of(const LinearArgs& args) {
   const PackedWeight& w = args.weight;
   Tile tile = {};
+  tile.group_bytes = static_cast<int64_t>(packed_group_bytes(w.dtype, w.num_cols));
   tile.activation_stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
@@ -135,20 +150,38 @@ inline Tile tile_of(const LinearArgs& args) {
   return tile;
 }
 
+// Runs tiles of the next few tokens, whose activations the tile has, with groups [begin, end); returns how
+// many tokens that were.
+template <class Body>
+PAGODA_INLINE int run_tiles_of_tokens(const LinearArgs& args, int64_t begin, int64_t end, int64_t token,
+                                      Tile& tile) {
+  int64_t tokens_left = args.num_tokens - token;
+  int64_t group = begin;
+  if constexpr (kPairTokens<Body> > 0)
+    if (args.num_tokens > Body::kMaxTileTokens && tokens_left >= kPairTokens<Body>) {
+      tokens_left = kPairTokens<Body>;
+      for (; group + 1 < end; group += 2) {
+        set_groups(args, group, 2, token, tile);
+        Body::template tile<kPairTokens<Body>, 2>(tile);
+      }
+    }
+  int num_tokens = static_cast<int>(tokens_left);
+  for (; group < end; ++group) {
+    set_groups(args, group, 1, token, tile);
+    num_tokens = run_tile<Body>(tile, tokens_left);
+  }
+  return num_tokens;
+}
+
 template <class Body>
 void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  const size_t group_bytes = packed_group_bytes(args.weight.dtype, args.weight.num_cols);
-  const int64_t groups_per_block = groups_per_cache_block(group_bytes);
   Tile tile = tile_of(args);
+  const int64_t groups_per_block = groups_per_cache_block(static_cast<size_t>(tile.group_bytes));
   for (int64_t block = group_begin; block < group_end; block += groups_per_block) {
     const int64_t block_end = block + groups_per_block < group_end ? block + groups_per_block : group_end;
-    int64_t tokens_done = 0;
-    for (int64_t token = 0; token < args.num_tokens; token += tokens_done) {
+    for (int64_t token = 0; token < args.num_tokens;) {
       tile.activations = args.activations + token * tile.activation_stride;
-      for (int64_t group = block; group < block_end; ++group) {
-        set_group(args, group_bytes, group, token, tile);
-        tokens_done = run_tile<Body>(tile, args.num_tokens - token);
-      }
+      token += run_tiles_of_tokens<Body>(args, block, block_end, token, tile);
     }
   }
 }

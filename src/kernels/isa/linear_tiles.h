@@ -260,7 +260,7 @@ void run_tiles(const LinearArgs& args, int64_t group_begin, int64_t group_end, L
     for (int64_t token = 0; token < num_tokens; token += tokens_done) {
       tile.activations = args.activations + token * tile.activation_stride;
       for (int64_t group = block; group < block_end; ++group) {
-        set_group(args, group_bytes, group, token, tile);
+        set_groups(args, group, 1, token, tile);
         tokens_done = run_tokens<Unit, kFormat>(tile, num_tokens - token);
       }
     }

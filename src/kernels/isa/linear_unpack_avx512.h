@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include <cstddef>
+#include <utility>
 
 #include "kernels/isa/linear_driver.h"
 
@@ -49,48 +50,72 @@ PAGODA_INLINE __m512i field_or(__m512i v, int mask, __m512i rest) {
                                    rest, kAAndBOrC);
 }
 
-// The 8 operands of 32 k.
-template <int kBits>
-PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
+// Operand kOperand of the 8 of 32 k.
+template <int kBits, int kOperand>
+PAGODA_INLINE __m512i operand(const uint8_t* p) {
+  const auto v = [p](int i) { return load(p + 64 * i); };
+  const auto low = [](__m512i x, int mask) {
+    return _mm512_and_si512(x, _mm512_set1_epi8(static_cast<char>(mask)));
+  };
   if constexpr (kBits == 4) {
-    PAGODA_UNROLL for (int g = 0; g < 4; ++g) {
-      const __m512i v = load(p + 64 * g);
-      w[2 * g] = _mm512_and_si512(v, _mm512_set1_epi8(15));
-      w[2 * g + 1] = field<4>(v, 15);
-    }
+    return kOperand % 2 == 0 ? low(v(kOperand / 2), 15) : field<4>(v(kOperand / 2), 15);
   } else if constexpr (kBits == 5) {
-    __m512i v[5];
-    PAGODA_UNROLL for (int i = 0; i < 5; ++i) {
-      v[i] = load(p + 64 * i);
-      w[i] = _mm512_and_si512(v[i], _mm512_set1_epi8(31));
-    }
-    w[5] = field_or<3>(v[1], 0x18, field<5>(v[0], 7));
-    w[6] = field_or<3>(v[3], 0x18, field<5>(v[2], 7));
-    w[7] = field_or<1>(v[3], 0x10, field_or<2>(v[1], 0x08, field<5>(v[4], 7)));
+    if constexpr (kOperand == 5) return field_or<3>(v(1), 0x18, field<5>(v(0), 7));
+    if constexpr (kOperand == 6) return field_or<3>(v(3), 0x18, field<5>(v(2), 7));
+    if constexpr (kOperand == 7) return field_or<1>(v(3), 0x10, field_or<2>(v(1), 0x08, field<5>(v(4), 7)));
+    return low(v(kOperand), 31);
   } else if constexpr (kBits == 6) {
-    PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
-      __m512i v[3];
-      PAGODA_UNROLL for (int i = 0; i < 3; ++i) {
-        v[i] = load(p + 64 * (3 * h + i));
-        w[4 * h + i] = _mm512_and_si512(v[i], _mm512_set1_epi8(63));
-      }
-      w[4 * h + 3] = field_or<2>(v[2], 0x30, field_or<4>(v[1], 0x0c, field<6>(v[0], 3)));
-    }
+    constexpr int kHalf = kOperand / 4 * 3;
+    if constexpr (kOperand % 4 == 3)
+      return field_or<2>(v(kHalf + 2), 0x30, field_or<4>(v(kHalf + 1), 0x0c, field<6>(v(kHalf), 3)));
+    return low(v(kHalf + kOperand % 4), 63);
   } else {
-    PAGODA_UNROLL for (int o = 0; o < 8; ++o) w[o] = load(p + 64 * o);
+    return v(kOperand);
   }
 }
 
-// Adds the bias and stores or adds the outputs of a tile.
-template <int kTokens>
-PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens]) {
-  const auto mask = static_cast<__mmask16>((1u << tile.num_rows) - 1);
-  const __m512 bias = tile.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, tile.bias);
-  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-    float* out = tile.out + t * tile.out_stride;
-    __m512 y = tile.bias == nullptr ? acc[t] : _mm512_add_ps(acc[t], bias);
-    if (tile.store == Store::add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), y);
-    _mm512_mask_storeu_ps(out, mask, y);
+// The 8 operands of 32 k.
+template <int kBits>
+PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
+  [&]<int... kOperand>(std::integer_sequence<int, kOperand...>) {
+    (..., (w[kOperand] = operand<kBits, kOperand>(p)));
+  }(std::make_integer_sequence<int, 8>());
+}
+
+// Vectors of a tile: [token][group].
+template <int kTokens, int kGroups>
+PAGODA_INLINE void clear(__m512i (&sums)[kTokens][kGroups]) {
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) sums[t][g] =
+      _mm512_setzero_si512();
+}
+template <int kTokens, int kGroups>
+PAGODA_INLINE void clear(__m512 (&sums)[kTokens][kGroups]) {
+  PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) sums[t][g] =
+      _mm512_setzero_ps();
+}
+
+// Of the same place in each group.
+template <int kBytes, int kTokens, int kGroups>
+PAGODA_INLINE void prefetch_groups(const uint8_t* p, const Tile& tile) {
+  PAGODA_UNROLL for (int g = 0; g < kGroups; ++g)
+      prefetch<kBytes, kTokens>(p + g * tile.group_bytes, tile.prefetch_bytes);
+}
+
+// Adds the bias and stores or adds the outputs of a tile. Of several groups all but the last are whole.
+template <int kTokens, int kGroups>
+PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens][kGroups]) {
+  PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
+    const int first = g * kRowsPerGroup;
+    const int num_rows = g + 1 < kGroups ? kRowsPerGroup : tile.num_rows - first;
+    const auto mask = static_cast<__mmask16>((1u << num_rows) - 1);
+    const __m512 bias =
+        tile.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, tile.bias + first);
+    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+      float* out = tile.out + t * tile.out_stride + first;
+      __m512 y = tile.bias == nullptr ? acc[t][g] : _mm512_add_ps(acc[t][g], bias);
+      if (tile.store == Store::add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), y);
+      _mm512_mask_storeu_ps(out, mask, y);
+    }
   }
 }
 

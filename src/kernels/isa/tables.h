@@ -24,6 +24,8 @@ OpKernels op_kernels();
 
 namespace pagoda::isa_avx512 {
 LinearKernels linear_kernels();
+// LinearKernels::linear for more tokens than a tile has.
+void linear_of_many(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512
