@@ -33,16 +33,49 @@ struct AppendKv {
     return (d / 16 * kPageTokens + slot / 2 * 2) * 16 + d % 16 * 2 + slot % 2;
   }
 
-  static float convert(float value, const float*) { return value; }
-  static uint16_t convert(float value, const uint16_t*) { return f32_to_bf16(value); }
+  // The first n of 16 values.
+  static V load(const float* p, int n) {
+    return n >= 16 ? V::load(p) : n > 0 ? V::load_n(p, n) : V::set1(0.0f);
+  }
 
-  template <class Element>
-  static void append_elements(const KvLayerView& kv, PageId page, int slot, const Dims& dims, const float* k,
-                              const float* v) {
-    auto* k_plane = reinterpret_cast<Element*>(kv.k_plane(page, dims.head));
-    auto* v_plane = reinterpret_cast<Element*>(kv.v_plane(page, dims.head));
-    for (int d = dims.begin; d < dims.end; ++d) k_plane[k_index(d, slot)] = convert(k[d], k_plane);
-    for (int d = dims.begin; d < dims.end; ++d) v_plane[v_index(d, slot)] = convert(v[d], v_plane);
+  // ---- f32 ----
+
+  static void append_f32(const KvLayerView& kv, PageId page, int slot, const Dims& dims, const float* k,
+                         const float* v) {
+    auto* k_plane = reinterpret_cast<float*>(kv.k_plane(page, dims.head));
+    auto* v_plane = reinterpret_cast<float*>(kv.v_plane(page, dims.head));
+    for (int d = dims.begin; d < dims.end; ++d) k_plane[k_index(d, slot)] = k[d];
+    for (int d = dims.begin; d < dims.end; ++d) v_plane[v_index(d, slot)] = v[d];
+  }
+
+  // ---- bf16 ----
+
+  static void append_k_bf16(const KvLayerView& kv, PageId page, int slot, const Dims& dims, const float* k) {
+    alignas(64) float padded[kKvGroupDims];
+    load(k + dims.begin, dims.count()).store(padded);
+    load(k + dims.begin + 16, dims.count() - 16).store(padded + 16);
+    V even;
+    V odd;
+    V::load_pairs(padded, even, odd);
+    alignas(64) uint16_t pairs[kKvGroupDims];
+    V::store_pairs_bf16(even, odd, pairs);
+    auto* plane = reinterpret_cast<uint16_t*>(kv.k_plane(page, dims.head));
+    for (int d = dims.begin; d < dims.end; d += 2)
+      __builtin_memcpy(plane + k_index(d, slot), pairs + d - dims.begin, 2 * sizeof *pairs);
+  }
+
+  // Of one token.
+  static void append_v_bf16(const KvLayerView& kv, PageId page, int slot, const Dims& dims, const float* v) {
+    auto* plane = reinterpret_cast<uint16_t*>(kv.v_plane(page, dims.head));
+    for (int d = dims.begin; d < dims.end; ++d) plane[v_index(d, slot)] = f32_to_bf16(v[d]);
+  }
+  // Of the tokens in an even slot and in the next.
+  static void append_v_pair_bf16(const KvLayerView& kv, PageId page, int slot, const Dims& dims,
+                                 const float* v, const float* next_v) {
+    auto* plane = reinterpret_cast<uint16_t*>(kv.v_plane(page, dims.head));
+    for (int d = dims.begin; d < dims.end; d += 16)
+      V::store_pairs_bf16(load(v + d, dims.end - d), load(next_v + d, dims.end - d),
+                          plane + v_index(d, slot));
   }
 
   // ---- int8 ----
@@ -74,10 +107,6 @@ struct AppendKv {
     }
   };
 
-  // The first n of 16 values.
-  static V load(const float* p, int n) {
-    return n >= 16 ? V::load(p) : n > 0 ? V::load_n(p, n) : V::set1(0.0f);
-  }
   static Quantised quantise(const float* p, int num_dims) {
     return Quantised(load(p, num_dims), load(p + 16, num_dims - 16));
   }
@@ -173,10 +202,14 @@ struct AppendKv {
       const float* v = args.v + token * args.stride + dims.head * shape.head_dim;
       switch (shape.type) {
         case KvType::f32:
-          append_elements<float>(args.kv, page, slot, dims, k, v);
+          append_f32(args.kv, page, slot, dims, k, v);
           break;
         case KvType::bf16:
-          append_elements<uint16_t>(args.kv, page, slot, dims, k, v);
+          append_k_bf16(args.kv, page, slot, dims, k);
+          if (slot % 2 == 0 && token + 1 < args.num_tokens)
+            append_v_pair_bf16(args.kv, page, slot, dims, v, v + args.stride);
+          else if (slot % 2 == 0 || token == 0)  // others went with the token before them
+            append_v_bf16(args.kv, page, slot, dims, v);
           break;
         case KvType::int8:
           // V has no way to be NaN: the token's score is, in its first group.

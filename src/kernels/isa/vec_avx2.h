@@ -69,6 +69,15 @@ struct F32x16 {
                                                 _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
   }
   static F32x16 round_to_bf16(F32x16 a) { return {round_half_to_bf16(a.lo), round_half_to_bf16(a.hi)}; }
+  static void store_half_pairs_bf16(__m256 even, __m256 odd, uint16_t* p) {
+    const __m256i low = _mm256_srli_epi32(_mm256_castps_si256(round_half_to_bf16(even)), 16);
+    const __m256i high = _mm256_castps_si256(round_half_to_bf16(odd));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_or_si256(low, high));
+  }
+  static void store_pairs_bf16(F32x16 even, F32x16 odd, uint16_t* p) {
+    store_half_pairs_bf16(even.lo, odd.lo, p);
+    store_half_pairs_bf16(even.hi, odd.hi, p + 16);
+  }
 
   static F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
     return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};

@@ -49,6 +49,10 @@ struct F32x16 {
     const __m512i value = _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
     return {_mm512_castsi512_ps(_mm512_and_si512(value, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
   }
+  static void store_pairs_bf16(F32x16 even, F32x16 odd, uint16_t* p) {
+    const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(round_to_bf16(even).v), 16);
+    _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_castps_si512(round_to_bf16(odd).v)));
+  }
 
   static F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static F32x16 fnma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }

@@ -63,6 +63,13 @@ struct F32x16 {
       odd.lane[i] = from_bits(uint32_t{p[2 * i + 1]} << 16);
     }
   }
+  // The inverse, rounded to nearest.
+  static void store_pairs_bf16(F32x16 even, F32x16 odd, uint16_t* p) {
+    for (int i = 0; i < 16; ++i) {
+      p[2 * i] = f32_to_bf16(even.lane[i]);
+      p[2 * i + 1] = f32_to_bf16(odd.lane[i]);
+    }
+  }
 
   static F32x16 load_bf16(const uint16_t* p) {
     return make([&](int i) { return bf16_to_f32(p[i]); });
