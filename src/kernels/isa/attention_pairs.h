@@ -29,6 +29,8 @@ struct F32Pairs {
     values.store(out);
     return values;
   }
+  // The same for weights, of which none is a subnormal number.
+  static V store_weights(V values, Operand* out) { return store_operands(values, out); }
   static V multiply_add(const Operand* pair, const F32Pairs& x, V acc) {
     return V::fma(V::set1(pair[0]), x.even, V::fma(V::set1(pair[1]), x.odd, acc));
   }
@@ -57,6 +59,7 @@ struct Bf16Pairs : F32Pairs<V> {
     rounded.store(out);
     return rounded;
   }
+  static V store_weights(V values, Operand* out) { return store_operands(values, out); }
 };
 
 }  // namespace

@@ -136,7 +136,7 @@ struct AttentionTile {
   // ---- values ----
 
   static V store_weights(Tile& tile, int row, int page, V weights) {
-    return Pairs::store_operands(weights, tile.weights[row] + page * kPageTokens);
+    return Pairs::store_weights(weights, tile.weights[row] + page * kPageTokens);
   }
 
   // V of a page of the segment, and the plane that is asked for while it is read.

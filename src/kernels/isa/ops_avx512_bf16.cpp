@@ -23,6 +23,11 @@ struct DotPairs {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(high_halves));
     return rounded;
   }
+  static F32x16 store_weights(F32x16 values, Operand* out) {
+    const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values.v));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), rounded);
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16))};
+  }
   static F32x16 multiply_add(const Operand* pair, DotPairs x, F32x16 acc) {
     int32_t both;
     __builtin_memcpy(&both, pair, sizeof both);

@@ -25,11 +25,15 @@ struct Body {
     return _mm512_reduce_max_ps(max);
   }
   static HalfSums quantise32(const float* x, float factor, int8_t* q) {
-    const __m512i low = quantise16(x, factor);
-    const __m512i high = quantise16(x + 16, factor);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(high));
-    return {_mm512_reduce_add_epi32(low), _mm512_reduce_add_epi32(high)};
+    const __m128i low = _mm512_cvtepi32_epi8(quantise16(x, factor));
+    const __m128i high = _mm512_cvtepi32_epi8(quantise16(x + 16, factor));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), low);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), high);
+    const __m128i ones = _mm_set1_epi8(1);
+    const __m128i fours = _mm_hadd_epi32(_mm_dpbusd_epi32(_mm_setzero_si128(), ones, low),
+                                         _mm_dpbusd_epi32(_mm_setzero_si128(), ones, high));
+    const __m128i sums = _mm_hadd_epi32(fours, fours);
+    return {_mm_cvtsi128_si32(sums), _mm_extract_epi32(sums, 1)};
   }
   static void round_to_bf16(const float* x, int64_t n, uint16_t* out) {
     for (int64_t i = 0; i < n; i += 16) {
