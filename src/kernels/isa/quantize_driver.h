@@ -25,22 +25,47 @@ struct HalfSums {
 //   static void round_to_bf16(const float* x, int64_t n, uint16_t* out)
 //       to nearest even; NaN becomes quiet
 
+// What a block whose greatest magnitude is `max` is multiplied by; 0 for a block of zeros.
+inline float quantising_factor(float max) {
+  return 127.0f / (max > 0.0f ? max : __builtin_inff());
+}
+
 template <class Body>
-void quantise_block(const float* x, Activation32& out) {
-  const float max = Body::max_magnitude(x, 32);
-  const HalfSums sums = Body::quantise32(x, max > 0.0f ? 127.0f / max : 0.0f, out.q);
+void quantise_block(const float* x, float factor, float scale, Activation32& out) {
+  const HalfSums sums = Body::quantise32(x, factor, out.q);
   const int sum = sums.low + sums.high;
-  out.scale = max / 127.0f;
+  out.scale = scale;
   out.scaled_sum = out.scale * static_cast<float>(sum);
   out.minus_8_sum = -8 * sum;
   out.minus_16_sum = -16 * sum;
   out.minus_128_sum = -128 * sum;
 }
 
+// 16 blocks at a time: their divisions take one vector.
+template <class Body>
+size_t quantise_blocks(const float* x, int64_t num_cols, Activation32* out) {
+  constexpr int64_t kRun = 16;
+  const int64_t num_blocks = num_cols / 32;
+  for (int64_t first = 0; first < num_blocks; first += kRun) {
+    const int64_t count = num_blocks - first < kRun ? num_blocks - first : kRun;
+    float maxima[kRun] = {};
+    float factors[kRun];
+    float scales[kRun];
+    for (int64_t i = 0; i < count; ++i) maxima[i] = Body::max_magnitude(x + (first + i) * 32, 32);
+    for (int64_t i = 0; i < kRun; ++i) {
+      factors[i] = quantising_factor(maxima[i]);
+      scales[i] = maxima[i] / 127.0f;
+    }
+    for (int64_t i = 0; i < count; ++i)
+      quantise_block<Body>(x + (first + i) * 32, factors[i], scales[i], out[first + i]);
+  }
+  return static_cast<size_t>(num_blocks) * sizeof(Activation32);
+}
+
 template <class Body>
 void quantise_block(const float* x, Activation256& out) {
   const float max = Body::max_magnitude(x, 256);
-  const float factor = max > 0.0f ? 127.0f / max : 0.0f;
+  const float factor = quantising_factor(max);
   out.scale = max / 127.0f;
   for (int i = 0; i < 8; ++i) {
     Activation256::Run& run = out.runs[i];
@@ -51,12 +76,11 @@ void quantise_block(const float* x, Activation256& out) {
   }
 }
 
-template <class Body, class Block>
-size_t quantise_blocks(const float* x, int64_t num_cols, int64_t block_length, std::byte* out) {
-  const int64_t num_blocks = num_cols / block_length;
-  for (int64_t b = 0; b < num_blocks; ++b)
-    quantise_block<Body>(x + b * block_length, reinterpret_cast<Block*>(out)[b]);
-  return static_cast<size_t>(num_blocks) * sizeof(Block);
+template <class Body>
+size_t quantise_blocks(const float* x, int64_t num_cols, Activation256* out) {
+  const int64_t num_blocks = num_cols / 256;
+  for (int64_t b = 0; b < num_blocks; ++b) quantise_block<Body>(x + b * 256, out[b]);
+  return static_cast<size_t>(num_blocks) * sizeof(Activation256);
 }
 
 template <class Body>
@@ -71,10 +95,10 @@ void quantise_row(ActivationFormat format, const float* x, int64_t num_cols, std
       Body::round_to_bf16(x, num_cols, reinterpret_cast<uint16_t*>(out));
       break;
     case ActivationFormat::q8_32:
-      used = quantise_blocks<Body, Activation32>(x, num_cols, 32, out);
+      used = quantise_blocks<Body>(x, num_cols, reinterpret_cast<Activation32*>(out));
       break;
     case ActivationFormat::q8_256:
-      used = quantise_blocks<Body, Activation256>(x, num_cols, 256, out);
+      used = quantise_blocks<Body>(x, num_cols, reinterpret_cast<Activation256*>(out));
       break;
   }
   __builtin_memset(out + used, 0, activation_row_bytes(format, num_cols) - used);
