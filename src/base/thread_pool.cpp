@@ -20,8 +20,10 @@ namespace pagoda {
 
 namespace {
 
-// Chunks per slab: enough that stealing evens out a late worker, few enough that streams stay long.
-constexpr size_t kChunksPerSlab = 8;
+// A worker takes a quarter of what is left of a slab, so that streams stay long and the ends are even, and at
+// least a chunk, of which a slab has this many.
+constexpr size_t kChunksPerSlab = 32;
+constexpr uint32_t kTakenShare = 4;
 constexpr auto kSpinBeforePark = std::chrono::microseconds(200);
 constexpr int kSpinsBeforeYield = 2000;
 
@@ -92,9 +94,9 @@ struct ThreadPool::State {
 
   explicit State(int num_threads) : slabs(check_num_threads(num_threads)) {}
 
-  void run_chunk(const Slab& slab, uint32_t chunk, int worker) const {
-    const size_t begin = slab.first_item + chunk * chunk_items;
-    call(context, begin, std::min(begin + chunk_items, slab.end_item), worker);
+  void run_chunks(const Slab& slab, uint32_t first, uint32_t count, int worker) const {
+    const size_t begin = slab.first_item + first * chunk_items;
+    call(context, begin, std::min(begin + count * chunk_items, slab.end_item), worker);
   }
 
   enum class Side { head, tail };
@@ -105,9 +107,10 @@ struct ThreadPool::State {
       const auto head = static_cast<uint32_t>(range >> 32);
       const auto tail = static_cast<uint32_t>(range);
       if (head >= tail) return;
-      const uint64_t rest = side == Side::head ? pack(head + 1, tail) : pack(head, tail - 1);
+      const uint32_t count = std::max<uint32_t>((tail - head) / kTakenShare, 1);
+      const uint64_t rest = side == Side::head ? pack(head + count, tail) : pack(head, tail - count);
       if (!slab.range.compare_exchange_weak(range, rest, std::memory_order_acq_rel)) continue;
-      run_chunk(slab, side == Side::head ? head : tail - 1, worker);
+      run_chunks(slab, side == Side::head ? head : tail - count, count, worker);
       range = slab.range.load(std::memory_order_acquire);
     }
   }
