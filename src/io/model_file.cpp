@@ -132,14 +132,18 @@ Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path) {
 }
 
 const MappedFile* ModelFile::mapping(int file_index) const {
+  return share_mapping(file_index).get();
+}
+
+std::shared_ptr<const MappedFile> ModelFile::share_mapping(int file_index) const {
   const auto index = static_cast<size_t>(file_index);
-  return index < mappings_.size() ? &mappings_[index] : nullptr;
+  return index < mappings_.size() ? mappings_[index] : nullptr;
 }
 
 void ModelFile::add_file(const std::string& path, MappedFile mapping) {
   total_bytes_ += mapping.bytes().size();
   files_.push_back(path);
-  mappings_.push_back(std::move(mapping));
+  mappings_.push_back(std::make_shared<const MappedFile>(std::move(mapping)));
 }
 
 const NamedTensor* ModelFile::find(std::string_view name) const {

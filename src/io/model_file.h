@@ -60,6 +60,8 @@ class ModelFile {
   // The mapping of files()[file_index], for advice on when its parts are needed; null where the tensors lie
   // in memory.
   const MappedFile* mapping(int file_index) const;
+  // The same, for those who read its tensors when this ModelFile is gone.
+  std::shared_ptr<const MappedFile> share_mapping(int file_index) const;
 
   // In file order.
   const std::vector<NamedTensor>& tensors() const { return tensors_; }
@@ -100,7 +102,7 @@ class ModelFile {
   Metadata metadata_;
 
  private:
-  std::vector<MappedFile> mappings_;  // of files_
+  std::vector<std::shared_ptr<const MappedFile>> mappings_;  // of files_
 };
 
 // The parsers by themselves, over bytes in memory (for tests and fuzzers), which what they return points

@@ -124,7 +124,8 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   info.num_query_heads = spec.attention.num_heads;
   for (const DecoderSpec::Layer& layer : spec.layers) info.layer_windows.push_back(layer.window);
   info.weight_bytes = plan.num_bytes();
-  auto store = std::make_unique<ResidentWeights>(std::move(memory), std::move(weights.layers));
+  auto store =
+      std::make_unique<ResidentWeights>(std::move(memory), plan.files_of_tables(), std::move(weights.layers));
   return std::make_unique<Decoder>(std::move(spec), std::move(info), outer, std::move(store), totals.formats);
 }
 

@@ -58,7 +58,7 @@ struct ModelInfo {
   int64_t max_context = 0;  // positions that the model was made for
   int64_t num_parameters = 0;
   KvShape kv_shape;              // with the dtype chosen for the cache
-  uint64_t weight_bytes = 0;     // packed, in memory
+  uint64_t weight_bytes = 0;     // packed, in memory: without tables that are read in the file
   uint64_t bytes_per_token = 0;  // weight bytes that one decoded token reads
   uint64_t macs_per_token = 0;   // multiply-adds of the linear layers without the vocabulary projection
   uint64_t head_macs = 0;        // multiply-adds of one row of the vocabulary projection

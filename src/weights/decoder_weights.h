@@ -1,5 +1,5 @@
 // The weights of a decoder-only transformer as typed structs. Nothing here owns memory: everything points
-// into the buffer that WeightPlan::load returns.
+// into the buffer that WeightPlan::load returns, or, the rows of tables, into the model's file.
 #pragma once
 
 #include <cstddef>

@@ -14,12 +14,11 @@ namespace {
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr size_t kWindowBytes = size_t{32} << 20;
 
-// Part of a matrix or table: its source and where it goes.
+// Part of a matrix: its source and where it goes.
 struct Piece {
-  const PlannedMatrix* matrix = nullptr;  // or null, where the bytes are copied
-  size_t begin = 0;                       // groups of the matrix
+  const PlannedMatrix* matrix = nullptr;
+  size_t begin = 0;  // groups of the matrix
   size_t end = 0;
-  const NamedTensor* tensor = nullptr;
   std::span<const std::byte> source;  // of a matrix stored by columns: all of it
   std::byte* out = nullptr;
   size_t out_bytes = 0;
@@ -42,14 +41,6 @@ std::span<const std::byte> source_of(const PlannedMatrix& matrix, size_t begin, 
 
 std::vector<Piece> cut(const PlannedWeights& weights, std::byte* out) {
   std::vector<Piece> pieces;
-  for (const PlannedRows& table : weights.tables) {
-    const std::span<const std::byte> data = table.tensor->view.data;
-    for (size_t at = 0; at < data.size(); at += kPieceBytes) {
-      const auto part = data.subspan(at, std::min(kPieceBytes, data.size() - at));
-      pieces.push_back(
-          {.tensor = table.tensor, .source = part, .out = out + table.offset + at, .out_bytes = part.size()});
-    }
-  }
   for (const PlannedMatrix& matrix : weights.matrices) {
     const size_t group_bytes = matrix.group_bytes();
     const size_t step = std::max<size_t>(kPieceBytes / group_bytes, 1);
@@ -58,7 +49,6 @@ std::vector<Piece> cut(const PlannedWeights& weights, std::byte* out) {
       pieces.push_back({.matrix = &matrix,
                         .begin = begin,
                         .end = end,
-                        .tensor = matrix.tensor,
                         .source = source_of(matrix, begin, end),
                         .out = out + matrix.offset + begin * group_bytes,
                         .out_bytes = (end - begin) * group_bytes});
@@ -120,7 +110,7 @@ class Packer {
   }
   void prefetch(std::span<const Piece> pieces) const {
     for (const Piece& piece : pieces)
-      if (piece.begin == 0 || !is_by_columns(piece)) prefetch(*piece.tensor, piece.source);
+      if (piece.begin == 0 || !is_by_columns(piece)) prefetch(*piece.matrix->tensor, piece.source);
   }
   void pack(std::span<const Piece> pieces) const {
     pool_.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end, int) {
@@ -132,16 +122,12 @@ class Packer {
   }
 
  private:
-  static bool is_by_columns(const Piece& piece) {
-    return piece.matrix != nullptr && piece.matrix->storage == MatrixStorage::columns;
-  }
+  static bool is_by_columns(const Piece& piece) { return piece.matrix->storage == MatrixStorage::columns; }
   void pack(const Piece& piece) const {
-    const MappedFile* mapping = is_by_columns(piece) ? nullptr : file_.mapping(piece.tensor->file_index);
+    const MappedFile* mapping =
+        is_by_columns(piece) ? nullptr : file_.mapping(piece.matrix->tensor->file_index);
     if (mapping != nullptr) mapping->populate(piece.source);
-    if (piece.matrix != nullptr)
-      pack_groups(piece);
-    else
-      std::memcpy(piece.out, piece.source.data(), piece.out_bytes);
+    pack_groups(piece);
     if (mapping != nullptr) mapping->release(piece.source);
   }
 

@@ -56,10 +56,6 @@ BlockFileId packed_cache_id(const PlannedWeights& weights) {
     describe(vector.elements, out);
     fmt::format_to(out, " vector {} {}\n", vector.size, vector.addend);
   }
-  for (const PlannedRows& table : weights.tables) {
-    describe(*table.tensor, table.offset, out);
-    fmt::format_to(out, " table\n");
-  }
   return {kPackedLayoutVersion, digest(std::as_bytes(std::span(text)))};
 }
 

@@ -49,17 +49,11 @@ struct PlannedVector {
   const float** target;
 };
 
-struct PlannedRows {
-  const NamedTensor* tensor;
-  uint64_t offset;
-  RowTable* target;
-};
-
 struct PlannedWeights {
   const ModelFile* file = nullptr;
   std::vector<PlannedMatrix> matrices;
   std::vector<PlannedVector> vectors;
-  std::vector<PlannedRows> tables;
+  std::vector<const NamedTensor*> tables;  // not packed: their rows are read where they lie in the file
   uint64_t num_bytes = 0;
 };
 

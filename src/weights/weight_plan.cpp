@@ -114,7 +114,8 @@ Status WeightPlan::add_rows(const std::string& name, int64_t num_rows, int64_t n
   target.dtype = tensor->view.dtype;
   target.num_rows = num_rows;
   target.num_cols = num_cols;
-  weights_.tables.push_back({tensor, reserve(tensor->view.data.size()), &target});
+  target.stored = tensor->view.data.data();
+  weights_.tables.push_back(tensor);
   return {};
 }
 
@@ -137,7 +138,6 @@ Result<AlignedBuffer> WeightPlan::allocate() const {
 
 void WeightPlan::fill_targets(const std::byte* memory) const {
   for (const PlannedMatrix& matrix : weights_.matrices) matrix.target->matrix.data = memory + matrix.offset;
-  for (const PlannedRows& table : weights_.tables) table.target->stored = memory + table.offset;
   for (const PlannedVector& vector : weights_.vectors)
     *vector.target = reinterpret_cast<const float*>(memory + vector.offset);
 }
@@ -165,19 +165,36 @@ void WeightPlan::write_cache(ThreadPool& pool, const std::string& path, const Al
     PAGODA_INFO("the packed weights are kept in {}", path);
 }
 
+std::vector<std::shared_ptr<const MappedFile>> WeightPlan::files_of_tables() const {
+  std::vector<std::shared_ptr<const MappedFile>> files;
+  for (const NamedTensor* table : weights_.tables)
+    if (auto file = weights_.file->share_mapping(table->file_index)) files.push_back(std::move(file));
+  return files;
+}
+
+void WeightPlan::prefetch_tables() const {
+  for (const NamedTensor* table : weights_.tables)
+    if (const MappedFile* file = weights_.file->mapping(table->file_index)) file->prefetch(table->view.data);
+}
+
 Result<AlignedBuffer> WeightPlan::load(ThreadPool& pool, const PackProgress& progress,
                                        const std::string& cache_path) {
+  PAGODA_TRY(AlignedBuffer buffer, load_packed(pool, progress, cache_path));
+  fill_targets(buffer.data());
+  prefetch_tables();
+  return buffer;
+}
+
+Result<AlignedBuffer> WeightPlan::load_packed(ThreadPool& pool, const PackProgress& progress,
+                                              const std::string& cache_path) const {
   if (!cache_path.empty()) {
-    if (std::optional<AlignedBuffer> cached = load_cache(pool, progress, cache_path)) {
-      fill_targets(cached->data());
+    if (std::optional<AlignedBuffer> cached = load_cache(pool, progress, cache_path))
       return std::move(*cached);
-    }
   }
   PAGODA_TRY(AlignedBuffer buffer, allocate());
   pack_weights(weights_, pool, progress, buffer.bytes());
   if (!cache_path.empty()) write_cache(pool, cache_path, buffer);
   if (progress.report != nullptr) progress.report(progress.context, 1.0);
-  fill_targets(buffer.data());
   return buffer;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,7 +45,11 @@ class WeightPlan {
 
   Status add_linear(const LinearSource& source, LinearWeight& target);
   Status add_vector(const VectorSource& source, const float*& target);
+  // The table is not copied but read in the file, a few rows a step: an embedding of which a short answer
+  // needs a dozen rows is a tenth of some models.
   Status add_rows(const std::string& name, int64_t num_rows, int64_t num_cols, RowTable& target);
+  // What must live as long as the rows are read. Without a mapping (tensors in memory) that is the ModelFile.
+  std::vector<std::shared_ptr<const MappedFile>> files_of_tables() const;
 
   // Bytes of memory that load() takes.
   uint64_t num_bytes() const { return weights_.num_bytes; }
@@ -67,7 +72,11 @@ class WeightPlan {
   std::optional<AlignedBuffer> load_cache(ThreadPool& pool, const PackProgress& progress,
                                           const std::string& path) const;
   void write_cache(ThreadPool& pool, const std::string& path, const AlignedBuffer& buffer) const;
+  Result<AlignedBuffer> load_packed(ThreadPool& pool, const PackProgress& progress,
+                                    const std::string& cache_path) const;
   void fill_targets(const std::byte* memory) const;
+  // So that rows come from memory when they are needed.
+  void prefetch_tables() const;
 
   FloatActivations float_activations_;
   PlannedWeights weights_;

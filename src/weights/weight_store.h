@@ -2,10 +2,12 @@
 // cannot tell whether they all lie in memory or come and go.
 #pragma once
 
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "io/mapped_file.h"
 #include "weights/decoder_weights.h"
 
 namespace pagoda {
@@ -47,9 +49,10 @@ class WeightStore {
 // All layers in memory.
 class ResidentWeights final : public WeightStore {
  public:
-  // `memory` is what the layers point into.
-  ResidentWeights(AlignedBuffer memory, std::vector<DecoderLayerWeights> layers)
-      : memory_(std::move(memory)), layers_(std::move(layers)) {}
+  // `memory` is what the layers point into, `files` what tables beside them do.
+  ResidentWeights(AlignedBuffer memory, std::vector<std::shared_ptr<const MappedFile>> files,
+                  std::vector<DecoderLayerWeights> layers)
+      : memory_(std::move(memory)), files_(std::move(files)), layers_(std::move(layers)) {}
 
   int num_layers() const override { return static_cast<int>(layers_.size()); }
   Lease acquire(int layer) noexcept override { return {*this, layer, layers_[static_cast<size_t>(layer)]}; }
@@ -59,6 +62,7 @@ class ResidentWeights final : public WeightStore {
   void release(int) noexcept override {}
 
   AlignedBuffer memory_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;
   std::vector<DecoderLayerWeights> layers_;
 };
 

@@ -229,7 +229,7 @@ TEST_F(WeightPlanTest, KnowsWhatNobodyAskedFor) {
 TEST(ResidentWeights, LeasesGiveTheLayerAsked) {
   std::vector<DecoderLayerWeights> layers(3);
   layers[1].ffn.up_proj.matrix.num_rows = 11;
-  ResidentWeights store({}, std::move(layers));
+  ResidentWeights store({}, {}, std::move(layers));
   EXPECT_EQ(store.num_layers(), 3);
   store.prefetch(7);
   const WeightStore::Lease lease = store.acquire(1);
