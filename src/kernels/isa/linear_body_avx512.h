@@ -30,30 +30,51 @@ PAGODA_INLINE void multiply_operand(const __m512i (&w)[kGroups], int o, const To
   }
 }
 
-// Those of operands [kFirst, kFirst + kCount). One token with one group gets two chains, so that the latency
-// of vpdpbusd does not bind.
-template <int kBits, int kFirst, int kCount, int kTileTokens, int kTokens, int kGroups>
+// Bytes of 32 k of a group with their share of the scales.
+template <PackedFormat kFormat>
+inline constexpr int kRunBytes = block_layout(kFormat).bytes / (kFormat.block_length / 32);
+
+// Asks for the lines of 32 k that are read later (null: for none), a quarter at a time: evenly among the
+// loads of what is read now, they keep memory busy, all at once they do not.
+template <PackedFormat kFormat, int kQuarter>
+PAGODA_INLINE void prefetch_quarter(const uint8_t* later) {
+  constexpr int kLines = (kRunBytes<kFormat> + 63) / 64;
+  if (later == nullptr) return;
+  PAGODA_UNROLL for (int i = kLines * kQuarter / 4; i < kLines * (kQuarter + 1) / 4; ++i)
+      __builtin_prefetch(later + 64 * i);
+}
+
+// Of a single token, operands [kFirst, kFirst + kCount): two chains, so that the latency of vpdpbusd does not
+// bind.
+template <PackedFormat kFormat, int kFirst, int kCount>
+PAGODA_INLINE void multiply_operands(const uint8_t* quants, const uint8_t* later, const TokenRows<1>& rows,
+                                     __m512i& sum) {
+  __m512i even[1][1] = {{sum}};
+  __m512i odd[1][1] = {{_mm512_setzero_si512()}};
+  [&]<int... kPair>(std::integer_sequence<int, kPair...>) PAGODA_INLINE_LAMBDA {
+    (..., (multiply_operand({operand<kFormat.bits, kFirst + 2 * kPair>(quants)}, kFirst + 2 * kPair, rows, 0,
+                            even),
+           multiply_operand({operand<kFormat.bits, kFirst + 2 * kPair + 1>(quants)}, kFirst + 2 * kPair + 1,
+                            rows, 0, odd),
+           prefetch_quarter<kFormat, kFirst / 2 + kPair>(later)));
+  }(std::make_integer_sequence<int, kCount / 2>());
+  sum = _mm512_add_epi32(even[0][0], odd[0][0]);
+}
+
+// Of the tokens from first_token on.
+template <PackedFormat kFormat, int kFirst, int kCount, int kTileTokens, int kTokens, int kGroups>
 PAGODA_INLINE void multiply_operands(const uint8_t* quants, int64_t group_bytes,
                                      const TokenRows<kTileTokens>& rows, int first_token,
                                      __m512i (&sums)[kTokens][kGroups]) {
-  if constexpr (kGroups == 1 && kTokens > 1) {
+  if constexpr (kGroups == 1) {
     __m512i w[8];
-    unpack<kBits>(quants, w);
+    unpack<kFormat.bits>(quants, w);
     PAGODA_UNROLL for (int o = kFirst; o < kFirst + kCount; ++o)
         multiply_operand({w[o]}, o, rows, first_token, sums);
-  } else if constexpr (kGroups == 1) {
-    __m512i odd[1][1] = {{_mm512_setzero_si512()}};
-    [&]<int... kPair>(std::integer_sequence<int, kPair...>) PAGODA_INLINE_LAMBDA {
-      (..., (multiply_operand({operand<kBits, kFirst + 2 * kPair>(quants)}, kFirst + 2 * kPair, rows,
-                              first_token, sums),
-             multiply_operand({operand<kBits, kFirst + 2 * kPair + 1>(quants)}, kFirst + 2 * kPair + 1, rows,
-                              first_token, odd)));
-    }(std::make_integer_sequence<int, kCount / 2>());
-    sums[0][0] = _mm512_add_epi32(sums[0][0], odd[0][0]);
   } else {
     [&]<int... kOperand>(std::integer_sequence<int, kOperand...>) PAGODA_INLINE_LAMBDA {
-      (..., multiply_operand({operand<kBits, kFirst + kOperand>(quants),
-                              operand<kBits, kFirst + kOperand>(quants + group_bytes)},
+      (..., multiply_operand({operand<kFormat.bits, kFirst + kOperand>(quants),
+                              operand<kFormat.bits, kFirst + kOperand>(quants + group_bytes)},
                              kFirst + kOperand, rows, first_token, sums));
     }(std::make_integer_sequence<int, kCount>());
   }
@@ -71,16 +92,30 @@ PAGODA_INLINE void start_sums(const TokenRows<kTileTokens>& rows, int first_toke
   }
 }
 
+// Several tokens ask for the weights of 32 k that are read later at once; what a single token is to ask for
+// is returned, or null.
+template <PackedFormat kFormat, int kTokens, int kGroups>
+PAGODA_INLINE const uint8_t* prefetch_run(const uint8_t* run, const Tile& tile) {
+  if constexpr (kTokens > 1) {
+    prefetch_groups<kRunBytes<kFormat>, kTokens, kGroups>(run, tile);
+    return nullptr;
+  }
+  return tile.prefetch_bytes == 0 ? nullptr : run + tile.prefetch_bytes;
+}
+
 template <PackedFormat kFormat, int kTokens, int kGroups>
 PAGODA_INLINE void add_block32(const Tile& tile, const uint8_t* block, const TokenRows<kTokens>& rows,
                                __m512 (&acc)[kTokens][kGroups]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   constexpr int kStep = kLive<kTokens, kGroups>;
-  prefetch_groups<kAt.bytes, kTokens, kGroups>(block, tile);
+  const uint8_t* later = prefetch_run<kFormat, kTokens, kGroups>(block, tile);
   PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
     __m512i sums[kStep][kGroups];
     start_sums<kFormat>(rows, first, zero_point_offset<kFormat>(), sums);
-    multiply_operands<kFormat.bits, 0, 8>(block + kAt.quants, tile.group_bytes, rows, first, sums);
+    if constexpr (kTokens == 1)
+      multiply_operands<kFormat, 0, 8>(block + kAt.quants, later, rows, sums[0][0]);
+    else
+      multiply_operands<kFormat, 0, 8>(block + kAt.quants, tile.group_bytes, rows, first, sums);
     PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
       const uint8_t* scales = block + g * tile.group_bytes;
       const __m512 d = load_f16(scales);
@@ -110,33 +145,39 @@ PAGODA_INLINE void add_scaled(const uint8_t* scales, int64_t group_bytes, int fi
   }
 }
 
-// The operands [kFirst, kFirst + kCount) of a run of 32 k (an Activation256::Run) that share the scales.
+// A run of 32 k of a block of 256.
+struct Run {
+  const uint8_t* quants;
+  const uint8_t* scales;
+  const uint8_t* later;  // what a single token asks for, or null
+};
+
+// The operands [kFirst, kFirst + kCount) of a run (an Activation256::Run) that share the scales.
 template <PackedFormat kFormat, int kFirst, int kCount, int kTokens, int kGroups>
-PAGODA_INLINE void add_part_of_run(const Tile& tile, const uint8_t* quants, const uint8_t* scales,
+PAGODA_INLINE void add_part_of_run(const Tile& tile, const Run& run, const uint8_t* scales,
                                    const TokenRows<kTokens>& rows, int first_token,
                                    __m512i (&sums)[kTokens][kGroups]) {
   constexpr int kStart = offsetof(Activation256::Run, minus_32_sums16) + kFirst / 4 * 4;
   __m512i products[kLive<kTokens, kGroups>][kGroups];
   start_sums<kFormat>(rows, first_token, kStart, products);
-  multiply_operands<kFormat.bits, kFirst, kCount>(quants, tile.group_bytes, rows, first_token, products);
+  if constexpr (kTokens == 1)
+    multiply_operands<kFormat, kFirst, kCount>(run.quants, run.later, rows, products[0][0]);
+  else
+    multiply_operands<kFormat, kFirst, kCount>(run.quants, tile.group_bytes, rows, first_token, products);
   add_scaled(scales, tile.group_bytes, first_token, products, sums);
 }
 
 template <PackedFormat kFormat, int kTokens, int kGroups>
-PAGODA_INLINE void add_run(const Tile& tile, const uint8_t* quants, const uint8_t* scales,
-                           const TokenRows<kTokens>& rows, __m512i (&sums)[kTokens][kGroups]) {
-  constexpr int kBytes = 64 * kFormat.bits + 40;
-  if constexpr (kTokens > 1) prefetch_groups<kBytes, kTokens, kGroups>(quants, tile);
+PAGODA_INLINE void add_run(const Tile& tile, const Run& run, const TokenRows<kTokens>& rows,
+                           __m512i (&sums)[kTokens][kGroups]) {
   PAGODA_UNROLL for (int first = 0; first < kTokens; first += kLive<kTokens, kGroups>) {
     if constexpr (kFormat.sub_length == 32) {
-      add_part_of_run<kFormat, 0, 8>(tile, quants, scales, rows, first, sums);
+      add_part_of_run<kFormat, 0, 8>(tile, run, run.scales, rows, first, sums);
     } else {
-      add_part_of_run<kFormat, 0, 4>(tile, quants, scales, rows, first, sums);
-      add_part_of_run<kFormat, 4, 4>(tile, quants, scales + 16, rows, first, sums);
+      add_part_of_run<kFormat, 0, 4>(tile, run, run.scales, rows, first, sums);
+      add_part_of_run<kFormat, 4, 4>(tile, run, run.scales + 16, rows, first, sums);
     }
   }
-  // Asking for later weights before the present ones have been loaded costs a single token 5 % of its speed.
-  if constexpr (kTokens == 1) prefetch_groups<kBytes, kTokens, kGroups>(quants, tile);
 }
 
 // Sum over the sub-blocks of min * (sum of activations), for each token.
@@ -171,12 +212,15 @@ PAGODA_INLINE void add_block256(const Tile& tile, const uint8_t* block, const To
   clear(sums);
   const uint8_t* quants = block + kAt.quants;
   const uint8_t* scales = block + kAt.scales;
+  const uint8_t* stream = block;
   TokenRows<kTokens> run_rows = rows;
   for (int run = 0; run < 8; ++run) {
-    add_run<kFormat>(tile, quants, scales, run_rows, sums);
+    const uint8_t* later = prefetch_run<kFormat, kTokens, kGroups>(stream, tile);
+    add_run<kFormat>(tile, {quants, scales, later}, run_rows, sums);
     run_rows.advance(sizeof(Activation256::Run));
     quants += 64 * kFormat.bits;
     scales += 32 / kFormat.sub_length * 16;
+    stream += kRunBytes<kFormat>;
   }
   PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
     const uint8_t* header = block + g * tile.group_bytes;
