@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/descriptor.h"
+#include "base/check.h"
 
 namespace pagoda {
 
@@ -72,12 +72,13 @@ Result<FileStamp> stamp_file(const std::string& path) {
 }
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
-  PAGODA_TRY(const RegularFile regular, open_regular(path));
+  PAGODA_TRY(RegularFile regular, open_regular(path));
   const size_t num_bytes = regular.stamp.num_bytes;
   if (num_bytes == 0) return fail(ErrorCode::corrupt, "{}: is empty", path);
   void* data = mmap(nullptr, num_bytes, PROT_READ, MAP_PRIVATE, regular.file.fd(), 0);
   if (data == MAP_FAILED) return fail(ErrorCode::io, "{}: cannot be mapped: {}", path, std::strerror(errno));
   MappedFile result;
+  result.file_ = std::move(regular.file);
   result.data_ = static_cast<const std::byte*>(data);
   result.size_ = num_bytes;
   result.stamp_ = regular.stamp;
@@ -85,11 +86,13 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
+    : file_(std::move(other.file_)),
+      data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       stamp_(other.stamp_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  file_ = std::move(other.file_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(stamp_, other.stamp_);
@@ -98,6 +101,20 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+Status MappedFile::read(std::span<const std::byte> part, std::span<std::byte> out) const {
+  PAGODA_CHECK(part.size() == out.size(), "{} bytes into {}", part.size(), out.size());
+  auto offset = static_cast<off_t>(part.data() - data_);
+  while (!out.empty()) {
+    const ssize_t count = pread(file_.fd(), out.data(), out.size(), offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail(ErrorCode::io, "a mapped file cannot be read: {}", std::strerror(errno));
+    if (count == 0) return fail(ErrorCode::io, "a mapped file was shortened");
+    offset += count;
+    out = out.subspan(static_cast<size_t>(count));
+  }
+  return {};
 }
 
 void MappedFile::prefetch(std::span<const std::byte> part) const noexcept {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "io/descriptor.h"
 
 namespace pagoda {
 
@@ -36,12 +37,17 @@ class MappedFile {
   // As it was when it was opened.
   const FileStamp& stamp() const { return stamp_; }
 
+  // Copies a part of bytes() without the mapping: its pages do not join this process, and a file that has
+  // been shortened is an error (io). out: as long as the part.
+  Status read(std::span<const std::byte> part, std::span<std::byte> out) const;
+
   // Advice for a part of bytes(). They change when the part is in memory, never what is read.
   void prefetch(std::span<const std::byte> part) const noexcept;  // begin to read it from the disk
   void populate(std::span<const std::byte> part) const noexcept;  // wait until it is in memory
   void release(std::span<const std::byte> part) const noexcept;   // no longer needed by this process
 
  private:
+  Descriptor file_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   FileStamp stamp_;

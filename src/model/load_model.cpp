@@ -104,8 +104,10 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}, cache_path));
   DecoderOuterWeights outer = weights.outer;
   if (!outer.token_embedding.exists())
-    outer.token_embedding = {outer.head.matrix.dtype, spec.vocab_size, spec.hidden_size, nullptr,
-                             outer.head.matrix};
+    outer.token_embedding = {.dtype = outer.head.matrix.dtype,
+                             .num_rows = spec.vocab_size,
+                             .num_cols = spec.hidden_size,
+                             .packed = outer.head.matrix};
 
   LinearTotals totals;
   for (const DecoderLayerWeights& layer : weights.layers) totals.add(layer);

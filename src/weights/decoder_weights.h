@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "io/mapped_file.h"
 #include "kernels/linear.h"
 
 namespace pagoda {
@@ -17,18 +18,23 @@ struct LinearWeight {
   bool exists() const { return matrix.data != nullptr; }
 };
 
-// A table whose rows are read one at a time (token and position embeddings). Either rows as stored in the
-// file, or the packed matrix of a tied output projection, so that tied embeddings are held once.
+// A table whose rows are read one at a time (token and position embeddings). Either rows in the model's file,
+// or the packed matrix of a tied output projection, so that tied embeddings are held once.
 struct RowTable {
   DType dtype = DType::f32;
   int64_t num_rows = 0;
   int64_t num_cols = 0;
   const std::byte* stored = nullptr;  // [num_rows] rows of row_bytes(dtype, num_cols), or null
+  const MappedFile* file = nullptr;   // that maps `stored`, or null where it is other memory
   PackedWeight packed;                // where `stored` is null
 
   bool exists() const { return stored != nullptr || packed.data != nullptr; }
-  // out: [num_cols]. Both forms give the same bits.
+  // out: [num_cols]. Both forms give the same bits. The program ends with a sentence when the file has become
+  // unreadable.
   void read_row(int64_t row, std::span<float> out) const;
+
+ private:
+  void read_stored(std::span<const std::byte> row, std::span<float> out) const;
 };
 
 // RMSNorm has no bias.

@@ -115,6 +115,7 @@ Status WeightPlan::add_rows(const std::string& name, int64_t num_rows, int64_t n
   target.num_rows = num_rows;
   target.num_cols = num_cols;
   target.stored = tensor->view.data.data();
+  target.file = weights_.file->mapping(tensor->file_index);
   weights_.tables.push_back(tensor);
   return {};
 }

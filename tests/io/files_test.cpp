@@ -45,6 +45,20 @@ TEST(MappedFile, OutlivesTheNameOfTheFile) {
   EXPECT_EQ(text_of(file->bytes()), "hello");
 }
 
+TEST(MappedFile, ReadsPartsWithoutTheMapping) {
+  const TempFolder folder;
+  const std::string path = folder.write("x", std::string(10'000, 'a') + "hello");
+  const auto file = MappedFile::open(path);
+  ASSERT_TRUE(file);
+  std::array<std::byte, 5> out;
+  ASSERT_TRUE(file->read(file->bytes().last(5), out));
+  EXPECT_EQ(text_of(out), "hello");
+  fs::resize_file(path, 10'002);
+  const Status shortened = file->read(file->bytes().last(5), out);
+  ASSERT_FALSE(shortened);
+  EXPECT_EQ(shortened.error().code, ErrorCode::io);
+}
+
 TEST(MappedFile, SaysWhatIsWrong) {
   const TempFolder folder;
   EXPECT_EQ(MappedFile::open(folder.file("none")).error().code, ErrorCode::not_found);

@@ -105,7 +105,7 @@ TEST_P(EveryType, PackedRowsMeanWhatStoredRowsMean) {
   const auto memory = plan.load(pool, {});
   ASSERT_TRUE(memory.has_value());
   EXPECT_EQ(memory->size(), plan.num_bytes());
-  const RowTable tied = {dtype, kRows, kCols, nullptr, linear.matrix};
+  const RowTable tied = {dtype, kRows, kCols, nullptr, nullptr, linear.matrix};
   for (size_t row = 0; row < kRows; ++row) {
     const std::vector<float> want = stored_row(dtype, bytes, row, kCols);
     expect_same_bits(packed_row(linear.matrix, static_cast<int64_t>(row)), want);
