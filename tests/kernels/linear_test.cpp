@@ -123,8 +123,8 @@ TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
   }
 }
 
-// The number of tokens decides which tile heights run: 1 to 17 and 33 reach all of them and their remainders.
-// -1: one token whose weights are fetched ahead.
+// The number of tokens decides which tiles run: 1 to 17 and 33 reach all heights and their remainders, 65 to
+// 71 those of two groups. -1: one token whose weights are fetched ahead.
 TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
   for (const int64_t rows : {1, 16, 23, 64}) {
     for (const int64_t blocks : {1, 2, 5}) {
@@ -132,12 +132,13 @@ TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
                                 static_cast<uint32_t>(rows + 100 * blocks));
       const PackedMatrix packed = pack(stored);
       const std::vector<float> bias = random_floats(static_cast<size_t>(rows), 7);
-      const std::vector<float> x = random_floats(static_cast<size_t>(33 * stored.cols()), 8);
+      const std::vector<float> x = random_floats(static_cast<size_t>(71 * stored.cols()), 8);
       const Activations activations(Isa::scalar, format(), x, stored.cols());
-      LinearRun run = {.isa = Isa::scalar, .num_tokens = 33, .bias = bias.data()};
+      LinearRun run = {.isa = Isa::scalar, .num_tokens = 71, .bias = bias.data()};
       const std::vector<float> expected = run(packed.weight(), activations.data());
       for (const Isa isa : vector_isas()) {
-        for (const int64_t tokens : {1, -1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33}) {
+        for (const int64_t tokens :
+             {1, -1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 65, 67, 70, 71}) {
           run.isa = isa;
           run.num_tokens = std::abs(tokens);
           run.prefetch_bytes = tokens < 0 ? 8192 : 0;

@@ -243,7 +243,10 @@ PAGODA_INLINE void add_block256(const Tile& tile, const uint8_t* block, const To
 
 template <PackedFormat kFormat>
 struct Quantised {
-  static constexpr int kMaxTileTokens = 8;
+  // Blocks of 256 keep integer sums beside the accumulators; unpacking 5 bits with a min needs one register
+  // more.
+  static constexpr int kMaxTileTokens =
+      kFormat.block_length == 256 || (kFormat.bits == 5 && kFormat.has_min != 0) ? 8 : 12;
 
   template <int kTokens, int kGroups = 1>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
@@ -311,7 +314,7 @@ PAGODA_INLINE void add_plain(const Tile& tile, TokenRows<kTokens>& rows, __m512 
 
 template <DType kType>
 struct Plain {
-  static constexpr int kMaxTileTokens = 8;
+  static constexpr int kMaxTileTokens = 12;
 
   template <int kTokens, int kGroups = 1>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
