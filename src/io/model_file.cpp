@@ -131,6 +131,10 @@ Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path) {
   return open_gguf(gguf);
 }
 
+ModelFile::~ModelFile() {
+  for (const auto& mapping : mappings_) mapping->release(mapping->bytes());
+}
+
 const MappedFile* ModelFile::mapping(int file_index) const {
   return share_mapping(file_index).get();
 }

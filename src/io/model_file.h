@@ -48,7 +48,8 @@ enum class ModelFormat { gguf, hugging_face };
 
 class ModelFile {
  public:
-  virtual ~ModelFile() = default;
+  // What others share of its files leaves the process's memory, too, until they look at it.
+  virtual ~ModelFile();
 
   // `path`: a .gguf file, a folder with config.json, or a folder that holds exactly one .gguf.
   static Result<std::unique_ptr<ModelFile>> open(const std::string& path);

@@ -27,6 +27,14 @@ pub struct TokenTable {
 }
 
 impl TokenTable {
+    pub fn with_capacity(num_tokens: usize, num_bytes: usize) -> TokenTable {
+        TokenTable {
+            bytes: Vec::with_capacity(num_bytes),
+            ends: Vec::with_capacity(num_tokens),
+            special: Vec::with_capacity(num_tokens),
+        }
+    }
+
     pub fn push(&mut self, token: &str, spelling: Spelling, special: bool) -> Result<(), Failure> {
         match spelling {
             Spelling::ByteLevel => byte_level::append_bytes(token, &mut self.bytes),

@@ -185,7 +185,9 @@ impl Vocabulary<'_> {
     }
 
     fn table(&self, kinds: &[Kind], byte_level: bool) -> Result<TokenTable, Failure> {
-        let mut table = TokenTable::default();
+        // No spelling is shorter than what it stands for.
+        let num_bytes = self.tokens.iter().map(|token| token.len()).sum();
+        let mut table = TokenTable::with_capacity(self.tokens.len(), num_bytes);
         for (token, kind) in self.tokens.iter().zip(kinds) {
             let spelling = match kind {
                 Kind::Control | Kind::Unknown => Spelling::Plain,
