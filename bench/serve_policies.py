@@ -12,7 +12,8 @@ Load is the offered work by the capacity: the rate at which the trace's requests
 start, first come, first served, measured once for each trace. The steps of that run, and of a few requests that have the
 server to themselves, give the cost model that tells slowdowns. Every run replays the same requests; the rate differs. A
 peer is any command that serves /v1/completions and answers GET /health with 200; it gets the same arrivals. So does a
-simulation, under that cost model.
+simulation, with the costs of the steps of the server that ran last before it: on a machine that others share, those of
+another run would be of another machine.
 """
 
 from __future__ import annotations
@@ -42,12 +43,17 @@ class Bench:
     def __init__(self, options: argparse.Namespace, folder: pathlib.Path):
         self.options, self.folder = options, folder
         self.found: dict[tuple[str, int], tuple[float, pathlib.Path]] = {}  # capacities and recordings by trace and seed
+        self.latest = folder / "latest.steps.jsonl"  # recording of the last of our servers
 
     def server(self, *more: str) -> Server:
         command = f"{shlex.quote(self.options.pagoda)} serve --model {shlex.quote(self.options.model)} --no-request-log"
         port = free_port()
         words = [*shlex.split(f"{command} {NO_LIMIT} {self.options.options}"), "--port", str(port), *more]
         return Server(words, port, "/ready")
+
+    def recorded(self, *more: str) -> Server:
+        self.latest.unlink(missing_ok=True)
+        return self.server(*more, "--record-steps", str(self.latest))
 
     def peer(self, command: str) -> Server:
         port = free_port()
@@ -73,7 +79,8 @@ class Bench:
 
     def simulate(self, command: str, kind: str, knobs: Knobs, recording: pathlib.Path) -> tuple[dict, list[dict]]:
         rows = self.folder / "requests.jsonl"
-        simulator = Simulator(self.options.pagoda, str(recording), tuple(shlex.split(command)))
+        costs = self.latest if self.latest.exists() else recording
+        simulator = Simulator(self.options.pagoda, str(costs), tuple(shlex.split(command)))
         return simulator.run(kind, knobs, requests_out=str(rows))[1], read_lines(rows)
 
     def capacity(self, kind: str, knobs: Knobs) -> tuple[float, pathlib.Path]:
@@ -102,7 +109,7 @@ def runs_of(bench: Bench) -> dict[str, Callable[..., tuple[dict, list[dict]]]]:
         return lambda *run, salt: bench.serve(start, *run, salt)
 
     runs = {
-        name: served(lambda folder, more=more: bench.server(*(word.replace("{folder}", folder) for word in more)))
+        name: served(lambda folder, more=more: bench.recorded(*(word.replace("{folder}", folder) for word in more)))
         for name, more in rows_of(options).items()
     }
     for name, command in options.peer:

@@ -39,6 +39,6 @@ class Simulator:
         return requests, json.loads(done.stdout)
 
     def capacity(self, kind: str, knobs: Knobs) -> float:
-        """Requests a second when all of them are there from the start."""
-        _, report = self.run(kind, dataclasses.replace(knobs, rate=1e6))
+        """Requests a second when all of them are there from the start, first come, first served."""
+        _, report = self.run(kind, dataclasses.replace(knobs, rate=1e6), "--policy", "fcfs")
         return report["all"]["completed"] / report["seconds"]

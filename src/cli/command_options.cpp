@@ -131,10 +131,11 @@ void add_policy(CLI::App& app, std::string& policy) {
   const auto names = scheduler_policy_names();
   app.add_option(
          "--policy", policy,
-         fmt::format("Which request comes first: fcfs, priority (the request's), lpm (longest cached "
-                     "prefix), mlfq (short prompts first, clients in turns), srpt (the least left up to "
-                     "max_tokens) (default: {})",
-                     kDefaultPolicy))
+         fmt::format(
+             "Which request comes first: fcfs, priority (the request's), lpm (longest cached "
+             "prefix), mlfq (short prompts and answers first, clients in turns), srpt (the least left up to "
+             "max_tokens) (default: {})",
+             kDefaultPolicy))
       ->type_name("NAME")
       ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())))
       ->group(kGroup);

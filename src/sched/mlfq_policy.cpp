@@ -8,26 +8,25 @@ namespace pagoda {
 
 namespace {
 
-constexpr double kFirstQuantum = 0.001;  // seconds
+constexpr double kFirstQuantum = 0.004;  // seconds
+constexpr double kLeastSeconds = 0.001;
 // Of an output whose length nobody knows: so that a short one does not age while it is young.
 constexpr int64_t kLeastTokens = 16;
 
-// The first level whose quantum holds it.
-int32_t level_for(double seconds) {
-  int32_t level = 0;
-  while (level + 1 < MlfqPolicy::kNumLevels && MlfqPolicy::quantum_seconds(level) < seconds) ++level;
-  return level;
-}
-
-// Its prompt and its first token must fit.
-int32_t first_level(const ScheduledSequence& sequence) {
-  return level_for(std::max(sequence.prefill_seconds, sequence.token_seconds));
+// By itself, with an output of that length.
+double seconds_with(const ScheduledSequence& sequence, double num_tokens) {
+  return sequence.alone_seconds + sequence.token_seconds * num_tokens;
 }
 
 // What it would take by itself, as far as it is known.
 double alone_seconds(const ScheduledSequence& sequence) {
   const auto num_tokens = static_cast<double>(std::max(sequence.num_generated, kLeastTokens));
-  return std::max(sequence.alone_seconds + sequence.token_seconds * num_tokens, kFirstQuantum);
+  return std::max(seconds_with(sequence, num_tokens), kLeastSeconds);
+}
+
+void move_average(double& average, double value) {
+  constexpr double kNewest = 1.0 / 200;
+  average = average > 0 ? average + kNewest * (value - average) : value;
 }
 
 }  // namespace
@@ -41,7 +40,7 @@ bool MlfqPolicy::EarlierDeadline::operator()(const ScheduledSequence& a, const S
 }
 
 double MlfqPolicy::quantum_seconds(int32_t level) {
-  return std::ldexp(kFirstQuantum, level);
+  return kFirstQuantum * std::exp2(0.5 * level);
 }
 
 void MlfqPolicy::reserve(size_t num_sequences) {
@@ -49,29 +48,45 @@ void MlfqPolicy::reserve(size_t num_sequences) {
   deadlines_.reserve(num_sequences);
 }
 
+int32_t MlfqPolicy::level_of(const ScheduledSequence& sequence) const {
+  const double seconds = lengths_.index_seconds(
+      {.prompt_seconds = std::max(sequence.alone_seconds, sequence.prefill_seconds),
+       .left_seconds = sequence.prefill_seconds,
+       .token_seconds = sequence.token_seconds * token_share_.load(std::memory_order_relaxed),
+       .num_generated = sequence.num_generated});
+  int32_t level = 0;
+  while (level + 1 < kNumLevels && quantum_seconds(level) < seconds) ++level;
+  return level;
+}
+
 void MlfqPolicy::join(ScheduledSequence& sequence, int32_t level) {
   const auto index = static_cast<size_t>(level);
   double& next_tag = clients_[sequence.client].next_tag[index];
   sequence.level = level;
-  sequence.used_seconds = 0;
+  sequence.level_until = OutputLengths::next_age(sequence.num_generated);
   sequence.tag = std::max(time_[index], next_tag);
   next_tag = sequence.tag + quantum_seconds(level);
 }
 
 int32_t MlfqPolicy::class_of(const ScheduledSequence& sequence) const {
-  if (sequence.level == ScheduledSequence::kNoLevel) return first_level(sequence);
+  if (sequence.level == ScheduledSequence::kNoLevel) return level_of(sequence);
   return std::max(sequence.level, 0);
 }
 
 int64_t MlfqPolicy::deadline_of(const ScheduledSequence& sequence) const {
   constexpr double kForever = 1e9;  // seconds; in nanoseconds it still fits
-  const double wait = std::max(kPatience * alone_seconds(sequence), kBacklogs * sequence.backlog_seconds);
+  const double allowance = kBacklogs * std::clamp(relative_length(sequence), 1.0, kMostAllowance);
+  const double wait = std::max(kPatience * alone_seconds(sequence), allowance * sequence.backlog_seconds);
   return sequence.arrival_ns + std::llround(1e9 * std::min(wait, kForever));
+}
+
+double MlfqPolicy::relative_length(const ScheduledSequence& sequence) const {
+  return usual_seconds_ > 0 ? seconds_with(sequence, usual_tokens_) / usual_seconds_ : 1;
 }
 
 void MlfqPolicy::on_arrival(ScheduledSequence& sequence) {
   ++clients_[sequence.client].num_sequences;
-  join(sequence, first_level(sequence));
+  join(sequence, level_of(sequence));
   sequence.deadline_ns = deadline_of(sequence);
   deadlines_.push(sequence);
 }
@@ -84,15 +99,28 @@ void MlfqPolicy::start(ScheduledSequence& sequence) {
 }
 
 void MlfqPolicy::on_progress(ScheduledSequence& sequence, double seconds, int64_t /*now_ns*/) {
-  if (sequence.level == kAged) return;
-  sequence.used_seconds += seconds;
-  if (sequence.used_seconds < quantum_seconds(sequence.level)) return;
-  const int32_t below = std::min(sequence.level + 1, kNumLevels - 1);
-  join(sequence, std::max(below, level_for(sequence.token_seconds)));
+  // The first token comes with the end of the prompt.
+  const bool generates = sequence.num_generated > 1;
+  if (generates && sequence.token_seconds > 0) {
+    constexpr double kNewest = 1.0 / 256;
+    const double share = token_share_.load(std::memory_order_relaxed);
+    const double newest = std::min(seconds / sequence.token_seconds, 1.0);
+    token_share_.store(share + kNewest * (newest - share), std::memory_order_relaxed);
+  }
+  if (sequence.level == kAged || (generates && sequence.num_generated < sequence.level_until)) return;
+  const int32_t level = level_of(sequence);
+  sequence.level_until = OutputLengths::next_age(sequence.num_generated);
+  if (level != sequence.level) join(sequence, level);
 }
 
 void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t /*now_ns*/) {
   if (deadlines_.contains(sequence)) deadlines_.remove(sequence);
+  if (sequence.num_generated > 0) {
+    const auto num_tokens = static_cast<double>(sequence.num_generated);
+    lengths_.add(sequence.num_generated);
+    move_average(usual_tokens_, num_tokens);
+    move_average(usual_seconds_, seconds_with(sequence, num_tokens));
+  }
   const auto client = clients_.find(sequence.client);
   // One that has nothing here any more starts anew: its next turn is not before those of others.
   if (--client->second.num_sequences == 0) clients_.erase(client);

@@ -1,24 +1,28 @@
-// A skip-join multi-level feedback queue (FastServe, Wu et al., NSDI 2026), for machines on which the prompt
-// is most of the work:
-//   - a sequence joins the first level whose quantum holds what is left of its prompt after the prefix hit;
-//     quanta double from level to level;
-//   - it is charged its own share of each step, not the whole step, and moves on to the first level below
-//   that
-//     holds its next token when the quantum is used up;
+// A skip-join multi-level feedback queue (FastServe, Wu et al., NSDI 2026), for machines on which prompts are
+// much of the work, and with levels that learn:
+//   - a sequence joins the first level whose quantum holds what it may take: what is left of its prompt after
+//     the prefix hit, which is known, and an output as outputs have lately been (Gittins' index, see
+//     OutputLengths); quanta double with every second level;
+//   - it is judged by its own share of each step, not the whole step, and as it computes and generates it
+//     moves to the level that its age then says: down where long outputs go on, up where they are about to
+//     end;
 //   - within a level clients take turns (start-time fair queueing, Goyal et al., 1996: a turn costs a
 //     quantum); turns of one client are in order of arrival;
 //   - one that has waited kPatience times as long as it would take by itself, and kBacklogs times as long as
 //     it would have waited first come, first served, goes before all levels, for good (ages), in order of
-//     arrival. So no request takes longer than the greater of both and then what came before it: under
-//     overload, where a limit on the slowdown alone promotes everybody, most still go by their levels.
+//     arrival. The latter is longer in proportion where its prompt makes it longer than what usually comes,
+//     up to kMostAllowance. So no request takes longer than the greater of both and then what came before it:
+//     under overload, where a limit on the slowdown alone promotes everybody, most still go by their levels.
 // A sequence takes the place of one that runs at a lower level and has not generated anything yet. One that
-// generates keeps its place, unlike in FastServe, unless its quantum is kGap levels larger and its pages are
-// kept: it needs a token of each step, and what it loses is computed again.
+// generates keeps its place, unlike in FastServe, unless it is kGap levels lower and its pages are kept: it
+// needs a token of each step, and what it loses is computed again.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <unordered_map>
 
+#include "sched/output_lengths.h"
 #include "sched/scheduler_policy.h"
 #include "sched/sequence_heap.h"
 
@@ -30,8 +34,9 @@ class MlfqPolicy final : public SchedulerPolicy {
   static constexpr int32_t kNumLevels = kNumClasses;
   static constexpr int32_t kAged = -1;  // before all levels
   static constexpr double kPatience = 30;
-  static constexpr double kBacklogs = 4;
-  static constexpr int32_t kGap = 5;
+  static constexpr double kBacklogs = 3.5;
+  static constexpr double kMostAllowance = 4;
+  static constexpr int32_t kGap = 4;
 
   std::string_view name() const override { return kName; }
   void reserve(size_t num_sequences) override;
@@ -69,14 +74,23 @@ class MlfqPolicy final : public SchedulerPolicy {
     int64_t num_sequences = 0;
   };
 
+  int32_t level_of(const ScheduledSequence& sequence) const;
   void join(ScheduledSequence& sequence, int32_t level);
   int64_t deadline_of(const ScheduledSequence& sequence) const;
+  // How many times as long as usual it is, as far as its prompt says.
+  double relative_length(const ScheduledSequence& sequence) const;
 
   SequenceHeap<HigherLevel, &ScheduledSequence::queue_place> queue_;
   // All sequences that have not aged, waiting or running.
   SequenceHeap<EarlierDeadline, &ScheduledSequence::deadline_place> deadlines_;
   std::unordered_map<uint64_t, Client> clients_;
   std::array<double, kNumLevels> time_{};  // by level: the tag of the latest to start
+  OutputLengths lengths_;
+  // Of one that generates: its share of a step, compared to the same token by itself.
+  std::atomic<double> token_share_ = 1;
+  // Moving averages over what has ended; 0: nothing has.
+  double usual_tokens_ = 0;
+  double usual_seconds_ = 0;  // by itself
 };
 
 }  // namespace pagoda

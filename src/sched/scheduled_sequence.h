@@ -33,7 +33,7 @@ struct ScheduledSequence {
   int64_t deadline_ns = 0;
   int32_t level = kNoLevel;
   double tag = 0;           // order within the level
-  double used_seconds = 0;  // of the level's quantum
+  int64_t level_until = 0;  // tokens generated at which its level may change
 };
 
 }  // namespace pagoda

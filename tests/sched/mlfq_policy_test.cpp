@@ -31,6 +31,15 @@ class MlfqPolicyTest : public ::testing::Test {
     policy_.push(sequences_.back());
     return sequences_.back();
   }
+  // Outputs of that many tokens without prompts have ended.
+  void learn(int64_t num_tokens, int num_outputs = 500) {
+    for (int i = 0; i < num_outputs; ++i) {
+      ScheduledSequence ended{.id = ~SequenceId{0}, .num_generated = 0, .token_seconds = 0.004};
+      policy_.on_arrival(ended);
+      ended.num_generated = num_tokens;
+      policy_.on_finish(ended, 0);
+    }
+  }
   ScheduledSequence& start_first() {
     ScheduledSequence* first = policy_.first();
     policy_.start(*first);
@@ -46,19 +55,40 @@ class MlfqPolicyTest : public ::testing::Test {
   std::deque<ScheduledSequence> sequences_;
 };
 
-TEST_F(MlfqPolicyTest, JoinsTheFirstLevelThatHoldsThePrompt) {
-  EXPECT_EQ(arrive(0.004).level, 2);
-  EXPECT_EQ(arrive(0.0041).level, 3);
-  EXPECT_EQ(arrive(1.0).level, 10);
-  EXPECT_EQ(arrive(0.0).level, 2) << "its first token must fit, too";
+TEST_F(MlfqPolicyTest, JoinsTheFirstLevelThatHoldsPromptAndOutput) {
+  learn(100);  // 0.4 s
+  const ScheduledSequence& plain = arrive(0.0);
+  EXPECT_GE(MlfqPolicy::quantum_seconds(plain.level), 0.4);
+  EXPECT_LT(MlfqPolicy::quantum_seconds(plain.level - 1), 0.4);
+  EXPECT_EQ(arrive(0.05).level, plain.level) << "it is within the same quantum";
+  EXPECT_EQ(arrive(0.2).level, plain.level + 1);
+  EXPECT_EQ(arrive(1.2).level, plain.level + 4);
   EXPECT_EQ(arrive(1e12).level, MlfqPolicy::kNumLevels - 1);
 }
 
+TEST_F(MlfqPolicyTest, LevelsLearnHowLongOutputsAre) {
+  learn(20);
+  const ScheduledSequence& among_short_ones = arrive(0.01);
+  learn(1000, 5000);
+  const ScheduledSequence& among_long_ones = arrive(0.01);
+  EXPECT_GT(among_long_ones.level, among_short_ones.level + 8);
+}
+
+// A token of a batch costs less than one by itself.
+TEST_F(MlfqPolicyTest, ATokenCostsItsShareOfAStep) {
+  learn(100);
+  const ScheduledSequence& alone = arrive(0.01);
+  ScheduledSequence& batched = arrive(0.01);
+  batched.num_generated = 2;
+  for (int i = 0; i < 2000; ++i) policy_.on_progress(batched, batched.token_seconds / 4, 0);
+  EXPECT_EQ(arrive(0.0).level, alone.level - 4);
+}
+
 TEST_F(MlfqPolicyTest, ClassesAreLevels) {
-  ScheduledSequence later{.prefill_seconds = 0.1, .token_seconds = 0.004};
-  EXPECT_EQ(policy_.class_of(later), 7);
+  ScheduledSequence later{.alone_seconds = 0.1, .prefill_seconds = 0.1, .token_seconds = 0.004};
   ScheduledSequence& here = arrive(0.1);
-  EXPECT_EQ(policy_.class_of(here), 7);
+  EXPECT_EQ(policy_.class_of(later), here.level);
+  EXPECT_EQ(policy_.class_of(here), here.level);
   policy_.advance(1000 * kSecond);
   EXPECT_EQ(policy_.class_of(here), 0) << "aged";
 }
@@ -71,27 +101,40 @@ TEST_F(MlfqPolicyTest, ShortPromptsOvertakeLongOnes) {
   EXPECT_THAT(drain(), ElementsAre(2, 4, 3, 1));
 }
 
-TEST_F(MlfqPolicyTest, MovesDownWhenTheQuantumIsUsedUp) {
-  ScheduledSequence& sequence = arrive(0.03);
+TEST_F(MlfqPolicyTest, MovesUpAsItsPromptIsComputed) {
+  ScheduledSequence& sequence = arrive(10);
   start_first();
-  ASSERT_EQ(sequence.level, 5);
-  policy_.on_progress(sequence, 0.030, 0);
-  EXPECT_EQ(sequence.level, 5) << "its prompt is within the quantum";
-  policy_.on_progress(sequence, 0.004, 0);
-  EXPECT_EQ(sequence.level, 6);
-  EXPECT_EQ(sequence.used_seconds, 0) << "the new quantum is whole";
-  policy_.on_progress(sequence, 0.063, 0);
-  EXPECT_EQ(sequence.level, 6);
-  policy_.on_progress(sequence, 0.004, 0);
-  EXPECT_EQ(sequence.level, 7);
+  const int32_t first = sequence.level;
+  sequence.prefill_seconds = 0.1;
+  policy_.on_progress(sequence, 9.9, 0);
+  EXPECT_LT(sequence.level, first);
 }
 
-TEST_F(MlfqPolicyTest, TheNextQuantumHoldsTheNextToken) {
-  ScheduledSequence& sequence = arrive(0.001);
+TEST_F(MlfqPolicyTest, MovesDownAsItGeneratesWhereLongOutputsGoOn) {
+  ScheduledSequence& sequence = arrive(0.03);
   start_first();
-  sequence.token_seconds = 0.1;  // its context has grown
-  policy_.on_progress(sequence, 0.01, 0);
-  EXPECT_GE(MlfqPolicy::quantum_seconds(sequence.level), 0.1);
+  int32_t level = sequence.level;
+  int32_t num_moves = 0;
+  for (sequence.num_generated = 2; sequence.num_generated < 1000; ++sequence.num_generated) {
+    policy_.on_progress(sequence, 0.004, 0);
+    EXPECT_GE(sequence.level, level);
+    num_moves += sequence.level > level ? 1 : 0;
+    level = sequence.level;
+  }
+  EXPECT_GE(num_moves, 5);
+}
+
+TEST_F(MlfqPolicyTest, MovesUpWhereOutputsOfItsAgeAreAboutToEnd) {
+  learn(110);
+  ScheduledSequence& sequence = arrive(0.03);
+  start_first();
+  const int32_t first = sequence.level;
+  sequence.prefill_seconds = 0;
+  for (sequence.num_generated = 2; sequence.num_generated < 110; ++sequence.num_generated)
+    policy_.on_progress(sequence, 0.004, 0);
+  EXPECT_LT(sequence.level, first - 2);
+  for (; sequence.num_generated < 130; ++sequence.num_generated) policy_.on_progress(sequence, 0.004, 0);
+  EXPECT_GT(sequence.level, first) << "it has outlasted all others";
 }
 
 TEST_F(MlfqPolicyTest, PreemptsLowerLevelsOnly) {
@@ -106,14 +149,14 @@ TEST_F(MlfqPolicyTest, PreemptsLowerLevelsOnly) {
 }
 
 TEST_F(MlfqPolicyTest, OneThatGeneratesGivesWayToMuchHigherLevelsWhereItsPagesAreKept) {
-  ScheduledSequence& generating = arrive(0.03);
+  ScheduledSequence& generating = arrive(0.01);
   start_first();
-  generating.num_generated = 1;
   const ScheduledSequence& short_one = arrive(0.01);
-  EXPECT_FALSE(policy_.preempts(short_one, generating, Pages::kept));
-  while (generating.level < short_one.level + MlfqPolicy::kGap) {
+  for (generating.num_generated = 1; generating.level < short_one.level + MlfqPolicy::kGap;
+       ++generating.num_generated) {
     EXPECT_FALSE(policy_.preempts(short_one, generating, Pages::kept));
-    policy_.on_progress(generating, 0.02, 0);
+    policy_.on_progress(generating, 0.004, 0);
+    ASSERT_LT(generating.num_generated, 10'000);
   }
   EXPECT_TRUE(policy_.preempts(short_one, generating, Pages::kept));
   EXPECT_FALSE(policy_.preempts(short_one, generating, Pages::may_be_lost));
@@ -131,11 +174,12 @@ TEST_F(MlfqPolicyTest, FastServePeersKeepTheirOrderAfterTheyRan) {
 
 // There: a demoted job jumps ahead of those that wait at its new level.
 TEST_F(MlfqPolicyTest, FastServeADemotedSequenceJoinsBehindItsNewPeers) {
-  ScheduledSequence& demoted = arrive(0.1);
+  ScheduledSequence& demoted = arrive(0.01);
   start_first();
-  arrive(0.2);
-  policy_.on_progress(demoted, 0.2, 0);
-  ASSERT_EQ(demoted.level, sequences_[1].level);
+  const ScheduledSequence& peer = arrive(0.1);
+  for (demoted.num_generated = 2; demoted.level < peer.level; ++demoted.num_generated)
+    policy_.on_progress(demoted, 0.004, 0);
+  ASSERT_EQ(demoted.level, peer.level);
   policy_.push(demoted);
   EXPECT_THAT(drain(), ElementsAre(2, 1));
 }
@@ -198,11 +242,28 @@ TEST_F(MlfqPolicyTest, NobodyStarvesUnderEndlessShortOnes) {
 TEST_F(MlfqPolicyTest, OneThatComesToMuchWorkAgesLater) {
   const ScheduledSequence& idle = arrive(0.1);
   const ScheduledSequence& overloaded = arrive(0.1, 0, 0, /*backlog_seconds=*/100);
-  policy_.advance(399 * kSecond);
+  policy_.advance(349 * kSecond);
   EXPECT_EQ(idle.level, MlfqPolicy::kAged);
   EXPECT_NE(overloaded.level, MlfqPolicy::kAged);
-  policy_.advance(401 * kSecond);
+  policy_.advance(351 * kSecond);
   EXPECT_EQ(overloaded.level, MlfqPolicy::kAged);
+}
+
+TEST_F(MlfqPolicyTest, LongerPromptsThanUsualAgeLaterInProportion) {
+  learn(100, 2000);  // without prompts: 0.4 s
+  const ScheduledSequence& usual = arrive(0.0, 0, 0, /*backlog_seconds=*/100);
+  const ScheduledSequence& twice = arrive(0.4, 0, 0, /*backlog_seconds=*/100);
+  const ScheduledSequence& far_longer = arrive(40, 0, 0, /*backlog_seconds=*/1000);
+  policy_.advance(351 * kSecond);
+  EXPECT_EQ(usual.level, MlfqPolicy::kAged);
+  policy_.advance(699 * kSecond);
+  EXPECT_NE(twice.level, MlfqPolicy::kAged);
+  policy_.advance(701 * kSecond);
+  EXPECT_EQ(twice.level, MlfqPolicy::kAged);
+  policy_.advance(13'999 * kSecond);
+  EXPECT_NE(far_longer.level, MlfqPolicy::kAged);
+  policy_.advance(14'001 * kSecond);
+  EXPECT_EQ(far_longer.level, MlfqPolicy::kAged) << "four times is the most";
 }
 
 TEST_F(MlfqPolicyTest, AgedOnesGoInOrderOfArrival) {

@@ -1,0 +1,86 @@
+#include "sched/output_lengths.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace pagoda {
+
+namespace {
+
+// In outputs: what the first guess counts, and what of it is never forgotten, so that no length is
+// impossible.
+constexpr double kGuess = 8;
+constexpr double kDoubt = 0.2;
+constexpr double kMostWeight = 1e100;
+// As short as an output counts: the slowdown of one token is nobody's concern, and a slight chance of one
+// would outweigh all that is likely.
+constexpr double kLeastTokens = 16;
+
+}  // namespace
+
+const OutputLengths::Buckets OutputLengths::kLongest = [] {
+  Buckets longest{};
+  for (size_t i = 0; i < kNumBuckets; ++i) {
+    const int64_t before = i == 0 ? 0 : longest[i - 1];
+    longest[i] = before + std::max<int64_t>(before / 7, 1);
+  }
+  return longest;
+}();
+
+OutputLengths::OutputLengths() {
+  weights_.fill(kGuess / kNumBuckets);
+  publish();
+}
+
+size_t OutputLengths::bucket_of(int64_t num_tokens) {
+  const auto* const bucket = std::ranges::lower_bound(kLongest, num_tokens);
+  return std::min(static_cast<size_t>(bucket - kLongest.begin()), kNumBuckets - 1);
+}
+
+int64_t OutputLengths::next_age(int64_t num_generated) {
+  return std::max(kLongest[bucket_of(num_generated + 1)], num_generated + 1);
+}
+
+void OutputLengths::add(int64_t num_tokens) {
+  weights_[bucket_of(num_tokens)] += newest_;
+  newest_ *= 1 + 1 / kMemory;
+  if (newest_ > kMostWeight) {
+    for (double& weight : weights_) weight /= newest_;
+    newest_ = 1;
+  }
+  publish();
+}
+
+void OutputLengths::publish() {
+  const double doubt = newest_ * kDoubt / kNumBuckets;
+  const double sum = std::accumulate(weights_.begin(), weights_.end(), kNumBuckets * doubt);
+  for (size_t i = 0; i < kNumBuckets; ++i)
+    share_[i].store((weights_[i] + doubt) / sum, std::memory_order_relaxed);
+}
+
+double OutputLengths::index_seconds(const UnfinishedWork& work) const {
+  const size_t first = bucket_of(work.num_generated + 1);
+  std::array<double, kNumBuckets> share{};
+  double going_on = 0;
+  for (size_t i = first; i < kNumBuckets; ++i) {
+    share[i] = share_[i].load(std::memory_order_relaxed);
+    going_on += share[i];
+  }
+  double index = 0;
+  double saved = 0;                               // times going_on, as are the shares
+  double service = going_on * work.left_seconds;  // likewise
+  auto age = static_cast<double>(work.num_generated);
+  for (size_t i = first; i < kNumBuckets; ++i) {
+    // One that is longer than all buckets is expected to go on as long again.
+    const double end = std::max(static_cast<double>(kLongest[i]), i + 1 == kNumBuckets ? 2 * age : 0);
+    service += going_on * work.token_seconds * (end - age);
+    age = end;
+    going_on -= share[i];
+    saved += share[i] / (work.prompt_seconds + work.token_seconds * std::max(end, kLeastTokens));
+    index = std::max(index, saved / service);
+  }
+  return 1 / std::sqrt(index);
+}
+
+}  // namespace pagoda

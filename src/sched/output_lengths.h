@@ -1,0 +1,54 @@
+// How long outputs have lately been, and what an age says about the rest of one. Nobody knows the length of
+// an answer before it ends, but lengths of many answers are known: whether one that has come so far is likely
+// to end soon (short answers with few exceptions), to go on as long again (heavy tails), or both in turn.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace pagoda {
+
+// What is known of a request whose output has not ended; seconds are predictions of the cost model.
+struct UnfinishedWork {
+  double prompt_seconds = 0;  // of its whole prompt, by itself: what counts for how short it is
+  double left_seconds = 0;    // of what is left of the prompt
+  double token_seconds = 0;   // of one more token
+  int64_t num_generated = 0;
+};
+
+// A histogram over lengths, each bucket a seventh longer than the one before, that forgets: an output counts
+// e times less after kMemory others. Before anything is known, every bucket is as likely as the next, so that
+// what has generated long is expected to go on for long.
+// Written by one thread; the const functions may be called from any.
+class OutputLengths {
+ public:
+  static constexpr double kMemory = 1000;  // outputs
+
+  OutputLengths();
+
+  // An output of that many tokens has ended.
+  void add(int64_t num_tokens);
+  // Gittins' index (J. R. Statist. Soc. B 41, 1979) for the mean slowdown, as the length of the work of known
+  // length with the same index, in seconds: smaller goes first. The index is the most, over all amounts of
+  // service, of the slowdown saved (1 / seconds of its whole work, if it ends within that service) by the
+  // service to be expected; among works of unknown lengths with a known distribution its order gives the best
+  // mean there is for one server.
+  double index_seconds(const UnfinishedWork& work) const;
+  // How many tokens must have been generated before the age says anything new.
+  static int64_t next_age(int64_t num_generated);
+
+ private:
+  static constexpr size_t kNumBuckets = 80;  // up to 2^18 tokens
+  using Buckets = std::array<int64_t, kNumBuckets>;
+  static const Buckets kLongest;  // of each bucket
+
+  static size_t bucket_of(int64_t num_tokens);
+  void publish();
+
+  std::array<double, kNumBuckets> weights_{};
+  double newest_ = 1;                                     // weight of the next output
+  std::array<std::atomic<double>, kNumBuckets> share_{};  // of all outputs, for readers
+};
+
+}  // namespace pagoda
