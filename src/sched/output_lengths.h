@@ -39,7 +39,7 @@ class OutputLengths {
   static int64_t next_age(int64_t num_generated);
 
  private:
-  static constexpr size_t kNumBuckets = 80;  // up to 2^18 tokens
+  static constexpr size_t kNumBuckets = 80;  // up to 75,693 tokens
   using Buckets = std::array<int64_t, kNumBuckets>;
   static const Buckets kLongest;  // of each bucket
 
