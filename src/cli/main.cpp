@@ -3,10 +3,12 @@
 #include <string>
 #include <variant>
 
+#include "base/heap.h"
 #include "cli/command_line.h"
 #include "cli/terminal.h"
 
 int main(int argc, char** argv) {
+  pagoda::return_large_blocks();
   const auto command = pagoda::parse_command_line(argc, argv);
   if (!command) return command.error();
   const pagoda::Status status =

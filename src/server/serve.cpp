@@ -6,13 +6,11 @@
 #include <memory>
 #include <thread>
 
-#include "server/heap.h"
 #include "server/server.h"
 
 namespace pagoda {
 
 Status serve(const ServerOptions& options, const ModelLoader& load, const ReadyCallback& on_ready) {
-  return_large_blocks();
   PAGODA_TRY(const std::unique_ptr<Server> server, Server::create(options));
   server->stop_on_signals();
   std::promise<Status> loaded;

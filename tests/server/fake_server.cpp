@@ -8,14 +8,14 @@
 #include <string_view>
 #include <thread>
 
+#include "base/heap.h"
 #include "base/log_event.h"
-#include "server/heap.h"
 #include "server/server.h"
 #include "support/fake_served_model.h"
 
 int main(int argc, char** argv) {
   using namespace pagoda;
-  return_large_blocks();  // as serve() does
+  return_large_blocks();  // as pagoda does
   ServerOptions options;
   options.request_log = ServerOptions::RequestLog::off;
   LogFormat format = LogFormat::text;
