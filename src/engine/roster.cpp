@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "sched/moving_average.h"
 
 namespace pagoda {
 
@@ -15,10 +16,8 @@ constexpr int64_t kLeastSharedTokens = kPageTokens;
 // Looking for the like of a waiting sequence costs a look at each running one.
 constexpr size_t kMostHeldBack = 64;
 
-void move_average(double& average, double value) {
-  constexpr double kNewest = 1.0 / 16;
-  average = average > 0 ? average + kNewest * (value - average) : value;
-}
+// Of the usual output and the usual token.
+constexpr double kNewest = 1.0 / 16;
 
 int64_t shared_tokens(const Sequence& a, const Sequence& b, int64_t limit) {
   int64_t position = 0;
@@ -419,7 +418,7 @@ void Roster::fork_followers(Sequence& leader) {
 }
 
 void Roster::advance(Sequence& sequence, double seconds, int64_t now_ns) {
-  if (sequence.num_generated > 0) move_average(seconds_per_token_, seconds);
+  if (sequence.num_generated > 0) move_average(seconds_per_token_, seconds, kNewest);
   estimate(sequence, {});
   policy_.on_progress(sequence, seconds, now_ns);
 }
@@ -445,7 +444,8 @@ void Roster::finish(Sequence& sequence, int64_t now_ns) {
       policy_.remove(sequence);
   }
   sequence.state = SequenceState::finished;
-  if (sequence.num_generated > 0) move_average(usual_output_, static_cast<double>(sequence.num_generated));
+  if (sequence.num_generated > 0)
+    move_average(usual_output_, static_cast<double>(sequence.num_generated), kNewest);
   if (has_arrived) policy_.on_finish(sequence, now_ns);
   --sequence.request.num_unfinished;
 }

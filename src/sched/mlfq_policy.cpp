@@ -4,6 +4,8 @@
 #include <cmath>
 #include <tuple>
 
+#include "sched/moving_average.h"
+
 namespace pagoda {
 
 namespace {
@@ -22,11 +24,6 @@ double seconds_with(const ScheduledSequence& sequence, double num_tokens) {
 double alone_seconds(const ScheduledSequence& sequence) {
   const auto num_tokens = static_cast<double>(std::max(sequence.num_generated, kLeastTokens));
   return std::max(seconds_with(sequence, num_tokens), kLeastSeconds);
-}
-
-void move_average(double& average, double value) {
-  constexpr double kNewest = 1.0 / 200;
-  average = average > 0 ? average + kNewest * (value - average) : value;
 }
 
 }  // namespace
@@ -63,9 +60,14 @@ void MlfqPolicy::join(ScheduledSequence& sequence, int32_t level) {
   const auto index = static_cast<size_t>(level);
   double& next_tag = clients_[sequence.client].next_tag[index];
   sequence.level = level;
-  sequence.level_until = OutputLengths::next_age(sequence.num_generated);
   sequence.tag = std::max(time_[index], next_tag);
   next_tag = sequence.tag + quantum_seconds(level);
+}
+
+void MlfqPolicy::find_level(ScheduledSequence& sequence) {
+  sequence.level_until = OutputLengths::next_age(sequence.num_generated);
+  const int32_t level = level_of(sequence);
+  if (level != sequence.level) join(sequence, level);
 }
 
 int32_t MlfqPolicy::class_of(const ScheduledSequence& sequence) const {
@@ -86,7 +88,7 @@ double MlfqPolicy::relative_length(const ScheduledSequence& sequence) const {
 
 void MlfqPolicy::on_arrival(ScheduledSequence& sequence) {
   ++clients_[sequence.client].num_sequences;
-  join(sequence, level_of(sequence));
+  find_level(sequence);
   sequence.deadline_ns = deadline_of(sequence);
   deadlines_.push(sequence);
 }
@@ -108,9 +110,7 @@ void MlfqPolicy::on_progress(ScheduledSequence& sequence, double seconds, int64_
     token_share_.store(share + kNewest * (newest - share), std::memory_order_relaxed);
   }
   if (sequence.level == kAged || (generates && sequence.num_generated < sequence.level_until)) return;
-  const int32_t level = level_of(sequence);
-  sequence.level_until = OutputLengths::next_age(sequence.num_generated);
-  if (level != sequence.level) join(sequence, level);
+  find_level(sequence);
 }
 
 void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t /*now_ns*/) {
@@ -118,8 +118,9 @@ void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t /*now_ns*/) {
   if (sequence.num_generated > 0) {
     const auto num_tokens = static_cast<double>(sequence.num_generated);
     lengths_.add(sequence.num_generated);
-    move_average(usual_tokens_, num_tokens);
-    move_average(usual_seconds_, seconds_with(sequence, num_tokens));
+    constexpr double kNewest = 1.0 / 200;
+    move_average(usual_tokens_, num_tokens, kNewest);
+    move_average(usual_seconds_, seconds_with(sequence, num_tokens), kNewest);
   }
   const auto client = clients_.find(sequence.client);
   // One that has nothing here any more starts anew: its next turn is not before those of others.

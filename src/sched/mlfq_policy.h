@@ -76,6 +76,8 @@ class MlfqPolicy final : public SchedulerPolicy {
 
   int32_t level_of(const ScheduledSequence& sequence) const;
   void join(ScheduledSequence& sequence, int32_t level);
+  // Joins the level that what is known of it now says, unless it is there.
+  void find_level(ScheduledSequence& sequence);
   int64_t deadline_of(const ScheduledSequence& sequence) const;
   // How many times as long as usual it is, as far as its prompt says.
   double relative_length(const ScheduledSequence& sequence) const;
