@@ -59,6 +59,32 @@ struct alignas(128) Slab {
   size_t end_item = 0;
 };
 
+// What a worker was told to read next. Others than the worker touch `announced` only.
+class alignas(128) Ahead {
+ public:
+  void announce(const std::byte* begin) { announced_.store(begin, std::memory_order_relaxed); }
+
+  // Fetches a little of it, so that a job that comes meanwhile waits for little; false: nothing is left.
+  bool fetch_some() {
+    const std::byte* begin = announced_.load(std::memory_order_relaxed);
+    if (begin != begin_) {
+      begin_ = begin;
+      done_ = 0;
+    }
+    if (begin == nullptr || done_ == ThreadPool::kAnnouncedBytes) return false;
+    for (size_t line = 0; line < kLines; ++line) __builtin_prefetch(begin + done_ + 64 * line);
+    done_ += 64 * kLines;
+    return true;
+  }
+
+ private:
+  static constexpr size_t kLines = 4;
+  static_assert(ThreadPool::kAnnouncedBytes % (64 * kLines) == 0);
+  std::atomic<const std::byte*> announced_{nullptr};
+  const std::byte* begin_ = nullptr;
+  size_t done_ = 0;
+};
+
 size_t check_num_threads(int num_threads) {
   PAGODA_CHECK(num_threads >= 1, "num_threads = {}", num_threads);
   return static_cast<size_t>(num_threads);
@@ -84,6 +110,7 @@ struct ThreadPool::State {
   void* context = nullptr;
   size_t chunk_items = 1;
   std::vector<Slab> slabs;
+  std::vector<Ahead> aheads;
   alignas(128) std::atomic<uint64_t> gate{0};
   alignas(128) std::atomic<bool> stop{false};
   std::atomic<int> num_parked{0};
@@ -92,7 +119,7 @@ struct ThreadPool::State {
   uint64_t wake_epoch = 0;  // guarded by mutex
   std::vector<std::thread> threads;
 
-  explicit State(int num_threads) : slabs(check_num_threads(num_threads)) {}
+  explicit State(int num_threads) : slabs(check_num_threads(num_threads)), aheads(slabs.size()) {}
 
   void run_chunks(const Slab& slab, uint32_t first, uint32_t count, int worker) const {
     const size_t begin = slab.first_item + first * chunk_items;
@@ -138,6 +165,7 @@ struct ThreadPool::State {
     uint64_t seen = 0;
     auto park_at = std::chrono::steady_clock::now() + kSpinBeforePark;
     int spins = 0;
+    Ahead& ahead = aheads[static_cast<size_t>(worker)];
     while (!stop.load(std::memory_order_acquire)) {
       uint64_t now = gate.load(std::memory_order_acquire);
       if (Gate::generation(now) != seen) {
@@ -149,7 +177,7 @@ struct ThreadPool::State {
         park_at = std::chrono::steady_clock::now() + kSpinBeforePark;
         continue;
       }
-      pause_cpu();
+      if (!ahead.fetch_some()) pause_cpu();
       if (++spins < kSpinsBeforeYield) continue;
       spins = 0;
       sched_yield();
@@ -195,6 +223,16 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : state_->threads) thread.join();
 }
 
+size_t ThreadPool::slab_begin(size_t num_items, int worker) const {
+  const auto num_workers = static_cast<size_t>(num_threads_);
+  const size_t items_per_slab = (num_items + num_workers - 1) / num_workers;
+  return std::min(static_cast<size_t>(worker) * items_per_slab, num_items);
+}
+
+void ThreadPool::announce(int worker, const std::byte* begin) noexcept {
+  state_->aheads[static_cast<size_t>(worker)].announce(begin);
+}
+
 void ThreadPool::wake() {
   state_->wake_parked();
 }
@@ -214,8 +252,8 @@ void ThreadPool::run(size_t num_items, size_t grain, Call call, void* context) {
   state.chunk_items = std::max(grain, (items_per_slab + kChunksPerSlab - 1) / kChunksPerSlab);
   for (size_t worker = 0; worker < num_workers; ++worker) {
     Slab& slab = state.slabs[worker];
-    slab.first_item = std::min(worker * items_per_slab, num_items);
-    slab.end_item = std::min(slab.first_item + items_per_slab, num_items);
+    slab.first_item = slab_begin(num_items, static_cast<int>(worker));
+    slab.end_item = slab_begin(num_items, static_cast<int>(worker) + 1);
     const size_t num_chunks = (slab.end_item - slab.first_item + state.chunk_items - 1) / state.chunk_items;
     slab.range.store(pack(0, static_cast<uint32_t>(num_chunks)), std::memory_order_release);
   }
@@ -225,7 +263,7 @@ void ThreadPool::run(size_t num_items, size_t grain, Call call, void* context) {
   state.work(0);
   state.gate.fetch_and(~Gate::kOpen, std::memory_order_acq_rel);
   for (int spins = 0; (state.gate.load(std::memory_order_acquire) & Gate::kActiveMask) != 0; ++spins) {
-    pause_cpu();
+    if (!state.aheads[0].fetch_some()) pause_cpu();
     if (spins < kSpinsBeforeYield) continue;
     spins = 0;
     sched_yield();

@@ -38,6 +38,15 @@ class ThreadPool {
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 
+  // The first item of a worker's slab in a job of so many items.
+  size_t slab_begin(size_t num_items, int worker) const;
+
+  // A hint, only from the thread that owns the pool: a later job lets `worker` read memory from `begin` on
+  // (null: no memory). While it waits for that job it fetches the first kAnnouncedBytes into its cache. They
+  // need not exist: what cannot be fetched is not. A new announcement replaces the one before.
+  void announce(int worker, const std::byte* begin) noexcept;
+  static constexpr size_t kAnnouncedBytes = size_t{128} << 10;
+
   // Wakes parked workers ahead of need, so that they spin by the time the first job comes.
   void wake();
 

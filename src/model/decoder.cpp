@@ -130,6 +130,17 @@ int64_t longest_context(const ForwardBatch& batch) {
 
 }  // namespace
 
+LinearGroup Decoder::linears_after(int layer, LinearTriple& storage) const {
+  if (layer + 1 == store_->num_layers()) {
+    storage = {&outer_.head};
+    return std::span(storage).first(1);
+  }
+  const DecoderLayerWeights* next = store_->peek(layer + 1);
+  if (next == nullptr) return {};
+  storage = first_linears(next->attention);
+  return storage;
+}
+
 void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step) {
   TokenPlaces places(buffers.sequences, buffers.items);
   find_places(batch, places);
@@ -140,6 +151,7 @@ void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buf
     const float* cos = buffers.angles.data() + 2 * static_cast<size_t>(rope) * size;
     return {ropes_[static_cast<size_t>(rope)].rotary_dim(), cos, cos + size};
   };
+  LinearTriple next;
   AttentionSpec attention = spec_.attention;
   for (int index = 0; index < store_->num_layers(); ++index) {
     const DecoderSpec::Layer& layer = spec_.layers[static_cast<size_t>(index)];
@@ -147,9 +159,9 @@ void Decoder::run_layers(const ForwardBatch& batch, ForwardContext& context, Buf
     store_->prefetch(index + 1);
     attention.window = layer.window;
     run_gqa_attention(step, attention, weights->attention, places, angles_of(layer.rope),
-                      context.kv.layer(index), buffers.split);
+                      context.kv.layer(index), buffers.split, first_linears(weights->ffn));
     if (index + 1 == store_->num_layers()) keep_rows(step, batch);
-    run_ffn(step, spec_.ffn, weights->ffn);
+    run_ffn(step, spec_.ffn, weights->ffn, linears_after(index, next));
   }
 }
 

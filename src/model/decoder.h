@@ -1,11 +1,13 @@
 // The one model class: a decoder-only transformer that a DecoderSpec describes.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
 #include "model/decoder_spec.h"
 #include "model/model.h"
+#include "nn/linear.h"
 #include "nn/rope.h"
 #include "weights/weight_store.h"
 
@@ -30,6 +32,9 @@ class Decoder final : public Model {
 
   void find_places(const ForwardBatch& batch, TokenPlaces& places) const;
   void compute_angles(const ForwardBatch& batch, ForwardContext& context, const Buffers& buffers) const;
+  using LinearTriple = std::array<const LinearWeight*, 3>;
+  // What the linear layers behind `layer` read first, in `storage`; empty where it is not in memory yet.
+  LinearGroup linears_after(int layer, LinearTriple& storage) const;
   void run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step);
   void compute_hidden(ForwardContext& context, const Step& step, int64_t first_row) const;
   void compute_logits(ForwardContext& context, const Step& step, std::span<float> logits) const;

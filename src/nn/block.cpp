@@ -16,7 +16,8 @@ void read_residual(const Step& step, const NormSpec& spec, const NormWeight& nor
 }
 
 void add_to_residual(const Step& step, const LinearWeight& last, const NormSpec& spec,
-                     const NormWeight& post_norm) noexcept {
+                     const NormWeight& post_norm, LinearGroup next) noexcept {
+  announce_linears(step.pool, step.kernels, step.num_tokens, next);
   if (!post_norm.exists()) {
     const std::array calls = {LinearCall{&last, step.residual.data(), step.hidden_size, Store::add}};
     return run_linears(step.pool, step.kernels, step.activations, step.num_tokens, calls);

@@ -7,7 +7,7 @@
 
 namespace pagoda {
 
-void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights) noexcept {
+void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights, LinearGroup next) noexcept {
   const int64_t size = spec.intermediate_size;
   FormatSet input_formats;
   input_formats.add(weights.gate_proj);
@@ -19,6 +19,8 @@ void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights) n
   float* gate = up + step.num_tokens * size;
   const std::array calls = {LinearCall{&weights.up_proj, up, size},
                             LinearCall{&weights.gate_proj, gate, size}};
+  const std::array down = {&weights.down_proj};
+  announce_linears(step.pool, step.kernels, step.num_tokens, down);
   run_linears(step.pool, step.kernels, step.activations, step.num_tokens,
               std::span(calls).first(is_gated ? 2 : 1));
 
@@ -33,7 +35,7 @@ void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights) n
           step.kernels.ops.activate(spec.activation, row, size);
         return row;
       });
-  add_to_residual(step, weights.down_proj, spec.norm, weights.post_norm);
+  add_to_residual(step, weights.down_proj, spec.norm, weights.post_norm, next);
 }
 
 }  // namespace pagoda

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/step.h"
 
@@ -19,7 +20,7 @@ inline int64_t ffn_wide_floats(const FfnSpec& spec) {
   return 2 * spec.intermediate_size;
 }
 
-// Reads the residual stream and adds the block's output to it.
-void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights) noexcept;
+// Reads the residual stream and adds the block's output to it. `next` are the linear layers that follow.
+void run_ffn(const Step& step, const FfnSpec& spec, const FfnWeights& weights, LinearGroup next) noexcept;
 
 }  // namespace pagoda

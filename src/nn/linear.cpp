@@ -15,6 +15,7 @@ constexpr int64_t kMacsPerChunk = 64 * 1024;
 constexpr int64_t kTokensPerRun = 48;  // a multiple of the kernels' tile heights
 constexpr int64_t kFewTokens = 64;     // with which the kernels take one group at a time
 constexpr int64_t kChunksPerThread = 8;
+constexpr int64_t kAnnouncedTokens = 8;  // up to which reading the weights takes all the time
 
 // Items are (run of tokens, groups of some call), groups innermost.
 struct Cut {
@@ -95,6 +96,27 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
                         item = run_end;
                       }
                     });
+}
+
+void announce_linears(ThreadPool& pool, const Kernels& kernels, int64_t num_tokens,
+                      LinearGroup group) noexcept {
+  if (kernels.prefetch_bytes == 0 || num_tokens > kAnnouncedTokens) return;
+  int64_t num_groups = 0;
+  for (const LinearWeight* weight : group) num_groups += weight->matrix.num_groups();
+  for (int worker = 0; worker < pool.num_threads(); ++worker) {
+    auto first = static_cast<int64_t>(pool.slab_begin(static_cast<size_t>(num_groups), worker));
+    const std::byte* begin = nullptr;
+    for (const LinearWeight* weight : group) {
+      const PackedWeight& matrix = weight->matrix;
+      if (first < matrix.num_groups()) {
+        const size_t group_bytes = packed_group_bytes(matrix.dtype, matrix.num_cols);
+        begin = matrix.data + static_cast<size_t>(first) * group_bytes;
+        break;
+      }
+      first -= matrix.num_groups();
+    }
+    pool.announce(worker, begin);
+  }
 }
 
 }  // namespace pagoda

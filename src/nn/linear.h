@@ -11,6 +11,9 @@
 
 namespace pagoda {
 
+// The layers of one job, in the order of its calls; those that do not exist count for nothing.
+using LinearGroup = std::span<const LinearWeight* const>;
+
 struct LinearCall {
   const LinearWeight* weight = nullptr;
   float* out = nullptr;    // [num_tokens][out_stride]
@@ -23,5 +26,11 @@ struct LinearCall {
 // a bit.
 void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows& input, int64_t num_tokens,
                  std::span<const LinearCall> calls) noexcept;
+
+// Tells waiting threads which layers the job after the next one, or the next one, computes: each begins to
+// fetch the weights where its part of them begins. Does nothing for many tokens, whose weights are not waited
+// for, and where the processor fetches by itself alone (Kernels::prefetch_bytes).
+void announce_linears(ThreadPool& pool, const Kernels& kernels, int64_t num_tokens,
+                      LinearGroup group) noexcept;
 
 }  // namespace pagoda

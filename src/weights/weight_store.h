@@ -39,6 +39,8 @@ class WeightStore {
   // Waits until the layer is readable. Called by one thread, the leases of a step in ascending order of
   // layers.
   virtual Lease acquire(int layer) noexcept = 0;
+  // A layer's weights where they are in memory, for hints of what will be read; null where they are not.
+  virtual const DecoderLayerWeights* peek(int layer) const noexcept = 0;
   // A hint that acquire(layer) will follow soon. Out of range is nothing to do.
   virtual void prefetch(int layer) noexcept = 0;
 
@@ -56,6 +58,9 @@ class ResidentWeights final : public WeightStore {
 
   int num_layers() const override { return static_cast<int>(layers_.size()); }
   Lease acquire(int layer) noexcept override { return {*this, layer, layers_[static_cast<size_t>(layer)]}; }
+  const DecoderLayerWeights* peek(int layer) const noexcept override {
+    return &layers_[static_cast<size_t>(layer)];
+  }
   void prefetch(int) noexcept override {}
 
  private:

@@ -118,6 +118,38 @@ TEST_P(ThreadPoolTest, CutsChunksOfTheGrainOrMore) {
     }
 }
 
+TEST_P(ThreadPoolTest, SaysWhereAWorkersSlabBegins) {
+  ThreadPool pool(GetParam());
+  const auto num_threads = static_cast<size_t>(GetParam());
+  for (const size_t size : {num_threads, size_t{40}, size_t{333}}) {
+    Rendezvous rendezvous(GetParam());
+    std::vector<std::atomic<size_t>> first_of(num_threads);
+    for (auto& first : first_of) first = SIZE_MAX;
+    pool.parallel_for(size, 1, [&](size_t begin, size_t, int worker) {
+      size_t none = SIZE_MAX;
+      if (first_of[static_cast<size_t>(worker)].compare_exchange_strong(none, begin))
+        rendezvous.arrive_and_wait();  // nobody takes from another's slab before all have begun their own
+    });
+    for (int worker = 0; worker < GetParam(); ++worker)
+      EXPECT_EQ(pool.slab_begin(size, worker),
+                num_threads == 1 ? 0 : first_of[static_cast<size_t>(worker)].load());
+    EXPECT_EQ(pool.slab_begin(size, GetParam()), size);
+  }
+}
+
+// What is announced need not exist: a worker asks for it while it waits, and then for the next.
+TEST_P(ThreadPoolTest, TakesAnyAnnouncement) {
+  ThreadPool pool(GetParam());
+  const std::vector<std::byte> some(3 * ThreadPool::kAnnouncedBytes);
+  const std::byte* const places[] = {some.data(), nullptr,
+                                     reinterpret_cast<const std::byte*>(size_t{1} << 45), some.data() + 1};
+  for (int round = 0; round < 50; ++round) {
+    for (int worker = 0; worker < GetParam(); ++worker)
+      pool.announce(worker, places[static_cast<size_t>(round + worker) % std::size(places)]);
+    meet_all(pool);
+  }
+}
+
 TEST_P(ThreadPoolTest, CallsNothingForNoItems) {
   ThreadPool pool(GetParam());
   Recorder recorder(0, GetParam());

@@ -49,7 +49,8 @@ class LinearJobTest : public ::testing::TestWithParam<int64_t> {};
 
 TEST_P(LinearJobTest, AgreesWithTheKernel) {
   const int64_t num_tokens = GetParam();
-  const Kernels& kernels = kernels_for(available_isas(detect_cpu()).back());
+  Kernels kernels = kernels_for(available_isas(detect_cpu()).back());
+  kernels.prefetch_bytes = 8192;
   const MadeUpLinear first(DType::q8_0, 40, kCols);
   const MadeUpLinear second(DType::f32, 7, kCols);
   const MadeUpLinear third(DType::q8_0, 33, kCols);
@@ -69,7 +70,11 @@ TEST_P(LinearJobTest, AgreesWithTheKernel) {
   const LinearCall calls[] = {{&first.weight(), got.data(), kStride, Store::add},
                               {&second.weight(), got.data() + 40, kStride},
                               {&third.weight(), got.data() + 47, kStride}};
+  const LinearWeight absent;
+  const LinearWeight* const group[] = {&first.weight(), &absent, &second.weight(), &third.weight()};
+  announce_linears(pool, kernels, num_tokens, group);
   run_linears(pool, kernels, input, num_tokens, calls);
+  announce_linears(pool, kernels, num_tokens, {});
 
   std::vector<float> want = before;
   int64_t column = 0;

@@ -39,6 +39,8 @@ void project_qkv(const Step& step, const AttentionSpec& spec, const AttentionWei
       LinearCall{&weights.k_proj, rows.qkv + spec.q_size(), rows.qkv_stride},
       LinearCall{&weights.v_proj, rows.qkv + spec.q_size() + spec.kv_size(), rows.qkv_stride},
   };
+  const std::array output = {&weights.o_proj};
+  announce_linears(step.pool, step.kernels, step.num_tokens, output);
   run_linears(step.pool, step.kernels, step.activations, step.num_tokens, calls);
 }
 
@@ -163,7 +165,7 @@ class Attention {
 
 void run_gqa_attention(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
                        const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
-                       SegmentSplit& split) noexcept {
+                       SegmentSplit& split, LinearGroup next) noexcept {
   const Rows rows(step, spec);
   project_qkv(step, spec, weights, rows);
   normalize_and_rotate(step, spec, weights, angles, rows);
@@ -174,7 +176,7 @@ void run_gqa_attention(const Step& step, const AttentionSpec& spec, const Attent
   step.activations.quantize(
       step.pool, step.kernels, formats, step.num_tokens, spec.q_size(),
       [&](int64_t token, int) -> const float* { return rows.out + token * spec.q_size(); });
-  add_to_residual(step, weights.o_proj, spec.norm, weights.post_norm);
+  add_to_residual(step, weights.o_proj, spec.norm, weights.post_norm, next);
 }
 
 }  // namespace pagoda

@@ -6,6 +6,7 @@
 #include "kernels/kv_page.h"
 #include "nn/attention/segment_split.h"
 #include "nn/attention/token_places.h"
+#include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/step.h"
 
@@ -37,9 +38,9 @@ inline int64_t attention_wide_floats(const AttentionSpec& spec) {
 }
 
 // Reads the residual stream, appends K and V to the layer's pages and adds the block's output to the residual
-// stream.
+// stream. `next` are the linear layers that follow.
 void run_gqa_attention(const Step& step, const AttentionSpec& spec, const AttentionWeights& weights,
                        const TokenPlaces& places, const RotaryAngles& angles, const KvLayerView& kv,
-                       SegmentSplit& split) noexcept;
+                       SegmentSplit& split, LinearGroup next) noexcept;
 
 }  // namespace pagoda
