@@ -6,14 +6,14 @@
         --peer 'llama-server=/opt/llama-server -m MODEL.gguf -np 16 -c 65536 --port {port}'
     bench/serve_policies.py --model MODEL.gguf --policies mlfq --loads 1.1 --options '--max-sequences 8 --max-kv 360MiB' \\
         --variant 'ahead=--kv-disk {folder}' --variant 'not ahead=--kv-disk {folder} --no-kv-ahead' \\
-        --simulated 'ahead, simulated=--policy mlfq --max-sequences 8 --kv-tokens 16384 --disk-model disk.json'
+        --simulated 'mlfq ahead=--policy mlfq --max-sequences 8 --kv-tokens 16384 --disk-model disk.json'
 
 Load is the offered work by the capacity: the rate at which the trace's requests end when all of them are there from the
 start, first come, first served, measured once for each trace. The steps of that run, and of a few requests that have the
 server to themselves, give the cost model that tells slowdowns. Every run replays the same requests; the rate differs. A
-peer is any command that serves /v1/completions and answers GET /health with 200; it gets the same arrivals. So does a
-simulation, with the costs of the steps of the server that ran last before it: on a machine that others share, those of
-another run would be of another machine.
+peer is any command that serves /v1/completions and answers GET /health with 200; it gets the same arrivals. So does the
+simulation of a row, with the costs and the pace of the steps that its server recorded: on a machine that others share,
+those of another run would be of another machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace, folder: pathlib.Path):
         self.options, self.folder = options, folder
         self.found: dict[tuple[str, int], tuple[float, pathlib.Path]] = {}  # capacities and recordings by trace and seed
-        self.latest = folder / "latest.steps.jsonl"  # recording of the last of our servers
+        self.recordings = {row: folder / f"row-{i}.steps.jsonl" for i, row in enumerate(rows_of(options))}  # of our servers
 
     def server(self, *more: str) -> Server:
         command = f"{shlex.quote(self.options.pagoda)} serve --model {shlex.quote(self.options.model)} --no-request-log"
@@ -51,9 +51,8 @@ class Bench:
         words = [*shlex.split(f"{command} {NO_LIMIT} {self.options.options}"), "--port", str(port), *more]
         return Server(words, port, "/ready")
 
-    def recorded(self, *more: str) -> Server:
-        self.latest.unlink(missing_ok=True)
-        return self.server(*more, "--record-steps", str(self.latest))
+    def recorded(self, row: str, *more: str) -> Server:
+        return self.server(*more, "--record-steps", str(self.recordings[row]))
 
     def peer(self, command: str) -> Server:
         port = free_port()
@@ -77,10 +76,9 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder, start(folder) as server:
             return self.replay(server, kind, knobs, "--cost-model", str(recording), salt=salt)
 
-    def simulate(self, command: str, kind: str, knobs: Knobs, recording: pathlib.Path) -> tuple[dict, list[dict]]:
-        rows = self.folder / "requests.jsonl"
-        costs = self.latest if self.latest.exists() else recording
-        simulator = Simulator(self.options.pagoda, str(costs), tuple(shlex.split(command)))
+    def simulate(self, row: str, command: str, kind: str, knobs: Knobs) -> tuple[dict, list[dict]]:
+        rows, recording = self.folder / "requests.jsonl", str(self.recordings[row])
+        simulator = Simulator(self.options.pagoda, recording, (*shlex.split(command), "--pace", recording))
         return simulator.run(kind, knobs, requests_out=str(rows))[1], read_lines(rows)
 
     def capacity(self, kind: str, knobs: Knobs) -> tuple[float, pathlib.Path]:
@@ -109,13 +107,13 @@ def runs_of(bench: Bench) -> dict[str, Callable[..., tuple[dict, list[dict]]]]:
         return lambda *run, salt: bench.serve(start, *run, salt)
 
     runs = {
-        name: served(lambda folder, more=more: bench.recorded(*(word.replace("{folder}", folder) for word in more)))
+        name: served(lambda folder, name=name, more=more: bench.recorded(name, *(word.replace("{folder}", folder) for word in more)))
         for name, more in rows_of(options).items()
     }
     for name, command in options.peer:
         runs[name] = served(lambda _, command=command: bench.peer(command))
-    for name, command in options.simulated:
-        runs[name] = lambda *run, salt, command=command: bench.simulate(command, *run)
+    for row, command in options.simulated:
+        runs[f"{row}, simulated"] = lambda kind, knobs, _, salt, row=row, command=command: bench.simulate(row, command, kind, knobs)
     return runs
 
 
@@ -147,9 +145,12 @@ def main() -> None:
     parser.add_argument("--max-prompt", type=int, default=4096, help="bound on the tokens of a prompt (default: %(default)s)")
     parser.add_argument("--max-output", type=int, default=2048, help="bound on the tokens of an answer (default: %(default)s)")
     parser.add_argument("--peer", type=named, action="append", default=[], metavar="NAME=COMMAND", help="{port} is its port; may be given several times")
-    parser.add_argument("--simulated", type=named, action="append", default=[], metavar="NAME=OPTIONS", help="of 'pagoda simulate'; may be given several times")
+    parser.add_argument("--simulated", type=named, action="append", default=[], metavar="ROW=OPTIONS", help="of 'pagoda simulate', after that row; may be given several times")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one request (default: %(default)s)")
     options = parse(parser)
+    for row, _ in options.simulated:
+        if row not in rows_of(options):
+            parser.error(f"no row '{row}' to simulate; there are {', '.join(rows_of(options))}")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, pathlib.Path(folder))
         for kind in options.traces.split(","):

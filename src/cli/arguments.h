@@ -166,6 +166,7 @@ struct BenchTraceArguments {
 struct SimulateArguments {
   ReportArguments report;    // with a cost model
   std::string replay;        // a recording of steps instead of a trace
+  std::string pace;          // a recording of steps; empty: the machine never changes
   std::string record_steps;  // file; empty: no recording
   std::string disk_model;    // file; empty: no disk
   EngineOptions engine;

@@ -1,8 +1,12 @@
 // Recordings of simulated runs, decided anew.
 #include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "cli/trace/recorded_costs.h"
 #include "cli/trace/simulator.h"
 #include "cli/trace/step_replay.h"
 #include "sched/scheduler_policy.h"
@@ -121,6 +125,48 @@ TEST_F(StepReplayTest, CostsFittedToARecordingAreThoseOfTheRun) {
     work.add({64, num_tokens, 1}, fitted.reach());
     EXPECT_NEAR(fitted.predict(work) / costs().predict(work), 1, 0.05) << num_tokens;
   }
+}
+
+// A recording of one-token steps that take `factor` times what costs() say, each in a second of its own.
+StepRecording recording_of(const std::vector<std::pair<int64_t, double>>& seconds_and_factors) {
+  constexpr int64_t kFirstArrivalNs = 700 * kMillisecond;
+  StepRecording recording;
+  StepWork work;
+  work.add({64, 1, 1}, costs().reach());
+  for (const auto& [second, factor] : seconds_and_factors) {
+    RecordedMoment moment{.start_ns = kFirstArrivalNs + second * 1000 * kMillisecond};
+    if (recording.moments.empty()) moment.arrivals.push_back({.id = 1, .at_ns = kFirstArrivalNs});
+    moment.end_ns = moment.start_ns + std::llround(factor * costs().predict(work) * 1e9);
+    moment.items = {{.sequence = 1, .first_position = 64, .num_tokens = 1, .token = 3, .ended = true}};
+    recording.moments.push_back(moment);
+  }
+  return recording;
+}
+
+TEST(Pace, IsThatOfTheTimeSinceTheFirstRequest) {
+  const Pace pace = Pace::of(recording_of({{0, 1.5}, {1, 2.5}, {4, 0.5}}), costs());
+  const std::pair<int64_t, double> expected[] = {{0, 2},   {1, 2},   {2, 2}, {3, 2},
+                                                 {4, 0.5}, {5, 0.5}, {6, 1}, {100, 1}};
+  for (const auto& [second, factor] : expected)
+    EXPECT_NEAR(pace.factor(second * 1000 * kMillisecond), factor, 1e-6) << second;
+  EXPECT_EQ(Pace().factor(0), 1);
+}
+
+TEST(Pace, StretchesTheStepsOfASimulation) {
+  Trace trace{.header = "{\"trace\": \"two\"}"};
+  for (const int64_t second : {10, 15})
+    trace.requests.push_back(
+        {.arrival_ns = second * 1000 * kMillisecond, .num_prompt_tokens = 100, .num_output_tokens = 5});
+  SimulationOptions options{.costs = costs()};
+  const Result<Simulation> even = simulate(trace, options);
+  options.pace = Pace::of(recording_of({{0, 3}, {5, 0.5}}), costs());
+  const Result<Simulation> uneven = simulate(trace, options);
+  ASSERT_TRUE(even && uneven);
+  const auto jct = [](const Simulation& simulation, size_t i) {
+    return static_cast<double>(simulation.outcomes[i].end_ns - simulation.outcomes[i].arrival_ns);
+  };
+  EXPECT_NEAR(jct(*uneven, 0) / jct(*even, 0), 3, 1e-3);
+  EXPECT_NEAR(jct(*uneven, 1) / jct(*even, 1), 0.5, 1e-3);
 }
 
 TEST_F(StepReplayTest, DamagedRecordingsAreRefused) {

@@ -7,7 +7,7 @@
 #include <boost/json.hpp>
 
 #include "cli/json.h"
-#include "cli/trace/step_recording.h"
+#include "cli/trace/recorded_costs.h"
 
 namespace pagoda {
 

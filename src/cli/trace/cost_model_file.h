@@ -15,7 +15,7 @@ namespace pagoda {
 boost::json::object to_object(const CostModel& model, std::span<const int64_t> layer_windows);
 
 // The first line of a file that is such an object; members beside them do not matter. Or a recording of
-// steps, which a model is fitted to then (step_recording.h). invalid_argument names the file and what is
+// steps, which a model is fitted to then (recorded_costs.h). invalid_argument names the file and what is
 // missing.
 Result<CostModel> read_cost_model(const std::string& path);
 

@@ -130,29 +130,4 @@ Result<StepRecording> read_recording(const std::string& path) {
   return reader.finish(path);
 }
 
-CostModel fit_costs(const StepRecording& recording) {
-  const AttentionReach& reach = recording.costs.reach();
-  CostModel fitted(reach, recording.costs.guess());
-  double recorded_seconds = 0;
-  for (size_t i = 0; i < recording.moments.size(); ++i) {
-    const RecordedMoment& moment = recording.moments[i];
-    if (moment.items.empty()) continue;
-    StepWork work;
-    for (const RecordedItem& item : moment.items)
-      work.add({item.first_position, item.num_tokens, item.token >= 0 ? 1 : 0}, reach);
-    const bool goes_on = !std::ranges::all_of(moment.items, &RecordedItem::ended);
-    const bool has_next = i + 1 < recording.moments.size();
-    const int64_t end_ns = goes_on && has_next ? recording.moments[i + 1].start_ns : moment.end_ns;
-    const double seconds = static_cast<double>(end_ns - moment.start_ns) * 1e-9;
-    fitted.add_seed(work, seconds);
-    recorded_seconds += seconds;
-  }
-  fitted.fit();
-  double predicted_seconds = 0;
-  for (const CostModel::Seed& seed : fitted.seeds()) predicted_seconds += fitted.predict(seed.work);
-  CostVector seconds = fitted.coefficients();
-  for (double& coefficient : seconds) coefficient *= recorded_seconds / predicted_seconds;
-  return CostModel(reach, seconds);
-}
-
 }  // namespace pagoda

@@ -7,6 +7,7 @@
 #include "cli/terminal.h"
 #include "cli/trace/cost_model_file.h"
 #include "cli/trace/print_report.h"
+#include "cli/trace/recorded_costs.h"
 #include "cli/trace/simulator.h"
 #include "cli/trace/step_replay.h"
 
@@ -37,6 +38,11 @@ Status execute(const SimulateArguments& arguments) {
   PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
   PAGODA_TRY(const ReportOptions report_options, report_options_of(arguments.report));
   PAGODA_TRY(CostModel costs, read_cost_model(arguments.report.cost_model));
+  Pace pace;
+  if (!arguments.pace.empty()) {
+    PAGODA_TRY(const StepRecording recording, read_recording(arguments.pace));
+    pace = Pace::of(recording, costs);
+  }
   std::optional<DiskModel> disk;
   if (!arguments.disk_model.empty()) {
     PAGODA_TRY(disk, read_disk_model(arguments.disk_model));
@@ -49,6 +55,7 @@ Status execute(const SimulateArguments& arguments) {
   const SimulationOptions options{.engine = arguments.engine,
                                   .kv_tokens = arguments.kv_tokens,
                                   .costs = std::move(costs),
+                                  .pace = std::move(pace),
                                   .disk = disk,
                                   .recorder = std::move(recorder),
                                   .on_progress = [&](double fraction) { progress.update(fraction); }};

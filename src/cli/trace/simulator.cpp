@@ -171,7 +171,8 @@ class Simulator {
       work.add({slice.first_position, slice.num_tokens, end - row}, options_.costs.reach());
       row = end;
     }
-    const double seconds = options_.costs.predict(work);
+    const int64_t since_first_ns = timeline_->now_ns() - trace_.requests.front().arrival_ns;
+    const double seconds = options_.costs.predict(work) * options_.pace.factor(since_first_ns);
     usage_.add(batch, seconds);
     ++result_.num_steps;
     result_.busy_seconds += seconds;

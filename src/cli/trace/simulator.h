@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "cli/trace/disk_model.h"
+#include "cli/trace/recorded_costs.h"
 #include "cli/trace/step_recording.h"
 #include "cli/trace/trace_file.h"
 #include "cli/trace/trace_report.h"
@@ -25,6 +26,7 @@ struct SimulationOptions {
   EngineOptions engine;
   int64_t kv_tokens = 0;  // room in the KV cache; 0: for max_sequences at full context
   CostModel costs = CostModel();
+  Pace pace;                                // of the machine, by the trace's first arrival
   std::optional<DiskModel> disk;            // that full pages are kept on, too, in engine.kv_disk_bytes of it
   std::shared_ptr<StepRecorder> recorder;   // of all steps; may be null
   std::function<void(double)> on_progress;  // 0 … 1

@@ -79,9 +79,4 @@ struct StepRecording {
 // request that a replay cannot repeat: several sequences, log probabilities of the prompt, embeddings.
 Result<StepRecording> read_recording(const std::string& path);
 
-// Fitted to all steps of a recording, each with what passed until the next one began if there was more to do:
-// telling clients, waiting for a processor. The predictions add up to the time that was recorded, which
-// those of a model fitted by relative errors alone do not, since errors are skewed.
-CostModel fit_costs(const StepRecording& recording);
-
 }  // namespace pagoda

@@ -123,6 +123,12 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
           ->type_name("FILE")
           ->excludes("--trace")
           ->excludes("--cost-model");
+  app.add_option(
+         "--pace", arguments->pace,
+         "A recording of 'serve --record-steps': steps take as much longer or less than the costs say as "
+         "they did there that long after the first request (default: just what the costs say)")
+      ->type_name("FILE")
+      ->excludes(recording);
   CLI::Option* disk =
       app.add_option("--disk-model", arguments->disk_model,
                      "Keep full pages on a disk, too, as fast as this one: 'bench kv-disk --json' with the "

@@ -1,0 +1,89 @@
+#include "cli/trace/recorded_costs.h"
+
+#include <algorithm>
+
+namespace pagoda {
+
+namespace {
+
+constexpr int64_t kWindowNs = 2'000'000'000;
+
+struct RecordedStep {
+  int64_t start_ns = 0;
+  StepWork work;
+  double seconds = 0;
+};
+
+std::vector<RecordedStep> steps_of(const StepRecording& recording, const AttentionReach& reach) {
+  std::vector<RecordedStep> steps;
+  for (size_t i = 0; i < recording.moments.size(); ++i) {
+    const RecordedMoment& moment = recording.moments[i];
+    if (moment.items.empty()) continue;
+    RecordedStep step{.start_ns = moment.start_ns};
+    for (const RecordedItem& item : moment.items)
+      step.work.add({item.first_position, item.num_tokens, item.token >= 0 ? 1 : 0}, reach);
+    const bool goes_on = !std::ranges::all_of(moment.items, &RecordedItem::ended);
+    const bool has_next = i + 1 < recording.moments.size();
+    const int64_t end_ns = goes_on && has_next ? recording.moments[i + 1].start_ns : moment.end_ns;
+    step.seconds = static_cast<double>(end_ns - moment.start_ns) * 1e-9;
+    steps.push_back(step);
+  }
+  return steps;
+}
+
+int64_t first_arrival_ns(const StepRecording& recording) {
+  for (const RecordedMoment& moment : recording.moments)
+    if (!moment.arrivals.empty()) return moment.arrivals.front().at_ns;
+  return recording.moments.empty() ? 0 : recording.moments.front().start_ns;
+}
+
+size_t window_of(int64_t since_first_request_ns) {
+  return static_cast<size_t>(std::max<int64_t>(since_first_request_ns, 0) / kWindowNs);
+}
+
+}  // namespace
+
+CostModel fit_costs(const StepRecording& recording) {
+  const AttentionReach& reach = recording.costs.reach();
+  CostModel fitted(reach, recording.costs.guess());
+  double recorded_seconds = 0;
+  for (const RecordedStep& step : steps_of(recording, reach)) {
+    fitted.add_seed(step.work, step.seconds);
+    recorded_seconds += step.seconds;
+  }
+  fitted.fit();
+  double predicted_seconds = 0;
+  for (const CostModel::Seed& seed : fitted.seeds()) predicted_seconds += fitted.predict(seed.work);
+  CostVector seconds = fitted.coefficients();
+  for (double& coefficient : seconds) coefficient *= recorded_seconds / predicted_seconds;
+  return CostModel(reach, seconds);
+}
+
+Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
+  struct Window {
+    double recorded_seconds = 0;
+    double predicted_seconds = 0;
+  };
+  std::vector<Window> windows;
+  const int64_t first_ns = first_arrival_ns(recording);
+  for (const RecordedStep& step : steps_of(recording, costs.reach())) {
+    const size_t index = window_of(step.start_ns - first_ns);
+    if (index >= windows.size()) windows.resize(index + 1);
+    windows[index].recorded_seconds += step.seconds;
+    windows[index].predicted_seconds += costs.predict(step.work);
+  }
+  Pace pace;
+  double factor = 1;
+  for (const Window& window : windows) {
+    if (window.predicted_seconds > 0) factor = window.recorded_seconds / window.predicted_seconds;
+    pace.factors_.push_back(factor);
+  }
+  return pace;
+}
+
+double Pace::factor(int64_t since_first_request_ns) const {
+  const size_t index = window_of(since_first_request_ns);
+  return index < factors_.size() ? factors_[index] : 1;
+}
+
+}  // namespace pagoda
