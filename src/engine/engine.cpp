@@ -32,8 +32,8 @@ constexpr int64_t kLongestWaitNs = int64_t{1} << 60;  // sums with times of a cl
 constexpr int64_t kTransferPauseNs = 200'000;
 // Of a step's time, for memory that later ones will write: a tenth.
 constexpr int64_t kCommitShare = 10;
-// Of a step's bound, for what comes between its tokens and the client: a twentieth.
-constexpr int64_t kDeliveryShare = 20;
+// Of a step's bound, for what comes between its tokens and the client: a tenth.
+constexpr int64_t kDeliveryShare = 10;
 // At the end, for pages that the disk does not have yet: a gigabyte at a slow disk's pace.
 constexpr int64_t kLongestFlushNs = 10'000'000'000;
 }  // namespace

@@ -113,7 +113,7 @@ TEST(EngineStepBudget, TheTimeBetweenStepsIsTakenOffTheNext) {
   const auto long_one = harness.submit(make_request(1500, 1, 2));
   harness.clock->advance_ns(1'000'000'000);  // more than can be made up for
   harness.engine->step();
-  EXPECT_GT(timed.step_ms.back(), 30.0) << "half of a step is left in any case";
+  EXPECT_GT(timed.step_ms.back(), 25.0) << "half of a step is left in any case, less what is kept free";
   EXPECT_LE(timed.step_ms.back(), 50.0);
   double longest = 0;
   while (!long_one->done) {
