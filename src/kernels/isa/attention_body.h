@@ -115,13 +115,10 @@ struct AttentionOver {
   static void segment_of(Tile& tile, int64_t segment, State* states) {
     const SegmentPages pages = enter_segment(tile.rows, R, segment);
     Tiles::template segment_scores<R>(tile, pages);
-    for (int r = 0; r < R; ++r) {
-      AttentionScores<V>::exponentiate(
-          tile.scores[r], pages, states[r].max, states[r].sum,
-          [&](int page, V weights) { return Tiles::store_weights(tile, r, page, weights); });
-      if (tile.rows[r].here.length() <= 0) states[r].sum = State::kEmpty;
-    }
+    for (int r = 0; r < R; ++r) states[r].max = AttentionScores<V>::greatest(tile.scores[r], pages);
     Tiles::template segment_values<R>(tile, pages, states);
+    for (int r = 0; r < R; ++r)
+      if (tile.rows[r].here.length() <= 0) states[r].sum = State::kEmpty;
   }
   template <int R = 1>
   static void run_segment(Tile& tile, int64_t segment, State* states) {

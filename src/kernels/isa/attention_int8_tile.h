@@ -204,9 +204,18 @@ struct Int8AttentionTile {
 
   // ---- values ----
 
-  static V store_weights(Tile& tile, int row, int page, V weights) {
-    weights.store(tile.scores[row] + page * kPageTokens);
-    return weights;
+  // Scores become weights.
+  template <int R>
+  static void find_weights(Tile& tile, const SegmentPages& pages, AttentionState* states) {
+    for (int r = 0; r < R; ++r) {
+      V total = V::set1(0.0f);
+      for (int page = pages.first; page < pages.end; ++page) {
+        const V weights = AttentionScores<V>::weights(tile.scores[r], page, states[r].max);
+        weights.store(tile.scores[r] + page * kPageTokens);
+        total = total + weights;
+      }
+      states[r].sum = V::sum(total);
+    }
   }
 
   // The V scales of a page for a row, zero for tokens that it does not attend to: those may be anything.
@@ -285,6 +294,7 @@ struct Int8AttentionTile {
   template <int R>
   static void segment_values(Tile& tile, const SegmentPages& pages, AttentionState* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
+    find_weights<R>(tile, pages, states);
     for (int block = 0; block < num_blocks;) {
       find_value_steps<R>(tile, pages, block / kGroupBlocks);
       store_levels<R>(tile, pages, block / kGroupBlocks);

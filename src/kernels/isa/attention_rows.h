@@ -100,20 +100,16 @@ struct AttentionScores {
     return score;
   }
 
-  // The weights exp(score - max) of a row in a segment go to store(page, weights), which returns them as they
-  // are used; their maximal score and sum to max and sum.
-  template <class Store>
-  static void exponentiate(const float* scores, const SegmentPages& pages, float& max, float& sum,
-                           Store&& store) {
+  // The greatest score of a row in a segment.
+  static float greatest(const float* scores, const SegmentPages& pages) {
     V best = V::set1(-__builtin_inff());
     for (int page = pages.first; page < pages.end; ++page)
       best = V::max(V::load(scores + page * kPageTokens), best);
-    max = V::max_lane(best);
-    const V shift = V::set1(max);
-    V total = V::set1(0.0f);
-    for (int page = pages.first; page < pages.end; ++page)
-      total = total + store(page, Math<V>::exp(V::load(scores + page * kPageTokens) - shift));
-    sum = V::sum(total);
+    return V::max_lane(best);
+  }
+  // The weights of a page's tokens, `max` being the greatest score.
+  static V weights(const float* scores, int page, float max) {
+    return Math<V>::exp(V::load(scores + page * kPageTokens) - V::set1(max));
   }
 };
 

@@ -135,8 +135,15 @@ struct AttentionTile {
 
   // ---- values ----
 
-  static V store_weights(Tile& tile, int row, int page, V weights) {
-    return Pairs::store_weights(weights, tile.weights[row] + page * kPageTokens);
+  // The weights of a page's tokens, added to each row's sum.
+  template <int R>
+  [[gnu::always_inline]] static void page_weights(Tile& tile, int page, const AttentionState* states,
+                                                  V (&sums)[R]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const V weights = AttentionScores<V>::weights(tile.scores[r], page, states[r].max);
+      sums[r] = sums[r] + Pairs::store_weights(weights, tile.weights[r] + page * kPageTokens);
+    }
   }
 
   // V of a page of the segment, and the plane that is asked for while it is read.
@@ -247,12 +254,19 @@ struct AttentionTile {
                  num_blocks, states[r].out);
   }
 
+  // Weights are computed while values are read, so that memory is busy meanwhile, and a page early, since a
+  // processor is slow to load parts of what it has just stored.
   template <int R>
-  static void segment_values(const Tile& tile, const SegmentPages& pages, AttentionState* states) {
+  static void segment_values(Tile& tile, const SegmentPages& pages, AttentionState* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
-    for (int r = 0; r < R; ++r)
-      for (int block = 0; block < num_blocks; ++block) V::set1(0.0f).store(states[r].out + 16 * block);
+    V sums[R];
+    for (int r = 0; r < R; ++r) {
+      sums[r] = V::set1(0.0f);
+      for (int block = 0; block < num_blocks; ++block) sums[r].store(states[r].out + 16 * block);
+    }
+    page_weights(tile, pages.first, states, sums);
     for (int page = pages.first; page < pages.end; ++page) {
+      if (page + 1 < pages.end) page_weights(tile, page + 1, states, sums);
       const int64_t begin = pages.position(page);
       const int before = pages.end - pages.first + page - pages.first;
       const ValuePlane plane = {page, v_plane(tile.args, begin / kPageTokens),
@@ -262,6 +276,7 @@ struct AttentionTile {
       else
         edge_page_values<R>(tile, plane, begin, num_blocks, states);
     }
+    for (int r = 0; r < R; ++r) states[r].sum = V::sum(sums[r]);
   }
 };
 
