@@ -21,6 +21,7 @@ namespace pagoda {
 struct LinearFormat {
   DType weights = DType::f32;
   FloatActivations activations = FloatActivations::f32;
+  Packing packing = Packing::plain;
 
   bool operator==(const LinearFormat&) const = default;
 };

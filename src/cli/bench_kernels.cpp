@@ -44,7 +44,7 @@ class KernelReport {
   KernelReport(const BenchMachine& machine, bool json) : machine_(machine), json_(json) {}
 
   void linear_heading() const {
-    std::string line = fmt::format("{:<10}{:>7}", "linear", "GB/s");
+    std::string line = fmt::format("{:<13}{:>7}", "linear", "GB/s");
     for (const int64_t rows : kBenchRows) line += fmt::format("{:>12}", fmt::format("M = {}", rows));
     heading(
         "Linear layers: GOP/s with M rows of activations, share of the limit (memory or arithmetic, "
@@ -53,8 +53,8 @@ class KernelReport {
   }
   void linear(const LinearFormat& format, std::span<const LinearFigures> all) const {
     std::string rates =
-        fmt::format("{:<10}{:>7.1f}", to_string(format), reached(all.front()).bytes_per_second * 1e-9);
-    std::string costs = fmt::format("{:<10}{:>7}", "", "");
+        fmt::format("{:<13}{:>7.1f}", to_string(format), reached(all.front()).bytes_per_second * 1e-9);
+    std::string costs = fmt::format("{:<13}{:>7}", "", "");
     for (const LinearFigures& figures : all) {
       const Achieved at = reached(figures);
       rates += fmt::format("{:>6.0f}{:>4.0f} %", at.ops_per_second * 1e-9, 100 * at.limit_share);

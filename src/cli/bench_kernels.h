@@ -19,22 +19,26 @@
 namespace pagoda {
 
 // Formats of weights in the order of their importance: what models are stored in comes first.
-inline constexpr std::array<LinearFormat, 15> kBenchFormats = {{{DType::q4_k},
-                                                                {DType::q6_k},
-                                                                {DType::q5_0},
-                                                                {DType::q8_0},
-                                                                {DType::q4_1},
-                                                                {DType::q4_0},
-                                                                {DType::bf16},
-                                                                {DType::bf16, FloatActivations::bf16},
-                                                                {DType::f16},
-                                                                {DType::q5_k},
-                                                                {DType::q5_1},
-                                                                {DType::q3_k},
-                                                                {DType::q2_k},
-                                                                {DType::iq4_nl},
-                                                                {DType::f32}}};
-// The name of the weights' format; "bf16_bf16" where the activations are rounded, too.
+inline constexpr std::array<LinearFormat, 17> kBenchFormats = {
+    {{DType::q4_k},
+     {DType::q6_k},
+     {DType::q5_0},
+     {DType::q8_0},
+     {DType::q4_1},
+     {DType::q4_0},
+     {DType::bf16, FloatActivations::f32, Packing::palette},
+     {DType::bf16, FloatActivations::bf16, Packing::palette},
+     {DType::bf16},
+     {DType::bf16, FloatActivations::bf16},
+     {DType::f16},
+     {DType::q5_k},
+     {DType::q5_1},
+     {DType::q3_k},
+     {DType::q2_k},
+     {DType::iq4_nl},
+     {DType::f32}}};
+// The name of the weights' format, "palette" for bf16 packed with one; and "_bf16" where the activations are
+// rounded, too.
 std::string_view to_string(const LinearFormat& format);
 
 // Rows of activations that meet the weights in one pass.

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/check.h"
 #include "cli/bench_kernels.h"
 
 namespace pagoda {
@@ -84,7 +85,7 @@ class Matrices {
   Matrices(const KernelBench& bench, const LinearFormat& format)
       : bench_(bench),
         format_(format),
-        group_bytes_(packed_group_bytes(format.weights, kCols)),
+        group_bytes_(packed_group_bytes(format.weights, format.packing, kCols)),
         num_matrices_(
             std::max<int64_t>(1, static_cast<int64_t>(bench.working_set.size() / group_bytes_) / kGroups)) {
     pack();
@@ -95,9 +96,12 @@ class Matrices {
   // Multiplies the next matrix, or its first groups, with some rows of activations; returns the groups.
   int64_t run(int64_t rows, int64_t num_groups) {
     LinearArgs args;
-    args.weight = {format_.weights, num_groups * kRowsPerGroup, kCols,
+    args.weight = {format_.weights,
+                   num_groups * kRowsPerGroup,
+                   kCols,
                    bench_.working_set.data() + static_cast<size_t>(next_ * kGroups) * group_bytes_,
-                   format_.activations};
+                   format_.activations,
+                   format_.packing};
     args.activations = activations_.data();
     args.num_tokens = rows;
     args.out = out_.data();
@@ -131,7 +135,9 @@ class Matrices {
         fill_row(random, format_.weights, bytes);
         rows[row] = bytes.data();
       }
-      pack_group(format_.weights, rows, kCols, packed.data() + group * group_bytes_);
+      std::byte* out = packed.data() + group * group_bytes_;
+      PAGODA_CHECK(pack_group(format_.weights, format_.packing, rows, kCols, out),
+                   "the numbers have few exponents");
     }
     const size_t num_copies = bench_.working_set.size() / packed.size();
     bench_.pool.parallel_for(num_copies, 1, [&](size_t begin, size_t end, int) {
@@ -168,7 +174,9 @@ class Matrices {
 }  // namespace
 
 std::string_view to_string(const LinearFormat& format) {
-  return format.activations == FloatActivations::bf16 ? "bf16_bf16" : to_string(format.weights);
+  const bool has_bf16_activations = format.activations == FloatActivations::bf16;
+  if (format.packing == Packing::palette) return has_bf16_activations ? "palette_bf16" : "palette";
+  return has_bf16_activations ? "bf16_bf16" : to_string(format.weights);
 }
 
 std::vector<LinearFigures> measure_linear(const KernelBench& bench, const LinearFormat& format,

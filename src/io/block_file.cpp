@@ -28,7 +28,7 @@ constexpr int kReadsInFlight = 8;
 // all. Helpers make way for it, or else they would be done early and leave it alone with the processor.
 constexpr int kHelperNiceness = 10;
 constexpr char kMagic[8] = {'P', 'A', 'G', 'O', 'D', 'A', 'B', 'F'};
-constexpr uint32_t kFormVersion = 1;
+constexpr uint32_t kFormVersion = 2;
 
 struct Header {
   char magic[8];
@@ -36,9 +36,10 @@ struct Header {
   uint32_t version;
   Digest source;
   uint64_t num_bytes;
-  uint64_t checksum;  // of header and table, with 0 in its place
+  uint64_t checksum;  // of all in front of the blocks, with 0 in its place
+  uint64_t note_bytes;
 };
-static_assert(sizeof(Header) == 48);
+static_assert(sizeof(Header) == 56 && sizeof(Header) + kMaxNoteBytes <= kPage);
 
 size_t num_blocks_of(size_t num_bytes) {
   return (num_bytes + kBlockBytes - 1) / kBlockBytes;
@@ -168,28 +169,37 @@ void touch_pages(std::span<std::byte> memory) {
     *static_cast<volatile std::byte*>(&memory[at]) = std::byte{0};
 }
 
-Header make_header(const BlockFileId& id, size_t num_bytes) {
+// What lies in front of the blocks.
+struct Prefix {
+  size_t num_bytes = 0;  // of the blocks
+  std::vector<std::byte> note;
+  std::vector<uint64_t> table;
+};
+
+std::vector<std::byte> make_prefix(const BlockFileId& id, const Prefix& prefix) {
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.form_version = kFormVersion;
   header.version = id.version;
   header.source = id.source;
-  header.num_bytes = num_bytes;
-  return header;
+  header.num_bytes = prefix.num_bytes;
+  header.note_bytes = prefix.note.size();
+  std::vector<std::byte> bytes(prefix_bytes_of(prefix.num_bytes));
+  std::memcpy(bytes.data(), &header, sizeof header);
+  std::ranges::copy(prefix.note, bytes.begin() + sizeof header);
+  std::ranges::copy(std::as_bytes(std::span(prefix.table)), bytes.begin() + kPage);
+  header.checksum = checksum(bytes);
+  std::memcpy(bytes.data(), &header, sizeof header);
+  return bytes;
 }
 
-std::vector<std::byte> make_prefix(Header header, std::span<const uint64_t> table) {
-  std::vector<std::byte> prefix(prefix_bytes_of(header.num_bytes));
-  header.checksum = 0;
-  std::memcpy(prefix.data(), &header, sizeof header);
-  std::ranges::copy(std::as_bytes(table), prefix.begin() + kPage);
-  header.checksum = checksum(prefix);
-  std::memcpy(prefix.data(), &header, sizeof header);
-  return prefix;
+std::unexpected<Error> made_from_something_else(const OpenFile& file) {
+  return fail(ErrorCode::corrupt, "{}: was made from something else, or from an earlier state of it",
+              file.path);
 }
 
-// The table of a file that is whole, undamaged in front and of this id and size.
-Result<std::vector<uint64_t>> read_table(const OpenFile& file, const BlockFileId& id, size_t num_bytes) {
+// Of a file that is whole, undamaged in front and of this id.
+Result<Prefix> read_prefix(const OpenFile& file, const BlockFileId& id) {
   Header header = {};
   if (file.num_bytes < kPage) return fail(ErrorCode::corrupt, "{}: is cut short", file.path);
   PAGODA_TRY_STATUS(read_at(file, file.buffered.fd(), 0, std::as_writable_bytes(std::span(&header, 1))));
@@ -197,21 +207,23 @@ Result<std::vector<uint64_t>> read_table(const OpenFile& file, const BlockFileId
     return fail(ErrorCode::corrupt, "{}: is a file of another kind", file.path);
   if (header.form_version != kFormVersion || header.version != id.version)
     return fail(ErrorCode::corrupt, "{}: was written by another version of this program", file.path);
-  if (header.source != id.source || header.num_bytes != num_bytes)
-    return fail(ErrorCode::corrupt, "{}: was made from something else, or from an earlier state of it",
-                file.path);
-  const size_t prefix_bytes = prefix_bytes_of(num_bytes);
-  if (file.num_bytes != prefix_bytes + num_bytes)
+  if (header.source != id.source) return made_from_something_else(file);
+  if (header.num_bytes > file.num_bytes) return fail(ErrorCode::corrupt, "{}: is cut short", file.path);
+  const size_t prefix_bytes = prefix_bytes_of(header.num_bytes);
+  if (file.num_bytes != prefix_bytes + header.num_bytes)
     return fail(ErrorCode::corrupt, "{}: is {}", file.path,
-                file.num_bytes < prefix_bytes + num_bytes ? "cut short" : "too long");
-  std::vector<std::byte> prefix(prefix_bytes);
-  PAGODA_TRY_STATUS(read_at(file, file.buffered.fd(), 0, prefix));
-  std::vector<uint64_t> table(num_blocks_of(num_bytes));
-  std::ranges::copy(std::span(prefix).subspan(kPage, table.size() * sizeof(uint64_t)),
-                    std::as_writable_bytes(std::span(table)).begin());
-  if (prefix != make_prefix(header, table))
+                file.num_bytes < prefix_bytes + header.num_bytes ? "cut short" : "too long");
+  std::vector<std::byte> bytes(prefix_bytes);
+  PAGODA_TRY_STATUS(read_at(file, file.buffered.fd(), 0, bytes));
+  const auto* note = bytes.data() + sizeof header;
+  Prefix prefix = {header.num_bytes,
+                   {note, note + std::min<size_t>(header.note_bytes, kMaxNoteBytes)},
+                   std::vector<uint64_t>(num_blocks_of(header.num_bytes))};
+  std::ranges::copy(std::span(bytes).subspan(kPage, prefix.table.size() * sizeof(uint64_t)),
+                    std::as_writable_bytes(std::span(prefix.table)).begin());
+  if (bytes != make_prefix(id, prefix))
     return fail(ErrorCode::corrupt, "{}: its header is damaged", file.path);
-  return table;
+  return prefix;
 }
 
 }  // namespace
@@ -219,7 +231,9 @@ Result<std::vector<uint64_t>> read_table(const OpenFile& file, const BlockFileId
 Status read_block_file(const std::string& path, const BlockFileId& id, std::span<std::byte> out,
                        int num_threads, BlockProgress progress) {
   PAGODA_TRY(OpenFile file, open_file(path));
-  PAGODA_TRY(const std::vector<uint64_t> table, read_table(file, id, out.size()));
+  PAGODA_TRY(const Prefix prefix, read_prefix(file, id));
+  const std::vector<uint64_t>& table = prefix.table;
+  if (prefix.num_bytes != out.size()) return made_from_something_else(file);
   if (!is_cached(file)) {
     file.direct = Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
     num_threads = std::max(num_threads, kReadsInFlight);
@@ -235,16 +249,25 @@ Status read_block_file(const std::string& path, const BlockFileId& id, std::span
   });
 }
 
-Status write_block_file(const std::string& path, const BlockFileId& id, std::span<const std::byte> bytes,
-                        int num_threads) {
+Result<std::vector<std::byte>> read_block_file_note(const std::string& path, const BlockFileId& id) {
+  PAGODA_TRY(const OpenFile file, open_file(path));
+  PAGODA_TRY(Prefix prefix, read_prefix(file, id));
+  return std::move(prefix.note);
+}
+
+Status write_block_file(const std::string& path, const BlockFileId& id, std::span<const std::byte> note,
+                        std::span<const std::byte> bytes, int num_threads) {
+  if (note.size() > kMaxNoteBytes)
+    return fail(ErrorCode::io, "{}: {} bytes are too many for a note", path, note.size());
   PAGODA_TRY(AtomicFile file, AtomicFile::create(path));
   PAGODA_TRY_STATUS(file.reserve(prefix_bytes_of(bytes.size()) + bytes.size()));
-  std::vector<uint64_t> table(num_blocks_of(bytes.size()));
-  PAGODA_TRY_STATUS(for_each_block(table.size(), num_threads, {}, [&](size_t index) -> Status {
-    table[index] = checksum(block_of(bytes, index));
+  Prefix prefix = {
+      bytes.size(), {note.begin(), note.end()}, std::vector<uint64_t>(num_blocks_of(bytes.size()))};
+  PAGODA_TRY_STATUS(for_each_block(prefix.table.size(), num_threads, {}, [&](size_t index) -> Status {
+    prefix.table[index] = checksum(block_of(bytes, index));
     return {};
   }));
-  PAGODA_TRY_STATUS(file.write(make_prefix(make_header(id, bytes.size()), table)));
+  PAGODA_TRY_STATUS(file.write(make_prefix(id, prefix)));
   PAGODA_TRY_STATUS(file.write(bytes));
   return file.commit();
 }

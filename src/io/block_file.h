@@ -1,7 +1,8 @@
 // A file that holds one run of bytes, with a checksum for each of its blocks: what a process has computed and
 // wants back unchanged in its next life.
 //
-//   4096 bytes   header: magic, version of this form, id, number of bytes, checksum of header and table
+//   4096 bytes   header: magic, version of this form, id, number of bytes, checksum of header, note and
+//                table; the note, to the end
 //   table        a 64-bit checksum for each block, padded to a multiple of 4096 bytes
 //   blocks       the bytes themselves, to the end of the file
 //
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "io/hash.h"
@@ -25,6 +27,9 @@ struct BlockFileId {
   bool operator==(const BlockFileId&) const = default;
 };
 
+// Of what a file says about its bytes, for a reader that cannot tell their number or form before.
+inline constexpr size_t kMaxNoteBytes = 4000;
+
 struct BlockProgress {
   void (*report)(void* context, double fraction) = nullptr;  // by the calling thread, 0 … 1
   void* context = nullptr;
@@ -37,8 +42,11 @@ struct BlockProgress {
 Status read_block_file(const std::string& path, const BlockFileId& id, std::span<std::byte> out,
                        int num_threads, BlockProgress progress = {});
 
-// Atomically (file_writer.h).
-Status write_block_file(const std::string& path, const BlockFileId& id, std::span<const std::byte> bytes,
-                        int num_threads);
+// The note of the file; errors as of read_block_file.
+Result<std::vector<std::byte>> read_block_file_note(const std::string& path, const BlockFileId& id);
+
+// Atomically (file_writer.h). io if the note is longer than kMaxNoteBytes.
+Status write_block_file(const std::string& path, const BlockFileId& id, std::span<const std::byte> note,
+                        std::span<const std::byte> bytes, int num_threads);
 
 }  // namespace pagoda

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/isa/linear_layout.h"
+#include "kernels/pack_bf16.h"
 #include "kernels/stored_block.h"
 
 namespace pagoda {
@@ -114,25 +115,6 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
   }
 }
 
-// Pairs of k in one lane; the pair of the last of an odd number of columns is 0.
-void pack_bf16(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
-  constexpr size_t kPairBytes = 4;
-  constexpr size_t kRun = 32;
-  const size_t row_bytes = 2 * static_cast<size_t>(num_cols);
-  const auto num_pairs = static_cast<size_t>(num_cols + 1) / 2;
-  for (size_t begin = 0; begin < num_pairs; begin += kRun) {
-    const size_t end = std::min(begin + kRun, num_pairs);
-    for (size_t r = 0; r < kRows; ++r)
-      for (size_t pair = begin; pair < end; ++pair) {
-        const size_t offset = pair * kPairBytes;
-        uint32_t value = 0;
-        if (rows[r] != nullptr)
-          std::memcpy(&value, rows[r] + offset, std::min(kPairBytes, row_bytes - offset));
-        std::memcpy(out + (pair * kRows + r) * kPairBytes, &value, kPairBytes);
-      }
-  }
-}
-
 using Pack = void (*)(std::span<const std::byte* const, 16>, int64_t, std::byte*);
 
 Pack packer(DType dtype) {
@@ -142,7 +124,7 @@ Pack packer(DType dtype) {
     case DType::f16:
       return pack_plain<2>;
     case DType::bf16:
-      return pack_bf16;
+      break;  // pack_bf16.h
     case DType::q4_0:
       return pack_quantised<DType::q4_0>;
     case DType::q4_1:
@@ -169,11 +151,14 @@ Pack packer(DType dtype) {
   PAGODA_CHECK(false, "no packed layout for {}", to_string(dtype));
 }
 
-size_t packed_bytes_without_padding(DType dtype, int64_t num_cols) {
-  if (is_float(dtype)) {
-    const auto stored_cols = static_cast<size_t>(dtype == DType::bf16 ? num_cols + num_cols % 2 : num_cols);
-    return kRows * info(dtype).block_bytes * stored_cols;
+size_t packed_bytes_without_padding(DType dtype, Packing packing, int64_t num_cols) {
+  if (dtype == DType::bf16) {
+    const Bf16Layout layout = bf16_layout(packing);
+    const int64_t run_cols = 2 * layout.run_vectors;
+    const int64_t num_runs = (num_cols + run_cols - 1) / run_cols;
+    return static_cast<size_t>(layout.header_bytes + num_runs * layout.run_bytes);
   }
+  if (is_float(dtype)) return kRows * info(dtype).block_bytes * static_cast<size_t>(num_cols);
   const PackedFormat format = packed_format(dtype);
   return static_cast<size_t>(num_cols / format.block_length) *
          static_cast<size_t>(block_layout(format).bytes);
@@ -187,17 +172,36 @@ ActivationFormat PackedWeight::activation_format() const {
   return packed_format(dtype).block_length == 256 ? ActivationFormat::q8_256 : ActivationFormat::q8_32;
 }
 
-size_t packed_group_bytes(DType dtype, int64_t num_cols) {
-  PAGODA_CHECK(num_cols > 0 && num_cols % info(dtype).block_len == 0, "{} columns of {}", num_cols,
-               to_string(dtype));
-  return round_up(packed_bytes_without_padding(dtype, num_cols), 64);
+size_t PackedWeight::group_bytes() const {
+  return packed_group_bytes(dtype, packing, num_cols);
 }
 
-void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
-  const size_t padded = packed_group_bytes(dtype, num_cols);
-  packer(dtype)(rows, num_cols, out);
-  const size_t used = packed_bytes_without_padding(dtype, num_cols);
+Packing smallest_packing(DType dtype, int64_t num_cols) {
+  if (dtype != DType::bf16) return Packing::plain;
+  return packed_group_bytes(dtype, Packing::palette, num_cols) <
+                 packed_group_bytes(dtype, Packing::plain, num_cols)
+             ? Packing::palette
+             : Packing::plain;
+}
+
+size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols) {
+  PAGODA_CHECK(num_cols > 0 && num_cols % info(dtype).block_len == 0, "{} columns of {}", num_cols,
+               to_string(dtype));
+  PAGODA_CHECK(packing == Packing::plain || dtype == DType::bf16, "a palette for {}", to_string(dtype));
+  return round_up(packed_bytes_without_padding(dtype, packing, num_cols), 64);
+}
+
+bool pack_group(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows, int64_t num_cols,
+                std::byte* out) {
+  const size_t padded = packed_group_bytes(dtype, packing, num_cols);
+  if (dtype == DType::bf16) {
+    if (!pack_bf16(packing, rows, num_cols, out)) return false;
+  } else {
+    packer(dtype)(rows, num_cols, out);
+  }
+  const size_t used = packed_bytes_without_padding(dtype, packing, num_cols);
   std::memset(out + used, 0, padded - used);
+  return true;
 }
 
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols) {

@@ -34,7 +34,7 @@ namespace pagoda {
 
 inline constexpr int64_t kRowsPerGroup = 16;
 // Of the bytes that pack_group() makes. Packed weights outlive the process: raise it with any change of them.
-inline constexpr uint32_t kPackedLayoutVersion = 2;
+inline constexpr uint32_t kPackedLayoutVersion = 3;
 
 // What the activations must be for a weight format.
 enum class ActivationFormat {
@@ -48,26 +48,40 @@ enum class ActivationFormat {
 // processor has a dot product of bf16.
 enum class FloatActivations { f32, bf16 };
 
+// How a group is laid out, where its format leaves a choice. Neither changes a weight.
+enum class Packing {
+  plain,    // the one layout of every format
+  palette,  // bf16 only, 13.3 bits a weight: exponents are places in a table of the group's at most 32
+};
+
+// The packing that takes the fewest bytes, if all groups fit it.
+Packing smallest_packing(DType dtype, int64_t num_cols);
+
 // A weight matrix [num_rows, num_cols] in packed form; memory is owned by someone else and aligned to 64
 // bytes.
 struct PackedWeight {
-  DType dtype = DType::f32;  // the format of the stored weights; determines the packed layout
+  DType dtype = DType::f32;  // the format of the stored weights; with `packing` determines the packed layout
   int64_t num_rows = 0;
   int64_t num_cols = 0;
   const std::byte* data = nullptr;
   FloatActivations float_activations = FloatActivations::f32;  // counts where dtype is bf16
+  Packing packing = Packing::plain;
 
   ActivationFormat activation_format() const;
+  size_t group_bytes() const;  // packed_group_bytes() of this weight
   int64_t num_groups() const { return (num_rows + kRowsPerGroup - 1) / kRowsPerGroup; }
 };
 
 // Bytes of one packed group of 16 rows (a multiple of 64). num_cols must be a multiple of the format's block
 // length.
-size_t packed_group_bytes(DType dtype, int64_t num_cols);
+size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols);
 
 // Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or
 // is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
-void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
+// False if the group does not fit the packing, because it has more than 32 exponents: `out` then holds
+// anything.
+[[nodiscard]] bool pack_group(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows,
+                              int64_t num_cols, std::byte* out);
 
 // Bytes that one row of activations takes: what its numbers and scales need, padded to an odd number of cache
 // lines.

@@ -41,8 +41,7 @@ struct LinearTotals {
   void add(const LinearWeight& linear) {
     if (!linear.exists()) return;
     const PackedWeight& matrix = linear.matrix;
-    packed_bytes +=
-        static_cast<uint64_t>(matrix.num_groups()) * packed_group_bytes(matrix.dtype, matrix.num_cols);
+    packed_bytes += static_cast<uint64_t>(matrix.num_groups()) * matrix.group_bytes();
     macs += static_cast<uint64_t>(matrix.num_rows) * static_cast<uint64_t>(matrix.num_cols);
     all_float = all_float && is_float(matrix.dtype);
     formats.add(linear);
@@ -96,12 +95,10 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   WeightPlan plan(file, options.float_activations);
   DecoderWeights weights;
   PAGODA_TRY_STATUS(plan_weights(file, spec, layout, plan, weights));
-  if (plan.num_bytes() > options.max_weight_bytes)
-    return fail(ErrorCode::out_of_memory, "{}: the weights need {} bytes of memory, but only {} are allowed",
-                file.path(), plan.num_bytes(), options.max_weight_bytes);
   warn_of_unused(file, plan);
   const std::string cache_path = options.packed_cache ? packed_cache_path(file, *options.packed_cache) : "";
-  PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}, cache_path));
+  PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}, cache_path,
+                                             options.max_weight_bytes));
   DecoderOuterWeights outer = weights.outer;
   if (!outer.token_embedding.exists())
     outer.token_embedding = {.dtype = outer.head.matrix.dtype,

@@ -109,7 +109,7 @@ void announce_linears(ThreadPool& pool, const Kernels& kernels, int64_t num_toke
     for (const LinearWeight* weight : group) {
       const PackedWeight& matrix = weight->matrix;
       if (first < matrix.num_groups()) {
-        const size_t group_bytes = packed_group_bytes(matrix.dtype, matrix.num_cols);
+        const size_t group_bytes = matrix.group_bytes();
         begin = matrix.data + static_cast<size_t>(first) * group_bytes;
         break;
       }

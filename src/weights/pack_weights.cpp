@@ -22,6 +22,7 @@ struct Piece {
   std::span<const std::byte> source;  // of a matrix stored by columns: all of it
   std::byte* out = nullptr;
   size_t out_bytes = 0;
+  bool fits = true;  // known once it is packed
 };
 
 // The stored rows of groups [begin, end), and what lies between them.
@@ -70,7 +71,8 @@ void gather_columns(const TensorView& view, std::span<const int64_t, 16> columns
   }
 }
 
-void pack_groups(const Piece& piece) {
+// False if a group does not fit.
+bool pack_groups(const Piece& piece) {
   const PlannedMatrix& matrix = *piece.matrix;
   const TensorView& view = matrix.tensor->view;
   const bool by_columns = matrix.storage == MatrixStorage::columns;
@@ -89,8 +91,10 @@ void pack_groups(const Piece& piece) {
     }
     if (by_columns)
       gather_columns(view, indices, matrix.num_cols, info(view.dtype).block_bytes, gathered.data());
-    pack_group(view.dtype, rows, matrix.num_cols, piece.out + (group - piece.begin) * matrix.group_bytes());
+    std::byte* out = piece.out + (group - piece.begin) * matrix.group_bytes();
+    if (!pack_group(view.dtype, matrix.packing, rows, matrix.num_cols, out)) return false;
   }
+  return true;
 }
 
 void convert_vector(const PlannedVector& vector, float* out) {
@@ -112,9 +116,9 @@ class Packer {
     for (const Piece& piece : pieces)
       if (piece.begin == 0 || !is_by_columns(piece)) prefetch(*piece.matrix->tensor, piece.source);
   }
-  void pack(std::span<const Piece> pieces) const {
+  void pack(std::span<Piece> pieces) const {
     pool_.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end, int) {
-      for (const Piece& piece : pieces.subspan(begin, end - begin)) pack(piece);
+      for (Piece& piece : pieces.subspan(begin, end - begin)) pack(piece);
     });
   }
   void release(const NamedTensor& tensor, std::span<const std::byte> part) const {
@@ -123,11 +127,11 @@ class Packer {
 
  private:
   static bool is_by_columns(const Piece& piece) { return piece.matrix->storage == MatrixStorage::columns; }
-  void pack(const Piece& piece) const {
+  void pack(Piece& piece) const {
     const MappedFile* mapping =
         is_by_columns(piece) ? nullptr : file_.mapping(piece.matrix->tensor->file_index);
     if (mapping != nullptr) mapping->populate(piece.source);
-    pack_groups(piece);
+    piece.fits = pack_groups(piece);
     if (mapping != nullptr) mapping->release(piece.source);
   }
 
@@ -136,7 +140,7 @@ class Packer {
 };
 
 // The first pieces that fill a window.
-std::span<const Piece> next_window(std::span<const Piece> pieces) {
+std::span<Piece> next_window(std::span<Piece> pieces) {
   size_t num_bytes = 0;
   size_t count = 0;
   while (count < pieces.size() && num_bytes < kWindowBytes) num_bytes += pieces[count++].out_bytes;
@@ -145,18 +149,18 @@ std::span<const Piece> next_window(std::span<const Piece> pieces) {
 
 }  // namespace
 
-void pack_weights(const PlannedWeights& weights, ThreadPool& pool, const PackProgress& progress,
-                  std::span<std::byte> out) {
-  const std::vector<Piece> all = cut(weights, out.data());
+std::vector<size_t> pack_weights(const PlannedWeights& weights, ThreadPool& pool,
+                                 const PackProgress& progress, std::span<std::byte> out) {
+  std::vector<Piece> all = cut(weights, out.data());
   const Packer packer(*weights.file, pool);
   for (const PlannedVector& vector : weights.vectors)
     packer.prefetch(*vector.tensor, vector.tensor->view.data);
-  std::span<const Piece> left = all;
-  std::span<const Piece> window = next_window(left);
+  std::span<Piece> left = all;
+  std::span<Piece> window = next_window(left);
   packer.prefetch(window);
   for (uint64_t done = 0; !window.empty();) {
     left = left.subspan(window.size());
-    const std::span<const Piece> next = next_window(left);
+    const std::span<Piece> next = next_window(left);
     packer.prefetch(next);
     packer.pack(window);
     for (const Piece& piece : window) done += piece.out_bytes;
@@ -167,6 +171,12 @@ void pack_weights(const PlannedWeights& weights, ThreadPool& pool, const PackPro
   for (const PlannedVector& vector : weights.vectors)
     convert_vector(vector, reinterpret_cast<float*>(out.data() + vector.offset));
   for (const NamedTensor& tensor : weights.file->tensors()) packer.release(tensor, tensor.view.data);
+  std::vector<size_t> misfits;
+  for (const Piece& piece : all) {
+    const auto index = static_cast<size_t>(piece.matrix - weights.matrices.data());
+    if (!piece.fits && (misfits.empty() || misfits.back() != index)) misfits.push_back(index);
+  }
+  return misfits;
 }
 
 }  // namespace pagoda

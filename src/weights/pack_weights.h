@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "weights/planned_weights.h"
@@ -15,8 +16,9 @@ struct PackProgress {
 
 // `out` is zero-filled and has weights.num_bytes; bytes that belong to nothing stay zero. The model file is
 // read ahead of packing, and its pages leave the process once they are packed: what the process holds never
-// exceeds `out` by much.
-void pack_weights(const PlannedWeights& weights, ThreadPool& pool, const PackProgress& progress,
-                  std::span<std::byte> out);
+// exceeds `out` by much. Returns the matrices (by their place in `weights`) that do not fit the way they are
+// to be packed (pack_group()): if there are any, `out` is of no use.
+std::vector<size_t> pack_weights(const PlannedWeights& weights, ThreadPool& pool,
+                                 const PackProgress& progress, std::span<std::byte> out);
 
 }  // namespace pagoda

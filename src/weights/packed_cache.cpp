@@ -18,9 +18,9 @@ constexpr std::string_view kExtension = ".packed";
 
 using Text = std::back_insert_iterator<std::string>;
 
-void describe(const NamedTensor& tensor, uint64_t offset, Text out) {
-  fmt::format_to(out, "{} {} {} file {} at {} to {}", tensor.name, to_string(tensor.view.dtype),
-                 tensor.view.shape.to_string(), tensor.file_index, tensor.file_offset, offset);
+void describe(const NamedTensor& tensor, Text out) {
+  fmt::format_to(out, "{} {} {} file {} at {}", tensor.name, to_string(tensor.view.dtype),
+                 tensor.view.shape.to_string(), tensor.file_index, tensor.file_offset);
 }
 
 void describe(const RowSelection& rows, Text out) {
@@ -46,17 +46,37 @@ BlockFileId packed_cache_id(const PlannedWeights& weights) {
   std::string text = describe_source(*weights.file);
   const Text out(text);
   for (const PlannedMatrix& matrix : weights.matrices) {
-    describe(*matrix.tensor, matrix.offset, out);
+    describe(*matrix.tensor, out);
     describe(matrix.rows, out);
     fmt::format_to(out, " matrix {} {} {}\n", matrix.num_rows, matrix.num_cols,
                    static_cast<int>(matrix.storage));
   }
   for (const PlannedVector& vector : weights.vectors) {
-    describe(*vector.tensor, vector.offset, out);
+    describe(*vector.tensor, out);
     describe(vector.elements, out);
     fmt::format_to(out, " vector {} {}\n", vector.size, vector.addend);
   }
   return {kPackedLayoutVersion, digest(std::as_bytes(std::span(text)))};
+}
+
+std::vector<std::byte> describe_packings(const PlannedWeights& weights) {
+  std::vector<std::byte> note((weights.matrices.size() + 7) / 8);
+  for (size_t i = 0; i < weights.matrices.size(); ++i)
+    if (weights.matrices[i].packing == Packing::palette) note[i / 8] |= std::byte{1} << (i % 8);
+  return note;
+}
+
+Status apply_packings(const std::string& path, std::span<const std::byte> note, PlannedWeights& weights) {
+  if (note.size() != (weights.matrices.size() + 7) / 8)
+    return fail(ErrorCode::corrupt, "{}: is of another number of matrices", path);
+  for (size_t i = 0; i < weights.matrices.size(); ++i) {
+    PlannedMatrix& matrix = weights.matrices[i];
+    const bool has_palette = (note[i / 8] >> (i % 8) & std::byte{1}) != std::byte{0};
+    if (has_palette && matrix.tensor->view.dtype != DType::bf16)
+      return fail(ErrorCode::corrupt, "{}: has a palette for '{}'", path, matrix.tensor->name);
+    matrix.packing = has_palette ? Packing::palette : Packing::plain;
+  }
+  return {};
 }
 
 Status check_unchanged(const ModelFile& file) {

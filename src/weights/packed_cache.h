@@ -9,7 +9,9 @@
 // itself is covered by a checksum (io/block_file.h).
 #pragma once
 
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "io/block_file.h"
@@ -21,7 +23,14 @@ namespace pagoda {
 // each path of a model.
 std::string packed_cache_path(const ModelFile& file, const std::string& folder);
 
+// Of the model and the plan, whichever way its matrices were packed in the end: that is known only once they
+// have been, and stands in the file's note.
 BlockFileId packed_cache_id(const PlannedWeights& weights);
+
+// The packing of each matrix, a bit each.
+std::vector<std::byte> describe_packings(const PlannedWeights& weights);
+// Sets them by the note of the file at `path`; corrupt if it cannot be of these weights.
+Status apply_packings(const std::string& path, std::span<const std::byte> note, PlannedWeights& weights);
 
 // An error unless the model's files still are what was opened.
 Status check_unchanged(const ModelFile& file);

@@ -33,8 +33,9 @@ struct PlannedMatrix {
   int64_t num_cols;
   RowSelection rows;
   MatrixStorage storage;
-  uint64_t offset;  // in the packed memory, as those below
+  Packing packing;
   LinearWeight* target;
+  uint64_t offset = 0;  // in the packed memory, as those below
 
   size_t num_groups() const;
   size_t group_bytes() const;  // packed
@@ -45,8 +46,8 @@ struct PlannedVector {
   int64_t size;
   RowSelection elements;
   float addend;
-  uint64_t offset;
   const float** target;
+  uint64_t offset = 0;
 };
 
 struct PlannedWeights {
@@ -55,6 +56,10 @@ struct PlannedWeights {
   std::vector<PlannedVector> vectors;
   std::vector<const NamedTensor*> tables;  // not packed: their rows are read where they lie in the file
   uint64_t num_bytes = 0;
+
+  // Gives everything its place, and num_bytes; to be called after any change of what there is or how it is
+  // packed.
+  void place();
 };
 
 }  // namespace pagoda

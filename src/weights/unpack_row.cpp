@@ -88,9 +88,9 @@ void unpack_block(const PackedFormat& format, const uint8_t* block, int row, flo
   }
 }
 
-float plain_value(DType dtype, const uint8_t* group, int64_t k, int row) {
-  if (dtype == DType::bf16) return bf16_to_f32(load_u16(group, (k / 2 * kRows + row) * 2 + k % 2));
-  if (dtype == DType::f16) return f16_to_f32(load_u16(group, k * kRows + row));
+float plain_value(const PackedWeight& weight, const uint8_t* group, int64_t k, int row) {
+  if (weight.dtype == DType::bf16) return bf16_to_f32(packed_bf16(weight.packing, group, k, row));
+  if (weight.dtype == DType::f16) return f16_to_f32(load_u16(group, k * kRows + row));
   float value;
   std::memcpy(&value, group + 4 * (k * kRows + row), sizeof value);
   return value;
@@ -101,13 +101,12 @@ float plain_value(DType dtype, const uint8_t* group, int64_t k, int row) {
 void unpack_row(const PackedWeight& weight, int64_t row, std::span<float> out) {
   PAGODA_CHECK(row >= 0 && row < weight.num_rows && out.size() == static_cast<size_t>(weight.num_cols),
                "row {} of {}, {} columns", row, weight.num_rows, out.size());
-  const size_t group_bytes = packed_group_bytes(weight.dtype, weight.num_cols);
   const auto* group =
-      reinterpret_cast<const uint8_t*>(weight.data) + static_cast<size_t>(row / kRows) * group_bytes;
+      reinterpret_cast<const uint8_t*>(weight.data) + static_cast<size_t>(row / kRows) * weight.group_bytes();
   const auto lane = static_cast<int>(row % kRows);
   if (is_float(weight.dtype)) {
     for (int64_t k = 0; k < weight.num_cols; ++k)
-      out[static_cast<size_t>(k)] = plain_value(weight.dtype, group, k, lane);
+      out[static_cast<size_t>(k)] = plain_value(weight, group, k, lane);
     return;
   }
   const PackedFormat format = packed_format(weight.dtype);

@@ -43,7 +43,19 @@ size_t PlannedMatrix::num_groups() const {
 }
 
 size_t PlannedMatrix::group_bytes() const {
-  return packed_group_bytes(tensor->view.dtype, num_cols);
+  return packed_group_bytes(tensor->view.dtype, packing, num_cols);
+}
+
+void PlannedWeights::place() {
+  num_bytes = 0;
+  const auto reserve = [&](uint64_t size) {
+    const uint64_t offset = num_bytes;
+    num_bytes += (size + kAlignment - 1) / kAlignment * kAlignment;
+    return offset;
+  };
+  for (PlannedMatrix& matrix : matrices) matrix.offset = reserve(matrix.num_groups() * matrix.group_bytes());
+  for (PlannedVector& vector : vectors)
+    vector.offset = reserve(static_cast<uint64_t>(vector.size) * sizeof(float));
 }
 
 Result<const NamedTensor*> WeightPlan::find(const std::string& name) {
@@ -62,12 +74,6 @@ Result<const NamedTensor*> WeightPlan::find(const std::string& name) {
   return tensor;
 }
 
-uint64_t WeightPlan::reserve(uint64_t num_bytes) {
-  const uint64_t offset = weights_.num_bytes;
-  weights_.num_bytes += (num_bytes + kAlignment - 1) / kAlignment * kAlignment;
-  return offset;
-}
-
 Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) {
   PAGODA_TRY(const NamedTensor* tensor, find(source.weight));
   const TensorView& view = tensor->view;
@@ -83,11 +89,10 @@ Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) 
     return fail(ErrorCode::unsupported, "tensor '{}' of type {} is stored transposed", tensor->name,
                 to_string(view.dtype));
   PAGODA_TRY_STATUS(check_dtype(*tensor, source.num_cols));
-  const auto num_groups = static_cast<uint64_t>((source.num_rows + kRowsPerGroup - 1) / kRowsPerGroup);
-  const uint64_t offset = reserve(num_groups * packed_group_bytes(view.dtype, source.num_cols));
-  target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr, float_activations_};
+  const Packing packing = smallest_packing(view.dtype, source.num_cols);
+  target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr, float_activations_, packing};
   weights_.matrices.push_back(
-      {tensor, source.num_rows, source.num_cols, source.rows, source.storage, offset, &target});
+      {tensor, source.num_rows, source.num_cols, source.rows, source.storage, packing, &target});
   if (source.bias.empty()) return {};
   return add_vector({source.bias, source.num_rows, source.rows, 0.0f}, target.bias);
 }
@@ -99,8 +104,7 @@ Status WeightPlan::add_vector(const VectorSource& source, const float*& target) 
     return fail(ErrorCode::corrupt, "{}: tensor '{}' has the shape {}, but the configuration asks for [{}]",
                 weights_.file->path(), tensor->name, tensor->view.shape.to_string(), stored);
   PAGODA_TRY_STATUS(check_dtype(*tensor, stored));
-  const uint64_t offset = reserve(static_cast<uint64_t>(source.size) * sizeof(float));
-  weights_.vectors.push_back({tensor, source.size, source.elements, source.offset, offset, &target});
+  weights_.vectors.push_back({tensor, source.size, source.elements, source.offset, &target});
   return {};
 }
 
@@ -129,7 +133,11 @@ std::vector<std::string> WeightPlan::unused_tensors() const {
   return names;
 }
 
-Result<AlignedBuffer> WeightPlan::allocate() const {
+Result<AlignedBuffer> WeightPlan::allocate(uint64_t max_bytes) {
+  weights_.place();
+  if (weights_.num_bytes > max_bytes)
+    return fail(ErrorCode::out_of_memory, "{}: the weights need {} bytes of memory, but only {} are allowed",
+                weights_.file->path(), weights_.num_bytes, max_bytes);
   auto allocated = AlignedBuffer::allocate(weights_.num_bytes);
   if (!allocated)
     return fail(ErrorCode::out_of_memory, "the weights of {}: {}", weights_.file->path(),
@@ -138,28 +146,30 @@ Result<AlignedBuffer> WeightPlan::allocate() const {
 }
 
 void WeightPlan::fill_targets(const std::byte* memory) const {
-  for (const PlannedMatrix& matrix : weights_.matrices) matrix.target->matrix.data = memory + matrix.offset;
+  for (const PlannedMatrix& matrix : weights_.matrices) {
+    matrix.target->matrix.data = memory + matrix.offset;
+    matrix.target->matrix.packing = matrix.packing;
+  }
   for (const PlannedVector& vector : weights_.vectors)
     *vector.target = reinterpret_cast<const float*>(memory + vector.offset);
 }
 
-std::optional<AlignedBuffer> WeightPlan::load_cache(ThreadPool& pool, const PackProgress& progress,
-                                                    const std::string& path) const {
-  auto buffer = allocate();
-  if (!buffer) return std::nullopt;
-  const Status status = read_block_file(path, packed_cache_id(weights_), buffer->bytes(), pool.num_threads(),
-                                        {progress.report, progress.context});
-  if (status) return std::move(*buffer);
-  if (status.error().code != ErrorCode::not_found)
-    PAGODA_WARN("the packed weights are not used but made anew: {}", status.error().message);
-  return std::nullopt;
+Result<AlignedBuffer> WeightPlan::read_cache(ThreadPool& pool, const PackProgress& progress,
+                                             const std::string& path, uint64_t max_bytes) {
+  const BlockFileId id = packed_cache_id(weights_);
+  PAGODA_TRY(const std::vector<std::byte> note, read_block_file_note(path, id));
+  PAGODA_TRY_STATUS(apply_packings(path, note, weights_));
+  PAGODA_TRY(AlignedBuffer buffer, allocate(max_bytes));
+  PAGODA_TRY_STATUS(
+      read_block_file(path, id, buffer.bytes(), pool.num_threads(), {progress.report, progress.context}));
+  return buffer;
 }
 
 void WeightPlan::write_cache(ThreadPool& pool, const std::string& path, const AlignedBuffer& buffer) const {
   Status status = check_unchanged(*weights_.file);
   if (status)
-    status =
-        write_block_file(path, packed_cache_id(weights_), {buffer.data(), buffer.size()}, pool.num_threads());
+    status = write_block_file(path, packed_cache_id(weights_), describe_packings(weights_),
+                              {buffer.data(), buffer.size()}, pool.num_threads());
   if (!status)
     PAGODA_WARN("the packed weights are not kept for the next start: {}", status.error().message);
   else
@@ -179,24 +189,36 @@ void WeightPlan::prefetch_tables() const {
 }
 
 Result<AlignedBuffer> WeightPlan::load(ThreadPool& pool, const PackProgress& progress,
-                                       const std::string& cache_path) {
-  PAGODA_TRY(AlignedBuffer buffer, load_packed(pool, progress, cache_path));
+                                       const std::string& cache_path, uint64_t max_bytes) {
+  PAGODA_TRY(AlignedBuffer buffer, load_packed(pool, progress, cache_path, max_bytes));
   fill_targets(buffer.data());
   prefetch_tables();
   return buffer;
 }
 
 Result<AlignedBuffer> WeightPlan::load_packed(ThreadPool& pool, const PackProgress& progress,
-                                              const std::string& cache_path) const {
+                                              const std::string& cache_path, uint64_t max_bytes) {
   if (!cache_path.empty()) {
-    if (std::optional<AlignedBuffer> cached = load_cache(pool, progress, cache_path))
-      return std::move(*cached);
+    auto cached = read_cache(pool, progress, cache_path, max_bytes);
+    if (cached || cached.error().code == ErrorCode::out_of_memory) return cached;
+    if (cached.error().code != ErrorCode::not_found)
+      PAGODA_WARN("the packed weights are not used but made anew: {}", cached.error().message);
   }
-  PAGODA_TRY(AlignedBuffer buffer, allocate());
-  pack_weights(weights_, pool, progress, buffer.bytes());
+  PAGODA_TRY(AlignedBuffer buffer, pack(pool, progress, max_bytes));
   if (!cache_path.empty()) write_cache(pool, cache_path, buffer);
   if (progress.report != nullptr) progress.report(progress.context, 1.0);
   return buffer;
+}
+
+Result<AlignedBuffer> WeightPlan::pack(ThreadPool& pool, const PackProgress& progress, uint64_t max_bytes) {
+  for (;;) {
+    PAGODA_TRY(AlignedBuffer buffer, allocate(max_bytes));
+    const std::vector<size_t> misfits = pack_weights(weights_, pool, progress, buffer.bytes());
+    if (misfits.empty()) return buffer;
+    for (const size_t index : misfits) weights_.matrices[index].packing = Packing::plain;
+    PAGODA_INFO("{}: {} of {} matrices have too many exponents for 13.3 bits a weight; packing again",
+                weights_.file->path(), misfits.size(), weights_.matrices.size());
+  }
 }
 
 }  // namespace pagoda

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,29 +51,33 @@ class WeightPlan {
   // What must live as long as the rows are read. Without a mapping (tensors in memory) that is the ModelFile.
   std::vector<std::shared_ptr<const MappedFile>> files_of_tables() const;
 
-  // Bytes of memory that load() takes.
+  // Bytes of memory that load() has taken.
   uint64_t num_bytes() const { return weights_.num_bytes; }
   // Parameters named so far; a tensor counts once however often it is used in parts.
   int64_t num_parameters() const { return num_parameters_; }
   // Tensors of the file that nobody asked for.
   std::vector<std::string> unused_tensors() const;
 
-  // Takes the memory, packs and fills the targets. out_of_memory if the system refuses. With the path of a
-  // cache (packed_cache.h) the packed bytes come from there; a missing or useless one is written anew.
-  // Trouble with the cache is never an error, only a warning.
+  // Takes the memory, packs and fills the targets. out_of_memory if the system refuses, or if it would be
+  // more than max_bytes. With the path of a cache (packed_cache.h) the packed bytes come from there; a
+  // missing or useless one is written anew. Trouble with the cache is never an error, only a warning.
   Result<AlignedBuffer> load(ThreadPool& pool, const PackProgress& progress,
-                             const std::string& cache_path = {});
+                             const std::string& cache_path = {},
+                             uint64_t max_bytes = std::numeric_limits<uint64_t>::max());
 
  private:
   Result<const NamedTensor*> find(const std::string& name);
-  uint64_t reserve(uint64_t num_bytes);
-  Result<AlignedBuffer> allocate() const;
-  // What the cache holds; none, with a warning where that needs one, if it is of no use.
-  std::optional<AlignedBuffer> load_cache(ThreadPool& pool, const PackProgress& progress,
-                                          const std::string& path) const;
+  // Memory for the weights as they are to be packed now.
+  Result<AlignedBuffer> allocate(uint64_t max_bytes);
+  // What the cache holds. The way that weights are packed in it becomes the plan's.
+  Result<AlignedBuffer> read_cache(ThreadPool& pool, const PackProgress& progress, const std::string& path,
+                                   uint64_t max_bytes);
   void write_cache(ThreadPool& pool, const std::string& path, const AlignedBuffer& buffer) const;
   Result<AlignedBuffer> load_packed(ThreadPool& pool, const PackProgress& progress,
-                                    const std::string& cache_path) const;
+                                    const std::string& cache_path, uint64_t max_bytes);
+  // Once where all matrices fit their packing, as they do in all but odd models; else again, with those that
+  // do not packed plainly.
+  Result<AlignedBuffer> pack(ThreadPool& pool, const PackProgress& progress, uint64_t max_bytes);
   void fill_targets(const std::byte* memory) const;
   // So that rows come from memory when they are needed.
   void prefetch_tables() const;

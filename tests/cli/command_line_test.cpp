@@ -22,14 +22,15 @@ TEST(CommandLine, BenchesHaveDefaultsAndLists) {
   const auto all = parse({"bench", "kernels"});
   ASSERT_TRUE(all);
   EXPECT_EQ(std::get<BenchKernelsArguments>(*all).formats.front(), LinearFormat{DType::q4_k});
-  EXPECT_EQ(std::get<BenchKernelsArguments>(*all).formats.size(), 15u);
+  EXPECT_EQ(std::get<BenchKernelsArguments>(*all).formats.size(), 17u);
   EXPECT_EQ(std::get<BenchKernelsArguments>(*all).seconds, 10);
   EXPECT_EQ(std::get<BenchKernelsArguments>(*all).working_set_bytes, uint64_t{256} << 20);
-  const auto some =
-      parse({"bench", "kernels", "--formats", "q8_0,bf16_bf16", "--seconds", "0.5", "-t", "3", "--json"});
+  const auto some = parse({"bench", "kernels", "--formats", "q8_0,bf16_bf16,palette_bf16", "--seconds", "0.5",
+                           "-t", "3", "--json"});
   ASSERT_TRUE(some);
   EXPECT_EQ(std::get<BenchKernelsArguments>(*some).formats,
-            (std::vector{LinearFormat{DType::q8_0}, LinearFormat{DType::bf16, FloatActivations::bf16}}));
+            (std::vector{LinearFormat{DType::q8_0}, LinearFormat{DType::bf16, FloatActivations::bf16},
+                         LinearFormat{DType::bf16, FloatActivations::bf16, Packing::palette}}));
   EXPECT_EQ(std::get<BenchKernelsArguments>(*some).seconds, 0.5);
   EXPECT_EQ(std::get<BenchKernelsArguments>(*some).num_threads, 3);
   EXPECT_TRUE(std::get<BenchKernelsArguments>(*some).json);

@@ -33,8 +33,8 @@ std::string some_bytes(size_t size) {
 
 class BlockFileTest : public ::testing::Test {
  protected:
-  void write(const std::string& bytes) {
-    const Status status = write_block_file(path_, kId, bytes_of(bytes), 2);
+  void write(const std::string& bytes, const std::string& note = {}) {
+    const Status status = write_block_file(path_, kId, bytes_of(note), bytes_of(bytes), 2);
     ASSERT_TRUE(status) << status.error().message;
     size_ = bytes.size();
   }
@@ -74,6 +74,23 @@ TEST_F(BlockFileTest, GivesBackWhatWasWritten) {
     write(bytes);
     EXPECT_EQ(read(), bytes) << size;
   }
+}
+
+TEST_F(BlockFileTest, GivesBackItsNote) {
+  for (const size_t size : {size_t{0}, size_t{1}, kMaxNoteBytes}) {
+    const std::string note = some_bytes(size);
+    write(some_bytes(kBlock + 1), note);
+    const auto read_note = read_block_file_note(path_, kId);
+    ASSERT_TRUE(read_note) << read_note.error().message;
+    EXPECT_TRUE(std::ranges::equal(*read_note, bytes_of(note))) << size;
+    EXPECT_EQ(read(), some_bytes(kBlock + 1));
+    flip_bit(60);  // the second byte of the note, or of what fills its place
+    EXPECT_FALSE(read_block_file_note(path_, kId));
+    expect_useless("header is damaged");
+  }
+  const std::string longer = some_bytes(kMaxNoteBytes + 1);
+  EXPECT_FALSE(write_block_file(path_, kId, bytes_of(longer), {}, 1));
+  EXPECT_EQ(read_block_file_note(folder_.file("none"), kId).error().code, ErrorCode::not_found);
 }
 
 TEST_F(BlockFileTest, ReadsIntoMemoryOfAnyAlignment) {

@@ -12,6 +12,7 @@
 #include <random>
 #include <vector>
 
+#include "base/check.h"
 #include "base/cpu_info.h"
 #include "kernels/kernels.h"
 #include "tensor/dequantize.h"
@@ -49,11 +50,12 @@ inline ScaleOffsets scale_offsets(DType dtype) {
 
 // How the bits of stored weights are drawn.
 enum class Bits {
-  random,         // any quants, moderate scales
-  power_of_two,   // any quants, scales are powers of two: products are exact
-  all_ones,       // every quant and sub-block scale has all its bits set, the largest scales
-  all_zeros,      // every bit 0, the largest scales
-  minimum_bytes,  // every byte 0x80, the largest scales
+  random,          // any quants, moderate scales
+  power_of_two,    // any quants, scales are powers of two: products are exact
+  all_ones,        // every quant and sub-block scale has all its bits set, the largest scales
+  all_zeros,       // every bit 0, the largest scales
+  minimum_bytes,   // every byte 0x80, the largest scales
+  many_exponents,  // bf16: 31 exponents and zeros
 };
 
 class StoredMatrix {
@@ -83,6 +85,7 @@ class StoredMatrix {
 
  private:
   void fill_plain(Bits bits) {
+    if (bits == Bits::many_exponents) return fill_many_exponents();
     std::uniform_real_distribution<float> uniform(-2.0f, 2.0f);
     const size_t size = info(dtype_).block_bytes;
     for (size_t i = 0; i < bytes_.size(); i += size) {
@@ -92,6 +95,14 @@ class StoredMatrix {
         std::memcpy(&bytes_[i], &value, 4);
       else
         std::memcpy(&bytes_[i], &half, 2);
+    }
+  }
+  void fill_many_exponents() {
+    for (size_t i = 0; i < bytes_.size(); i += 2) {
+      const uint32_t random = random_();
+      const uint32_t exponent = 97 + random % 31;
+      const auto value = static_cast<uint16_t>(random >> 31 << 15 | exponent << 7 | (random >> 20 & 0x7f));
+      if (random >> 16 & 15) std::memcpy(&bytes_[i], &value, 2);
     }
   }
   void fill_blocks(Bits bits) {
@@ -143,16 +154,17 @@ class ExactBuffer {
 // Owns the packed form.
 class PackedMatrix {
  public:
-  explicit PackedMatrix(const StoredMatrix& stored, FloatActivations activations = FloatActivations::f32)
-      : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr, activations},
-        buffer_(packed_group_bytes(stored.dtype(), stored.cols()) *
-                static_cast<size_t>(weight_.num_groups())) {
-    const size_t group_bytes = packed_group_bytes(stored.dtype(), stored.cols());
+  explicit PackedMatrix(const StoredMatrix& stored, FloatActivations activations = FloatActivations::f32,
+                        Packing packing = Packing::plain)
+      : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr, activations, packing},
+        buffer_(weight_.group_bytes() * static_cast<size_t>(weight_.num_groups())) {
     for (int64_t g = 0; g < weight_.num_groups(); ++g) {
       std::array<const std::byte*, 16> rows = {};
       for (int64_t i = 0; i < 16 && g * 16 + i < stored.rows(); ++i)
         rows[static_cast<size_t>(i)] = stored.row(g * 16 + i);
-      pack_group(stored.dtype(), rows, stored.cols(), buffer_.data() + static_cast<size_t>(g) * group_bytes);
+      PAGODA_CHECK(pack_group(stored.dtype(), packing, rows, stored.cols(),
+                              buffer_.data() + static_cast<size_t>(g) * weight_.group_bytes()),
+                   "more exponents than tests have");
     }
     weight_.data = buffer_.data();
   }

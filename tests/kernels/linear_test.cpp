@@ -15,23 +15,29 @@ namespace {
 struct Format {
   DType weights = DType::f32;
   FloatActivations activations = FloatActivations::f32;
+  Packing packing = Packing::plain;
 };
 
 std::vector<Format> all_formats() {
-  std::vector<Format> formats = {{DType::bf16, FloatActivations::bf16}};
+  std::vector<Format> formats = {{DType::bf16, FloatActivations::bf16},
+                                 {DType::bf16, FloatActivations::f32, Packing::palette},
+                                 {DType::bf16, FloatActivations::bf16, Packing::palette}};
   for (const DType dtype : kAllDTypes) formats.push_back({dtype});
   return formats;
 }
 
 std::string name_of(const testing::TestParamInfo<Format>& info) {
   return std::string(to_string(info.param.weights)) +
+         (info.param.packing == Packing::palette ? "_palette" : "") +
          (info.param.activations == FloatActivations::bf16 ? "_times_bf16" : "");
 }
 
 class LinearTest : public testing::TestWithParam<Format> {
  protected:
   DType dtype() const { return GetParam().weights; }
-  PackedMatrix pack(const StoredMatrix& stored) const { return PackedMatrix(stored, GetParam().activations); }
+  PackedMatrix pack(const StoredMatrix& stored) const {
+    return PackedMatrix(stored, GetParam().activations, GetParam().packing);
+  }
   ActivationFormat format() const {
     return PackedWeight{dtype(), 0, 0, nullptr, GetParam().activations}.activation_format();
   }
@@ -176,6 +182,38 @@ TEST_P(LinearTest, OddColumnsGiveTheSameBits) {
   }
 }
 
+// Whatever fills the last run, with all places of the palette in use, unpacked for many tokens or by the
+// tiles.
+TEST_P(LinearTest, PaletteGivesTheBitsOfPlainPacking) {
+  if (GetParam().packing != Packing::palette) GTEST_SKIP() << "has no palette";
+  for (const int64_t cols : {1, 2, 3, 5, 8, 10, 12, 13, 23, 160, 1001, 8194}) {
+    const int64_t num_tokens = cols > 1000 ? 67 : 71;
+    const StoredMatrix stored(DType::bf16, 39, cols, Bits::many_exponents, static_cast<uint32_t>(cols));
+    const PackedMatrix plain(stored, GetParam().activations);
+    const PackedMatrix packed = pack(stored);
+    const std::vector<float> bias = random_floats(static_cast<size_t>(stored.rows()), 18);
+    const std::vector<float> x = random_floats(static_cast<size_t>(num_tokens * cols), 19);
+    const Activations activations(Isa::scalar, format(), x, cols);
+    LinearRun run = {.num_tokens = num_tokens, .bias = bias.data(), .store = Store::add};
+    const std::vector<float> expected = run(plain.weight(), activations.data());
+    for (const Isa isa : available_isas(detect_cpu())) {
+      if (isa == Isa::scalar && cols > 1000) continue;
+      for (const int64_t tokens : {1, -1, 2, 3, 4, 6, 8, 12, 13, 47, 48, 64, 66, 67, 71}) {
+        if (tokens > num_tokens) continue;
+        run.isa = isa;
+        run.num_tokens = std::abs(tokens);
+        run.prefetch_bytes = tokens < 0 ? 8192 : 0;
+        run.groups_per_call = tokens % 2 == 0 ? 1 : 3;
+        const std::vector<float> out = run(packed.weight(), activations.data());
+        const std::vector<float> prefix(expected.begin(),
+                                        expected.begin() + static_cast<int64_t>(out.size()));
+        ASSERT_EQ(bits_of(out), bits_of(prefix))
+            << to_string(isa) << ", " << cols << " columns, " << tokens << " tokens";
+      }
+    }
+  }
+}
+
 // Activations, products and sums below the normal numbers: what the bf16 dot product takes for zero must be
 // zero everywhere.
 TEST_P(LinearTest, SubnormalNumbersGiveTheSameBits) {
@@ -237,14 +275,17 @@ TEST_P(LinearTest, NullRowsArePackedAsZeros) {
   const StoredMatrix stored(dtype(), 1, cols(1), Bits::random, 12);
   std::array<const std::byte*, 16> rows = {};
   rows[9] = stored.row(0);
-  const size_t group_bytes = packed_group_bytes(dtype(), stored.cols());
+  const PackedWeight empty = {dtype(),           16, stored.cols(), nullptr, GetParam().activations,
+                              GetParam().packing};
+  const size_t group_bytes = empty.group_bytes();
   EXPECT_EQ(group_bytes % 64, 0u);
   const ExactBuffer buffer(group_bytes);
-  pack_group(dtype(), rows, stored.cols(), buffer.data());
+  ASSERT_TRUE(pack_group(dtype(), GetParam().packing, rows, stored.cols(), buffer.data()));
   const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
   const std::vector<float> out =
-      LinearRun{}({dtype(), 16, stored.cols(), buffer.data(), GetParam().activations}, activations.data());
+      LinearRun{}({dtype(), 16, stored.cols(), buffer.data(), GetParam().activations, GetParam().packing},
+                  activations.data());
   for (size_t r = 0; r < 16; ++r) EXPECT_EQ(out[r] == 0.0f, r != 9) << "row " << r;
 }
 

@@ -7,20 +7,22 @@
 namespace pagoda {
 namespace {
 
+// The buffer is exact and full of 0xcc before packing: every byte must be written, none beyond.
+void expect_plain_bytes(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows,
+                        int64_t cols) {
+  const size_t num_bytes = packed_group_bytes(dtype, packing, cols);
+  std::vector<std::byte> want(num_bytes);
+  plain::pack_group(dtype, packing, rows, cols, want.data());
+  const ExactBuffer got(num_bytes);
+  ASSERT_TRUE(pack_group(dtype, packing, rows, cols, got.data()));
+  for (size_t i = 0; i < num_bytes; ++i)
+    ASSERT_EQ(got.data()[i], want[i]) << "byte " << i << " of " << num_bytes << ", " << cols << " columns";
+}
+
 class PackTest : public testing::TestWithParam<std::tuple<DType, Bits>> {
  protected:
   DType dtype() const { return std::get<0>(GetParam()); }
   Bits bits() const { return std::get<1>(GetParam()); }
-  // The buffer is exact and full of 0xcc before packing: every byte must be written, none beyond.
-  void expect_plain_bytes(std::span<const std::byte* const, 16> rows, int64_t cols) const {
-    const size_t num_bytes = packed_group_bytes(dtype(), cols);
-    std::vector<std::byte> want(num_bytes);
-    plain::pack_group(dtype(), rows, cols, want.data());
-    const ExactBuffer got(num_bytes);
-    pack_group(dtype(), rows, cols, got.data());
-    for (size_t i = 0; i < num_bytes; ++i)
-      ASSERT_EQ(got.data()[i], want[i]) << "byte " << i << " of " << num_bytes << ", " << cols << " columns";
-  }
 };
 INSTANTIATE_TEST_SUITE_P(AllFormats, PackTest,
                          testing::Combine(testing::ValuesIn(kAllDTypes),
@@ -37,10 +39,74 @@ TEST_P(PackTest, SameBytesAsThePlainLayout) {
     const StoredMatrix stored(dtype(), 16, blocks * block, bits(), static_cast<uint32_t>(blocks));
     std::array<const std::byte*, 16> rows;
     for (int64_t r = 0; r < 16; ++r) rows[static_cast<size_t>(r)] = stored.row(15 - r);
-    expect_plain_bytes(rows, stored.cols());
+    expect_plain_bytes(dtype(), Packing::plain, rows, stored.cols());
     for (size_t r = 0; r < 16; r += 3) rows[r] = nullptr;
-    expect_plain_bytes(rows, stored.cols());
+    expect_plain_bytes(dtype(), Packing::plain, rows, stored.cols());
   }
+}
+
+class PalettePackTest : public testing::TestWithParam<Bits> {};
+INSTANTIATE_TEST_SUITE_P(Exponents, PalettePackTest, testing::Values(Bits::random, Bits::many_exponents));
+
+TEST_P(PalettePackTest, SameBytesAsThePlainLayout) {
+  for (const int64_t cols : {1, 2, 11, 12, 13, 24, 95, 96, 97, 202, 1000}) {
+    const StoredMatrix stored(DType::bf16, 16, cols, GetParam(), static_cast<uint32_t>(cols));
+    std::array<const std::byte*, 16> rows;
+    for (int64_t r = 0; r < 16; ++r) rows[static_cast<size_t>(r)] = stored.row(15 - r);
+    expect_plain_bytes(DType::bf16, Packing::palette, rows, cols);
+    for (size_t r = 0; r < 16; r += 3) rows[r] = nullptr;
+    expect_plain_bytes(DType::bf16, Packing::palette, rows, cols);
+  }
+}
+
+// 16 rows of 12 columns, which need no padding, with weights of `count` exponents in a row from `first` on.
+std::vector<uint16_t> rows_of_exponents(int first, int count) {
+  std::vector<uint16_t> weights(16 * 12);
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] =
+        static_cast<uint16_t>((i % 2) << 15 | (static_cast<size_t>(first) + i % count) << 7 | i % 128);
+  return weights;
+}
+std::array<const std::byte*, 16> rows_of(const std::vector<uint16_t>& weights) {
+  std::array<const std::byte*, 16> rows;
+  for (size_t r = 0; r < 16; ++r) rows[r] = std::as_bytes(std::span(weights)).data() + r * 12 * 2;
+  return rows;
+}
+
+// Subnormal numbers, infinities and what is not a number, too.
+TEST(PalettePacking, KeepsTheBitsOf32Exponents) {
+  for (const int first : {0, 110, 256 - kPaletteSize}) {
+    const std::vector<uint16_t> weights = rows_of_exponents(first, kPaletteSize);
+    const ExactBuffer packed(packed_group_bytes(DType::bf16, Packing::palette, 12));
+    ASSERT_TRUE(pack_group(DType::bf16, Packing::palette, rows_of(weights), 12, packed.data()));
+    const auto* group = reinterpret_cast<const uint8_t*>(packed.data());
+    for (int r = 0; r < 16; ++r)
+      for (int64_t k = 0; k < 12; ++k)
+        ASSERT_EQ(packed_bf16(Packing::palette, group, k, r), weights[static_cast<size_t>(r * 12 + k)])
+            << "row " << r << " k " << k;
+  }
+}
+
+TEST(PalettePacking, RefusesMoreExponents) {
+  const ExactBuffer packed(packed_group_bytes(DType::bf16, Packing::palette, 12));
+  const std::vector<uint16_t> weights = rows_of_exponents(100, kPaletteSize + 1);
+  EXPECT_FALSE(pack_group(DType::bf16, Packing::palette, rows_of(weights), 12, packed.data()));
+  // A null row is one of zeros, whose exponent counts.
+  const std::vector<uint16_t> fitting = rows_of_exponents(100, kPaletteSize);
+  std::array<const std::byte*, 16> rows = rows_of(fitting);
+  EXPECT_TRUE(pack_group(DType::bf16, Packing::palette, rows, 12, packed.data()));
+  rows[15] = nullptr;
+  EXPECT_FALSE(pack_group(DType::bf16, Packing::palette, rows, 12, packed.data()));
+}
+
+TEST(PalettePacking, IsChosenWhereItIsSmaller) {
+  EXPECT_EQ(smallest_packing(DType::bf16, 896), Packing::palette);
+  EXPECT_EQ(smallest_packing(DType::bf16, 1), Packing::plain);
+  EXPECT_EQ(smallest_packing(DType::f16, 896), Packing::plain);
+  const auto bytes = [](Packing packing) {
+    return static_cast<double>(packed_group_bytes(DType::bf16, packing, 4864));
+  };
+  EXPECT_NEAR(bytes(Packing::palette) / bytes(Packing::plain), 5.0 / 6, 0.002);
 }
 
 // Packed bytes are kept on disk between versions of the program. If this fails on purpose, raise
@@ -48,7 +114,10 @@ TEST_P(PackTest, SameBytesAsThePlainLayout) {
 TEST(PackedLayout, ChangesOnlyWithItsVersion) {
   uint64_t state = 1;
   uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (const DType dtype : kAllDTypes) {
+  std::vector<std::pair<DType, Packing>> formats;
+  for (const DType dtype : kAllDTypes) formats.emplace_back(dtype, Packing::plain);
+  formats.emplace_back(DType::bf16, Packing::palette);
+  for (const auto& [dtype, packing] : formats) {
     const int64_t cols = 2 * static_cast<int64_t>(info(dtype).block_len);
     const size_t bytes = row_bytes(dtype, static_cast<size_t>(cols));
     std::vector<std::byte> stored(16 * bytes);
@@ -56,14 +125,17 @@ TEST(PackedLayout, ChangesOnlyWithItsVersion) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       byte = static_cast<std::byte>(state >> 56);
     }
+    // For a palette few exponents.
+    if (packing == Packing::palette)
+      for (size_t i = 1; i < stored.size(); i += 2) stored[i] &= std::byte{0x87};
     std::array<const std::byte*, 16> rows;
     for (size_t r = 0; r < 16; ++r) rows[r] = stored.data() + r * bytes;
-    std::vector<std::byte> packed(packed_group_bytes(dtype, cols));
-    pack_group(dtype, rows, cols, packed.data());
+    std::vector<std::byte> packed(packed_group_bytes(dtype, packing, cols));
+    ASSERT_TRUE(pack_group(dtype, packing, rows, cols, packed.data()));
     for (const std::byte byte : packed) hash = (hash ^ std::to_integer<uint64_t>(byte)) * 0x100000001b3u;
   }
-  EXPECT_EQ(kPackedLayoutVersion, 2u);
-  EXPECT_EQ(hash, 1083869273179840750u);
+  EXPECT_EQ(kPackedLayoutVersion, 3u);
+  EXPECT_EQ(hash, 6199076068287216713u);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 #include <span>
+#include <vector>
 
 #include "base/check.h"
 #include "kernels/isa/linear_layout.h"
@@ -263,9 +264,45 @@ inline void pack_bf16(std::span<const std::byte* const, 16> rows, int64_t num_co
       std::memcpy(out + ((k / 2 * kRows + r) * 2 + k % 2) * 2, rows[r] + k * 2, 2);
 }
 
+// 64 bytes of exponents in the order in which they are met, vector by vector; then, of each 6 vectors, 3 x 64
+// bytes of signs and mantissas and 2 x 64 bytes of codes.
+inline void pack_palette(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
+  const auto cols = static_cast<size_t>(num_cols);
+  const size_t num_runs = (cols + 11) / 12;
+  std::vector<uint8_t> exponents;
+  for (size_t vector = 0; vector < num_runs * 6; ++vector) {
+    std::byte* run = out + 64 + vector / 6 * 320;
+    const size_t i = vector % 6;
+    for (size_t row = 0; row < kRows; ++row) {
+      for (size_t odd = 0; odd < 2; ++odd) {
+        const size_t k = 2 * vector + odd;
+        uint16_t bits = 0;
+        if (rows[row] != nullptr && k < cols) std::memcpy(&bits, rows[row] + 2 * k, 2);
+        const auto exponent = static_cast<uint8_t>(bits >> 7);
+        size_t place = 0;
+        while (place < exponents.size() && exponents[place] != exponent) ++place;
+        if (place == exponents.size()) exponents.push_back(exponent);
+        // Byte b of a lane has bits 8b to 8b+7. The first pair of two has its signs in bytes 1 and 3, its
+        // mantissas in bytes 0 and 2; the second has its signs in 0 and 2, its mantissas in 3 and 1.
+        std::byte* lane = run + i / 2 * 64 + row * 4;
+        const size_t sign = i % 2 == 0 ? 2 * odd + 1 : 2 * odd;
+        const size_t mantissa = (sign + 3) % 4;
+        lane[sign] |= static_cast<std::byte>(bits >> 8 & 0x80);
+        lane[mantissa] |= static_cast<std::byte>(bits & 0x7f);
+        std::byte* code = run + 192 + i / 3 * 64 + row * 4 + odd * 2;
+        const size_t shifted = place << (5 * (i % 3));
+        code[0] |= static_cast<std::byte>(shifted);
+        code[1] |= static_cast<std::byte>(shifted >> 8);
+      }
+    }
+  }
+  for (size_t place = 0; place < exponents.size(); ++place) out[place] = std::byte{exponents[place]};
+}
+
 // `out` must be zero-filled.
-inline void pack_group(DType dtype, std::span<const std::byte* const, 16> rows, int64_t num_cols,
-                       std::byte* out) {
+inline void pack_group(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows,
+                       int64_t num_cols, std::byte* out) {
+  if (packing == Packing::palette) return pack_palette(rows, num_cols, out);
   if (dtype == DType::f32) return pack_plain<4>(rows, num_cols, out);
   if (dtype == DType::bf16) return pack_bf16(rows, num_cols, out);
   if (is_float(dtype)) return pack_plain<2>(rows, num_cols, out);

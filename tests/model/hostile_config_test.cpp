@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/linear.h"
 #include "model/bits.h"
 #include "model/model_folder.h"
 #include "support/safetensors_writer.h"
@@ -198,11 +199,13 @@ TEST(LoadModel, DescribesTheModel) {
   constexpr uint64_t kLayerMacs = 64 * 64 * 2 + 64 * 32 * 2 + 64 * 128 * 3;
   EXPECT_EQ(info.macs_per_token, 3 * kLayerMacs);
   EXPECT_EQ(info.head_macs, 512u * 64u);
-  EXPECT_EQ(info.bytes_per_token, 2 * (info.macs_per_token + info.head_macs));  // bf16
-  constexpr uint64_t kInMemory =
-      2 * (176576u - 512u * 64u);  // all but the embeddings, which stay in the file
-  EXPECT_GE(info.weight_bytes, kInMemory);
-  EXPECT_LT(info.weight_bytes, kInMemory + 4096u);
+  // bf16: groups of 16 rows in three layers, and in the head.
+  const uint64_t packed_bytes = (3 * (64 + 64 + 32 + 32 + 128 + 128) / 16 + 512 / 16) *
+                                    packed_group_bytes(DType::bf16, Packing::palette, 64) +
+                                3 * 64 / 16 * packed_group_bytes(DType::bf16, Packing::palette, 128);
+  EXPECT_EQ(info.bytes_per_token, packed_bytes);
+  // And seven norms. The embeddings stay in the file.
+  EXPECT_EQ(info.weight_bytes, packed_bytes + 7 * 64 * sizeof(float));
   EXPECT_EQ(info.kv_shape, (KvShape{3, 2, 16, KvType::f32}));
 }
 

@@ -20,7 +20,7 @@ class MadeUpLinear {
     std::vector<std::byte> stored(stored_bytes * static_cast<size_t>(num_rows));
     for (size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<std::byte>(i * 37 % 251 & 0x3f);
     weight_.matrix = {dtype, num_rows, num_cols, nullptr};
-    const size_t group_bytes = packed_group_bytes(dtype, num_cols);
+    const size_t group_bytes = weight_.matrix.group_bytes();
     const auto num_groups = static_cast<size_t>(weight_.matrix.num_groups());
     packed_ = AlignedBuffer::allocate(group_bytes * num_groups).value();
     for (size_t group = 0; group < num_groups; ++group) {
@@ -28,7 +28,7 @@ class MadeUpLinear {
       for (size_t r = 0; r < 16; ++r)
         if (group * 16 + r < static_cast<size_t>(num_rows))
           rows[r] = stored.data() + (group * 16 + r) * stored_bytes;
-      pack_group(dtype, rows, num_cols, packed_.data() + group * group_bytes);
+      EXPECT_TRUE(pack_group(dtype, Packing::plain, rows, num_cols, packed_.data() + group * group_bytes));
     }
     weight_.matrix.data = packed_.data();
     for (size_t i = 0; i < bias_.size(); ++i) bias_[i] = static_cast<float>(i) * 0.25f;

@@ -36,12 +36,16 @@ std::vector<std::byte> some_bytes(size_t size, uint64_t seed) {
   return bytes;
 }
 
-// A matrix of every type, a vector of odd size and a table.
+// A matrix of every type, a vector of odd size and a table. Of bf16 there are two: one whose exponents do not
+// fit a palette, and one of few exponents.
 void write_model(const std::string& path, uint64_t seed = 1) {
   GgufWriter gguf;
   for (const DType dtype : kTypes)
     gguf.add_tensor(to_string(dtype), dtype, {2, {kRows, kCols}},
                     some_bytes(kRows * row_bytes(dtype, kCols), ++seed));
+  std::vector<std::byte> few = some_bytes(kRows * row_bytes(DType::bf16, kCols), ++seed);
+  for (size_t i = 1; i < few.size(); i += 2) few[i] &= std::byte{0x87};
+  gguf.add_tensor("few exponents", DType::bf16, {2, {kRows, kCols}}, few);
   gguf.add_tensor("norm", DType::f32, {1, {5}}, some_bytes(20, ++seed));
   gguf.write(path);
 }
@@ -76,17 +80,21 @@ class PackedCacheTest : public ::testing::Test {
     auto file = ModelFile::open(model_);
     if (!file) throw std::runtime_error(file.error().message);
     WeightPlan plan(**file);
-    std::array<LinearWeight, std::size(kTypes)> matrices;
+    std::array<LinearWeight, std::size(kTypes) + 1> matrices;
     const float* norm = nullptr;
     RowTable table;
-    for (size_t i = 0; i < matrices.size(); ++i)
-      check(plan.add_linear(
-          {.weight = std::string(to_string(kTypes[i])), .num_rows = kRows, .num_cols = kCols}, matrices[i]));
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      const std::string name(i < std::size(kTypes) ? to_string(kTypes[i]) : "few exponents");
+      check(plan.add_linear({.weight = name, .num_rows = kRows, .num_cols = kCols}, matrices[i]));
+    }
     check(plan.add_vector({"norm", 5, {}, offset}, norm));
     check(plan.add_rows("q4_0", kRows, kCols, table));
     auto memory = plan.load(pool_, {}, cache);
     if (!memory) throw std::runtime_error(memory.error().message);
-    for (const LinearWeight& matrix : matrices) EXPECT_TRUE(points_into(*memory, matrix.matrix.data));
+    for (const LinearWeight& matrix : matrices) {
+      EXPECT_TRUE(points_into(*memory, matrix.matrix.data));
+      EXPECT_EQ(matrix.matrix.packing, &matrix == &matrices.back() ? Packing::palette : Packing::plain);
+    }
     EXPECT_TRUE(points_into(*memory, norm));
     EXPECT_EQ(table.stored, (*file)->find("q4_0")->view.data.data());
     return {{memory->data(), memory->data() + memory->size()}, warnings.text()};
@@ -165,7 +173,9 @@ TEST_F(PackedCacheTest, TheCacheIsWhatIsRead) {
   std::memcpy(&id.source, header.data() + 16, sizeof id.source);
   EXPECT_EQ(id.version, kPackedLayoutVersion);
   const std::vector<std::byte> others = some_bytes(first.bytes.size(), 99);
-  check(write_block_file(cache_, id, others, 1));
+  const auto note = read_block_file_note(cache_, id);
+  ASSERT_TRUE(note) << note.error().message;
+  check(write_block_file(cache_, id, *note, others, 1));
   EXPECT_EQ(load(cache_).bytes, others);
 }
 

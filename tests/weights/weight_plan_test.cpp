@@ -133,6 +133,45 @@ class WeightPlanTest : public ::testing::Test {
   AlignedBuffer memory_;
 };
 
+// bf16 of 16 exponents.
+std::vector<std::byte> rows_of_few_exponents(size_t num_rows, size_t num_cols, uint64_t seed) {
+  std::vector<std::byte> bytes = random_rows(DType::bf16, num_rows, num_cols, seed);
+  for (size_t i = 1; i < bytes.size(); i += 2) bytes[i] &= std::byte{0x87};
+  return bytes;
+}
+
+// One row of many exponents, in the last group, makes a matrix plain; others keep their palettes.
+TEST_F(WeightPlanTest, MatricesOfTooManyExponentsArePackedPlainly) {
+  constexpr size_t kRows = 600;
+  constexpr size_t kCols = 1500;
+  std::vector<std::vector<std::byte>> stored;
+  std::array<LinearWeight, 3> linears;
+  for (size_t i = 0; i < linears.size(); ++i) {
+    stored.push_back(rows_of_few_exponents(kRows, kCols, i + 1));
+    if (i == 1) std::ranges::copy(random_rows(DType::bf16, 1, kCols, 9), stored[i].end() - kCols * 2);
+    file_.add(std::string(1, static_cast<char>('a' + i)), DType::bf16, {2, {kRows, kCols}}, stored[i]);
+  }
+  for (size_t i = 0; i < linears.size(); ++i)
+    ASSERT_TRUE(plan_.add_linear(
+        {.weight = std::string(1, static_cast<char>('a' + i)), .num_rows = kRows, .num_cols = kCols},
+        linears[i]));
+  const size_t num_groups = (kRows + 15) / 16;
+  const size_t palette_bytes = num_groups * packed_group_bytes(DType::bf16, Packing::palette, kCols);
+  const size_t plain_bytes = num_groups * packed_group_bytes(DType::bf16, Packing::plain, kCols);
+  const auto refused = plan_.load(pool_, {}, {}, 2 * palette_bytes + plain_bytes - 1);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory);
+  load();
+  EXPECT_EQ(memory_.size(), 2 * palette_bytes + plain_bytes);
+  EXPECT_EQ(plan_.num_bytes(), memory_.size());
+  for (size_t i = 0; i < linears.size(); ++i) {
+    EXPECT_EQ(linears[i].matrix.packing, i == 1 ? Packing::plain : Packing::palette) << i;
+    for (const size_t row : {size_t{0}, size_t{17}, kRows - 1})
+      expect_same_bits(packed_row(linears[i].matrix, static_cast<int64_t>(row)),
+                       stored_row(DType::bf16, stored[i], row, kCols));
+  }
+}
+
 TEST_F(WeightPlanTest, PartOfAFusedTensor) {
   file_.add_counting("qkv.weight", {2, {12, 2}});
   file_.add_counting("qkv.bias", {1, {12}});

@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include <type_traits>
+#include <utility>
 
 #include "kernels/isa/linear_driver.h"
 #include "kernels/isa/linear_unpack_avx2.h"
@@ -221,22 +222,104 @@ PAGODA_INLINE void multiply_add(__m256 w, int offset, int h, P& pass) {
       _mm256_fmadd_ps(w, broadcast_float(pass.rows[t] + offset), pass.acc[t][h]);
 }
 
-template <class P>
-PAGODA_INLINE void add_bf16(const Tile& tile, P& pass) {
-  constexpr int kNext = sizeof(float);
-  const uint8_t* pairs = tile.group + 32 * pass.first_half;
-  for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-    prefetch<1, P::kTokens>(pairs, pass.ahead);
+// Eight rows of a vector of bf16 weights, from shifted codes and rotated lanes. Exponents are bytes: places 0
+// to 15 are looked up in the first half of the palette, others in the second.
+PAGODA_INLINE __m256i join_bf16(__m256i codes, __m256i lanes, const uint8_t* palette) {
+  const __m256i places = _mm256_and_si256(codes, _mm256_set1_epi16(kPaletteSize - 1));
+  const __m256i low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(palette)), places);
+  const __m256i high = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(palette + 16)), places);
+  // The bit that is 16 moves to where the blend looks. The upper byte of a word is of no use; one bit of it
+  // is shifted to the sign.
+  const __m256i exponents =
+      _mm256_slli_epi16(_mm256_blendv_epi8(low, high, _mm256_slli_epi16(places, 3)), kExponentShift);
+  const __m256i rest = _mm256_set1_epi32(static_cast<int>(kSignsAndMantissas));
+  return _mm256_or_si256(_mm256_and_si256(rest, lanes), _mm256_andnot_si256(rest, exponents));
+}
+
+// Bytes of 32-bit lanes as they are, and rotated as those of the second pair of two.
+alignas(32) constexpr uint8_t kLaneBytes[2][32] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+                                                    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+                                                   {3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
+                                                    3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14}};
+static_assert(kPairRotation == 8);
+
+// One half of vector kVector of a run.
+template <Packing kPacking, int kVector>
+PAGODA_INLINE __m256i bf16_pairs(const uint8_t* palette, const uint8_t* run, int half) {
+  if constexpr (kPacking == Packing::plain) return load(run + 32 * half);
+  const __m256i codes = load(run + bf16_layout(kPacking).codes + 64 * (kVector / kCodesPerWord) + 32 * half);
+  const __m256i lanes = load(run + 64 * (kVector / 2) + 32 * half);
+  return join_bf16(_mm256_srli_epi16(codes, kCodeBits * (kVector % kCodesPerWord)),
+                   kVector % 2 == 0 ? lanes : _mm256_shuffle_epi8(lanes, load(kLaneBytes[1])), palette);
+}
+// One half of vector i of a palette's run.
+PAGODA_INLINE __m256i palette_pairs(const uint8_t* palette, const uint8_t* run, int64_t i, int half) {
+  const __m256i codes =
+      load(run + bf16_layout(Packing::palette).codes + 64 * (i / kCodesPerWord) + 32 * half);
+  const __m256i lanes = load(run + 64 * (i / 2) + 32 * half);
+  const __m128i shift = _mm_cvtsi64_si128(kCodeBits * (i % kCodesPerWord));
+  return join_bf16(_mm256_srl_epi16(codes, shift), _mm256_shuffle_epi8(lanes, load(kLaneBytes[i % 2])),
+                   palette);
+}
+
+// Calls use(w, h, offset) for all pairs of k, ascending, and the pass's halves. `pass.rows` moves along,
+// kPairBytes a pair: the pair's bytes are `offset` from where it is then.
+template <Packing kPacking, int kPairBytes, class P, class Use>
+PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, P& pass, Use use) {
+  static constexpr Bf16Layout kLayout = bf16_layout(kPacking);
+  const uint8_t* run = tile.group + kLayout.header_bytes;
+  const auto use_vector = [&]<int kVector>() PAGODA_INLINE_LAMBDA {
+    if constexpr (64 * kVector < kLayout.run_bytes)
+      prefetch_pairs<kPacking, P::kTokens>(run + 64 * kVector, tile);
     PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-      const __m256i w = load(pairs + 32 * h);
-      multiply_add(even_bf16(w), 0, h, pass);
-      forget_loads();
-      multiply_add(odd_bf16(w), kNext, h, pass);
+      use(bf16_pairs<kPacking, kVector>(tile.group, run, pass.first_half + h), h, kPairBytes * kVector);
       forget_loads();
     }
-    pass.rows.advance(2 * kNext);
+  };
+  int64_t left = (tile.num_cols + 1) / 2;
+  for (; left >= kLayout.run_vectors; left -= kLayout.run_vectors, run += kLayout.run_bytes) {
+    [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+      (..., use_vector.template operator()<kVector>());
+    }(std::make_integer_sequence<int, kLayout.run_vectors>());
+    pass.rows.advance(kPairBytes * kLayout.run_vectors);
+  }
+  // The last run may have fewer.
+  if constexpr (kPacking == Packing::palette) {
+    for (int64_t i = 0; i < left; ++i) {
+      PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+        use(palette_pairs(tile.group, run, i, pass.first_half + h), h, 0);
+        forget_loads();
+      }
+      pass.rows.advance(kPairBytes);
+    }
   }
 }
+
+struct PaletteUnpacker {
+  static constexpr int64_t kUnpackForTokens = 12;
+
+  struct Place {
+    uint8_t* at;
+    PAGODA_INLINE void advance(int64_t bytes) { at += bytes; }
+  };
+  // What for_each_bf16_pair() wants of a pass.
+  struct Pass {
+    static constexpr int kTokens = 1;
+    static constexpr int kHalves = 2;
+    Place rows;
+    int first_half;
+  };
+  // Writes a group of a palette as plain packing has it.
+  [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
+                                               uint8_t* out) noexcept {
+    const Tile tile = {.group = group, .num_cols = num_cols, .prefetch_bytes = kPrefetchBytes};
+    Pass pass = {{out}, 0};
+    for_each_bf16_pair<Packing::palette, 64>(
+        tile, pass, [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(pass.rows.at + offset + 32 * h), w);
+        });
+  }
+};
 
 template <DType kType, class P>
 PAGODA_INLINE void add_plain(const Tile& tile, P& pass) {
@@ -259,40 +342,54 @@ struct Plain {
   template <int kTileTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(
+        tile, [&](auto& pass) __attribute__((always_inline)) { add_plain<kType>(tile, pass); });
+  }
+};
+
+// bf16 weights times f32 activations.
+template <Packing kPacking>
+struct Bf16 : PaletteUnpacker {
+  static constexpr int kMaxTileTokens = 8;
+
+  template <int kTileTokens>
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
+    constexpr int kNext = sizeof(float);
+    // Unpacking takes a register more than 8 tokens leave.
+    constexpr int kTokens = kPacking == Packing::palette && kTileTokens == 8 ? 4 : kTileTokens;
+    run_passes<kTokens, kTokens <= 4 ? 2 : 1, kTileTokens>(
         tile, [&](auto& pass) __attribute__((always_inline)) {
-          if constexpr (kType == DType::bf16)
-            add_bf16(tile, pass);
-          else
-            add_plain<kType>(tile, pass);
+          for_each_bf16_pair<kPacking, 2 * kNext>(tile, pass,
+                                                  [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
+                                                    multiply_add(even_bf16(w), offset, h, pass);
+                                                    forget_loads();
+                                                    multiply_add(odd_bf16(w), offset + kNext, h, pass);
+                                                  });
         });
   }
 };
 
 // bf16 weights times bf16 activations.
-struct Bf16Products {
+template <Packing kPacking>
+struct Bf16Products : PaletteUnpacker {
   static constexpr int kMaxTileTokens = 8;
 
   template <int kTileTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
-    run_passes<kTileTokens, kTileTokens <= 4 ? 2 : 1, kTileTokens>(
+    // Likewise.
+    constexpr int kMaxTokensOfBothHalves = kPacking == Packing::palette ? 3 : 4;
+    run_passes<kTileTokens, kTileTokens <= kMaxTokensOfBothHalves ? 2 : 1, kTileTokens>(
         tile, [&](auto& pass) __attribute__((always_inline)) {
           using P = std::remove_reference_t<decltype(pass)>;
-          const uint8_t* pairs = tile.group + 32 * pass.first_half;
-          for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-            prefetch<1, P::kTokens>(pairs, pass.ahead);
-            PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-              const __m256i w = load(pairs + 32 * h);
-              const __m256 even = even_bf16(w);
-              const __m256 odd = odd_bf16(w);
-              PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-                const __m256i x = broadcast(pass.rows[t]);
-                pass.acc[t][h] = _mm256_fmadd_ps(odd, odd_bf16(x), pass.acc[t][h]);
-                pass.acc[t][h] = _mm256_fmadd_ps(even, even_bf16(x), pass.acc[t][h]);
-              }
-              forget_loads();
-            }
-            pass.rows.advance(2 * sizeof(uint16_t));
-          }
+          for_each_bf16_pair<kPacking, 2 * sizeof(uint16_t)>(
+              tile, pass, [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
+                const __m256 even = even_bf16(w);
+                const __m256 odd = odd_bf16(w);
+                PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+                  const __m256i x = broadcast(pass.rows[t] + offset);
+                  pass.acc[t][h] = _mm256_fmadd_ps(odd, odd_bf16(x), pass.acc[t][h]);
+                  pass.acc[t][h] = _mm256_fmadd_ps(even, even_bf16(x), pass.acc[t][h]);
+                }
+              });
         });
   }
 };
@@ -300,7 +397,7 @@ struct Bf16Products {
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, run_linear_of<Quantised, Plain, Bf16Products>};
+  return {quantize, run_linear_of<Quantised, Plain, Bf16, Bf16Products>};
 }
 
 }  // namespace pagoda::isa_avx2

@@ -10,7 +10,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
   // Up to here weights that come from memory bind as well, which two groups side by side read slower.
   constexpr int64_t kFewTokens = 64;
   if (args.num_tokens > kFewTokens) return linear_of_many(args, group_begin, group_end);
-  run_linear_of<Quantised, Plain, Bf16Products>(args, group_begin, group_end);
+  run_linear_of<Quantised, Plain, Bf16, Bf16Products>(args, group_begin, group_end);
 }
 
 }  // namespace

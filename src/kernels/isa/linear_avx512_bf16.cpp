@@ -7,7 +7,8 @@ namespace pagoda::isa_avx512_bf16 {
 
 namespace {
 
-struct Bf16Products {
+template <Packing kPacking>
+struct Bf16Products : PaletteUnpacker {
   static constexpr int kMaxTileTokens = 8;
   static constexpr int kPairTokens = 8;
 
@@ -16,18 +17,14 @@ struct Bf16Products {
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens][kGroups];
     clear(acc);
-    const uint8_t* pairs = tile.group;
-    for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-      prefetch_groups<1, kTokens, kGroups>(pairs, tile);
-      __m512bh w[kGroups];
-      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) w[g] =
-          reinterpret_cast<__m512bh>(load(pairs + g * tile.group_bytes));
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-        const auto x = reinterpret_cast<__m512bh>(broadcast(rows[t]));
-        PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) acc[t][g] = _mm512_dpbf16_ps(acc[t][g], w[g], x);
-      }
-      rows.advance(2 * sizeof(uint16_t));
-    }
+    for_each_bf16_pair<kPacking, 2 * sizeof(uint16_t), kGroups, kTokens>(
+        tile, rows, [&](const __m512i(&w)[kGroups], int offset) PAGODA_INLINE_LAMBDA {
+          PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+            const auto x = reinterpret_cast<__m512bh>(broadcast(rows[t] + offset));
+            PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) acc[t][g] =
+                _mm512_dpbf16_ps(acc[t][g], reinterpret_cast<__m512bh>(w[g]), x);
+          }
+        });
     store(tile, acc);
   }
 };
@@ -36,7 +33,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
   if (!has_bf16_activations(args.weight))
     return isa_avx512::linear_kernels().linear(args, group_begin, group_end);
   const FlushSubnormals flush;
-  run_linear<Bf16Products>(args, group_begin, group_end);
+  run_bf16_of<Bf16Products>(args, group_begin, group_end);
 }
 
 }  // namespace

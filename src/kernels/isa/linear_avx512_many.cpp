@@ -16,14 +16,20 @@ struct PairedPlain : Plain<kType> {
   static constexpr int kPairTokens = 8;
 };
 
-struct PairedBf16Products : Bf16Products {
+template <Packing kPacking>
+struct PairedBf16 : Bf16<kPacking> {
+  static constexpr int kPairTokens = 8;
+};
+
+template <Packing kPacking>
+struct PairedBf16Products : Bf16Products<kPacking> {
   static constexpr int kPairTokens = 8;
 };
 
 }  // namespace
 
 void linear_of_many(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  run_linear_of<PairedQuantised, PairedPlain, PairedBf16Products>(args, group_begin, group_end);
+  run_linear_of<PairedQuantised, PairedPlain, PairedBf16, PairedBf16Products>(args, group_begin, group_end);
 }
 
 }  // namespace pagoda::isa_avx512

@@ -277,25 +277,6 @@ PAGODA_INLINE void multiply_add(const __m512 (&w)[kGroups], const TokenRows<kTok
   }
 }
 
-template <int kTokens, int kGroups>
-PAGODA_INLINE void add_bf16(const Tile& tile, TokenRows<kTokens>& rows, __m512 (&acc)[kTokens][kGroups]) {
-  constexpr int kNext = sizeof(float);
-  const uint8_t* pairs = tile.group;
-  for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-    prefetch_groups<1, kTokens, kGroups>(pairs, tile);
-    __m512 even[kGroups];
-    __m512 odd[kGroups];
-    PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
-      const __m512i w = load(pairs + g * tile.group_bytes);
-      even[g] = even_bf16(w);
-      odd[g] = odd_bf16(w);
-    }
-    multiply_add(even, rows, 0, acc);
-    multiply_add(odd, rows, kNext, acc);
-    rows.advance(2 * kNext);
-  }
-}
-
 template <DType kType, int kTokens, int kGroups>
 PAGODA_INLINE void add_plain(const Tile& tile, TokenRows<kTokens>& rows, __m512 (&acc)[kTokens][kGroups]) {
   constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
@@ -321,16 +302,40 @@ struct Plain {
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens][kGroups];
     clear(acc);
-    if constexpr (kType == DType::bf16)
-      add_bf16<kTokens, kGroups>(tile, rows, acc);
-    else
-      add_plain<kType, kTokens, kGroups>(tile, rows, acc);
+    add_plain<kType, kTokens, kGroups>(tile, rows, acc);
+    store(tile, acc);
+  }
+};
+
+// bf16 weights times f32 activations.
+template <Packing kPacking>
+struct Bf16 : PaletteUnpacker {
+  static constexpr int kMaxTileTokens = 12;
+
+  template <int kTokens, int kGroups = 1>
+  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
+    constexpr int kNext = sizeof(float);
+    TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
+    __m512 acc[kTokens][kGroups];
+    clear(acc);
+    for_each_bf16_pair<kPacking, 2 * kNext, kGroups, kTokens>(
+        tile, rows, [&](const __m512i(&w)[kGroups], int offset) PAGODA_INLINE_LAMBDA {
+          __m512 even[kGroups];
+          __m512 odd[kGroups];
+          PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
+            even[g] = even_bf16(w[g]);
+            odd[g] = odd_bf16(w[g]);
+          }
+          multiply_add(even, rows, offset, acc);
+          multiply_add(odd, rows, offset + kNext, acc);
+        });
     store(tile, acc);
   }
 };
 
 // bf16 weights times bf16 activations where there is no instruction for it.
-struct Bf16Products {
+template <Packing kPacking>
+struct Bf16Products : PaletteUnpacker {
   static constexpr int kMaxTileTokens = 8;
 
   template <int kTokens, int kGroups = 1>
@@ -338,19 +343,16 @@ struct Bf16Products {
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens][kGroups];
     clear(acc);
-    const uint8_t* pairs = tile.group;
-    for (int64_t k = 0; k < tile.num_cols; k += 2, pairs += 64) {
-      prefetch_groups<1, kTokens, kGroups>(pairs, tile);
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-        const __m512i x = broadcast(rows[t]);
-        PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
-          const __m512i w = load(pairs + g * tile.group_bytes);
-          acc[t][g] = _mm512_fmadd_ps(odd_bf16(w), odd_bf16(x), acc[t][g]);
-          acc[t][g] = _mm512_fmadd_ps(even_bf16(w), even_bf16(x), acc[t][g]);
-        }
-      }
-      rows.advance(2 * sizeof(uint16_t));
-    }
+    for_each_bf16_pair<kPacking, 2 * sizeof(uint16_t), kGroups, kTokens>(
+        tile, rows, [&](const __m512i(&w)[kGroups], int offset) PAGODA_INLINE_LAMBDA {
+          PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
+            const __m512i x = broadcast(rows[t] + offset);
+            PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
+              acc[t][g] = _mm512_fmadd_ps(odd_bf16(w[g]), odd_bf16(x), acc[t][g]);
+              acc[t][g] = _mm512_fmadd_ps(even_bf16(w[g]), even_bf16(x), acc[t][g]);
+            }
+          }
+        });
     store(tile, acc);
   }
 };

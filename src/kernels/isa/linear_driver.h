@@ -45,6 +45,8 @@ class TokenRows {
   int64_t stride_;
 };
 
+inline constexpr int64_t kPrefetchBytes = 8192;
+
 // Starts loading kBytes of weights that lie further on. With several tokens per weight every processor's
 // prefetcher falls behind; with one token it depends on the processor (`ahead`, LinearArgs::prefetch_bytes).
 template <int kBytes, int kTokens>
@@ -52,7 +54,7 @@ PAGODA_INLINE void prefetch(const uint8_t* p, int64_t ahead) {
   if constexpr (kTokens == 1) {
     if (ahead == 0) return;
   } else {
-    ahead = 8192;
+    ahead = kPrefetchBytes;
   }
   PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i) __builtin_prefetch(p + ahead + 64 * i);
 }
@@ -69,8 +71,18 @@ struct Tile {
   int64_t out_stride;
   int num_rows;  // 1..16 of the 16 exist
   Store store;
-  int64_t prefetch_bytes;
+  int64_t prefetch_bytes;       // how far ahead a single token's weights are fetched
+  int64_t bf16_prefetch_bytes;  // and plain bf16 weights of several tokens
 };
+
+// The same for a line of bf16 weights.
+template <Packing kPacking, int kTokens>
+PAGODA_INLINE void prefetch_pairs(const uint8_t* p, const Tile& tile) {
+  if constexpr (kPacking == Packing::plain && kTokens > 1)
+    __builtin_prefetch(p + tile.bf16_prefetch_bytes);
+  else
+    prefetch<1, kTokens>(p, tile.prefetch_bytes);
+}
 
 // A Body has, per weight format, `template <int kTokens> static void tile(const Tile&) noexcept`, not
 // inline, so that its loop has all registers whatever surrounds the call, and kMaxTileTokens, 8 or 16: as
@@ -141,7 +153,7 @@ inline void set_groups(const LinearArgs& args, int64_t group, int num_groups, in
 inline Tile tile_of(const LinearArgs& args) {
   const PackedWeight& w = args.weight;
   Tile tile = {};
-  tile.group_bytes = static_cast<int64_t>(packed_group_bytes(w.dtype, w.num_cols));
+  tile.group_bytes = static_cast<int64_t>(w.group_bytes());
   tile.activation_stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
@@ -173,9 +185,12 @@ PAGODA_INLINE int run_tiles_of_tokens(const LinearArgs& args, int64_t begin, int
   return num_tokens;
 }
 
+// bf16_prefetch_bytes: as Tile has it.
 template <class Body>
-void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+void run_linear(const LinearArgs& args, int64_t group_begin, int64_t group_end,
+                int64_t bf16_prefetch_bytes = kPrefetchBytes) noexcept {
   Tile tile = tile_of(args);
+  tile.bf16_prefetch_bytes = bf16_prefetch_bytes;
   const int64_t groups_per_block = groups_per_cache_block(static_cast<size_t>(tile.group_bytes));
   for (int64_t block = group_begin; block < group_end; block += groups_per_block) {
     const int64_t block_end = block + groups_per_block < group_end ? block + groups_per_block : group_end;
@@ -221,13 +236,56 @@ void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group
   }
 }
 
-// Bodies for all weights: Quantised<format> and Plain<dtype>. Bf16Products is for bf16 weights times bf16
-// activations.
-template <template <PackedFormat> class Quantised, template <DType> class Plain, class Bf16Products>
+// What lies on the stack while weights of a palette are unpacked once for many tokens.
+inline constexpr size_t kUnpackedBytes = 512 * 1024;
+
+// Multiplies weights of a palette as plain ones, a few groups at a time that fit the L2 cache: a tile of many
+// tokens keeps the multipliers busy and has no instruction to spare for unpacking. Meanwhile the next groups
+// are fetched. Plain has `unpack_palette`, and kUnpackForTokens, from how many tokens on that pays, too.
+template <class Plain>
+void run_linear_unpacked(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  alignas(64) uint8_t groups[kUnpackedBytes];
+  LinearArgs part = args;
+  part.weight.packing = Packing::plain;
+  part.weight.data = reinterpret_cast<const std::byte*>(groups);
+  const size_t packed_bytes = args.weight.group_bytes();
+  const size_t plain_bytes = part.weight.group_bytes();
+  const int64_t num_groups = groups_per_cache_block(plain_bytes);
+  for (int64_t block = group_begin; block < group_end; block += num_groups) {
+    const int64_t count = num_groups < group_end - block ? num_groups : group_end - block;
+    const auto* packed =
+        reinterpret_cast<const uint8_t*>(args.weight.data) + static_cast<size_t>(block) * packed_bytes;
+    for (int64_t i = 0; i < count; ++i, packed += packed_bytes)
+      Plain::unpack_palette(packed, args.weight.num_cols, groups + static_cast<size_t>(i) * plain_bytes);
+    const int64_t row = block * kRowsPerGroup;
+    part.weight.num_rows = args.weight.num_rows - row;
+    part.bias = args.bias == nullptr ? nullptr : args.bias + row;
+    part.out = args.out + row;
+    run_linear<Plain>(part, 0, count,
+                      reinterpret_cast<intptr_t>(packed) - reinterpret_cast<intptr_t>(groups));
+  }
+}
+
+// A body is a template over the packing of bf16 weights. Two groups that do not fit the stack are unpacked by
+// the tiles.
+template <template <Packing> class Bf16>
+void run_bf16_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  using Plain = Bf16<Packing::plain>;
+  if (args.weight.packing == Packing::plain) return run_linear<Plain>(args, group_begin, group_end);
+  const size_t plain_bytes = packed_group_bytes(args.weight.dtype, Packing::plain, args.weight.num_cols);
+  if (args.num_tokens >= Plain::kUnpackForTokens && 2 * plain_bytes <= kUnpackedBytes)
+    return run_linear_unpacked<Plain>(args, group_begin, group_end);
+  run_linear<Bf16<Packing::palette>>(args, group_begin, group_end);
+}
+
+// Bodies for all weights: Quantised<format>, Plain<dtype> for f32 and f16, Bf16<packing> for bf16 with
+// activations in f32, Bf16Products<packing> with activations in bf16.
+template <template <PackedFormat> class Quantised, template <DType> class Plain,
+          template <Packing> class Bf16, template <Packing> class Bf16Products>
 void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
   if (has_bf16_activations(args.weight)) {
     const FlushSubnormals flush;
-    return run_linear<Bf16Products>(args, group_begin, group_end);
+    return run_bf16_of<Bf16Products>(args, group_begin, group_end);
   }
   switch (args.weight.dtype) {
     case DType::f32:
@@ -235,7 +293,7 @@ void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_en
     case DType::f16:
       return run_linear<Plain<DType::f16>>(args, group_begin, group_end);
     case DType::bf16:
-      return run_linear<Plain<DType::bf16>>(args, group_begin, group_end);
+      return run_bf16_of<Bf16>(args, group_begin, group_end);
     default:
       return run_quantised_of<Quantised>(args, group_begin, group_end);
   }

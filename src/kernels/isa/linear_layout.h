@@ -23,6 +23,11 @@
 //                  sub_length 16: uint8[16][16]
 //   f32 f16        [k][16]
 //   bf16           [k / 2][16][2], the last pair filled up with 0
+//   bf16, palette  uint8[64]: the exponents of all weights of the group, at most 32, then 0; then runs of 12
+//   k,
+//                  the last filled up with 0:
+//                    uint32[3][16]     signs and mantissas of pairs of k 2j and 2j+1, drawn at pack_pairs()
+//                    uint16[2][16][2]  places in the palette: of pair 3j+i in bits [5i+4:5i]
 //
 // Everything here has internal linkage: these files are compiled with different instruction sets.
 #pragma once
@@ -30,6 +35,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/linear.h"
 #include "tensor/dtype.h"
 
 namespace pagoda {
@@ -102,6 +108,52 @@ constexpr BlockLayout block_layout(PackedFormat f) {
   }
   at.bytes = at.quants + f.block_length / 32 * 64 * f.bits;
   return at;
+}
+
+// How pairs of k of bf16 weights lie in a group: runs of vectors behind a header.
+struct Bf16Layout {
+  int header_bytes;
+  int run_vectors;  // of 16 rows and a pair of k each
+  int run_bytes;
+  int codes;  // offset in a run
+};
+constexpr Bf16Layout bf16_layout(Packing packing) {
+  return packing == Packing::palette ? Bf16Layout{64, 6, 320, 192} : Bf16Layout{0, 1, 64, 0};
+}
+inline constexpr int kPaletteSize = 32;
+inline constexpr int kCodeBits = 5;
+inline constexpr int kCodesPerWord = 3;
+// Of a lane with a pair of bf16.
+inline constexpr uint32_t kSignsAndMantissas = 0x807f807f;
+inline constexpr int kExponentShift = 7;
+
+// Two pairs share a lane: what kSignsAndMantissas leaves of the second fits the gaps of the first once it is
+// rotated (s, m: sign and mantissa; 0, 1: the even and the odd k of a pair).
+//
+//   bits  31  30…24  23  22…16  15  14…8  7  6…0
+//   even   s1         .   m1     s0         .  m0
+//   odd    .   m0    s1          .   m1    s0
+inline constexpr int kPairRotation = 8;
+constexpr uint32_t pack_pairs(uint32_t even, uint32_t odd) {
+  const uint32_t rest = odd & kSignsAndMantissas;
+  return (even & kSignsAndMantissas) | rest >> kPairRotation | rest << (32 - kPairRotation);
+}
+
+// The bits of weight (row, k) of a group.
+inline uint16_t packed_bf16(Packing packing, const uint8_t* group, int64_t k, int row) {
+  const Bf16Layout layout = bf16_layout(packing);
+  const int64_t vector = k / 2;
+  const int odd = static_cast<int>(k % 2);
+  const uint8_t* run = group + layout.header_bytes + vector / layout.run_vectors * layout.run_bytes;
+  const int i = static_cast<int>(vector % layout.run_vectors);
+  uint32_t lane;
+  __builtin_memcpy(&lane, run + 64 * (i / 2) + 4 * row, sizeof lane);
+  if (packing == Packing::plain) return static_cast<uint16_t>(lane >> 16 * odd);
+  if (i % 2 != 0) lane = lane << kPairRotation | lane >> (32 - kPairRotation);
+  uint16_t codes;
+  __builtin_memcpy(&codes, run + layout.codes + 64 * (i / kCodesPerWord) + 4 * row + 2 * odd, sizeof codes);
+  const int place = codes >> kCodeBits * (i % kCodesPerWord) & (kPaletteSize - 1);
+  return static_cast<uint16_t>((lane & kSignsAndMantissas) >> 16 * odd | group[place] << kExponentShift);
 }
 
 // Activations in blocks of 32: 52 bytes. The products of the sum with each negated zero point start integer

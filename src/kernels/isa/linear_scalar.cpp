@@ -107,33 +107,31 @@ void quantised_row(const PackedFormat& format, const uint8_t* group, int row, in
   }
 }
 
-float plain_weight(DType dtype, const uint8_t* group, int64_t k, int row) {
-  if (dtype == DType::f32) {
+float plain_weight(const PackedWeight& w, const uint8_t* group, int64_t k, int row) {
+  if (w.dtype == DType::bf16) return bf16_to_f32(packed_bf16(w.packing, group, k, row));
+  if (w.dtype == DType::f32) {
     float value;
     __builtin_memcpy(&value, group + 4 * (k * kRows + row), sizeof value);
     return value;
   }
-  const int64_t index = dtype == DType::f16 ? k * kRows + row : (k / 2 * kRows + row) * 2 + k % 2;
-  uint16_t bits;
-  __builtin_memcpy(&bits, group + 2 * index, sizeof bits);
-  return dtype == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+  return load_f16(group + 2 * k * kRows, row);
 }
 
-void plain_row(DType dtype, const uint8_t* group, int row, int64_t num_cols, const std::byte* activations,
+void plain_row(const PackedWeight& w, const uint8_t* group, int row, const std::byte* activations,
                int64_t stride, int64_t num_tokens, float* acc) {
-  const int64_t end = dtype == DType::bf16 ? num_cols + num_cols % 2 : num_cols;
+  const int64_t end = w.dtype == DType::bf16 ? w.num_cols + w.num_cols % 2 : w.num_cols;
   for (int64_t k = 0; k < end; ++k) {
-    const float w = plain_weight(dtype, group, k, row);
+    const float value = plain_weight(w, group, k, row);
     for (int64_t t = 0; t < num_tokens; ++t)
-      acc[t] = __builtin_fmaf(w, reinterpret_cast<const float*>(activations + t * stride)[k], acc[t]);
+      acc[t] = __builtin_fmaf(value, reinterpret_cast<const float*>(activations + t * stride)[k], acc[t]);
   }
 }
 
-void bf16_row(const uint8_t* group, int row, int64_t num_cols, const std::byte* activations, int64_t stride,
-              int64_t num_tokens, float* acc) {
-  for (int64_t k = 0; k < num_cols; k += 2) {
-    const float even = plain_weight(DType::bf16, group, k, row);
-    const float odd = plain_weight(DType::bf16, group, k + 1, row);
+void bf16_row(const PackedWeight& w, const uint8_t* group, int row, const std::byte* activations,
+              int64_t stride, int64_t num_tokens, float* acc) {
+  for (int64_t k = 0; k < w.num_cols; k += 2) {
+    const float even = plain_weight(w, group, k, row);
+    const float odd = plain_weight(w, group, k + 1, row);
     for (int64_t t = 0; t < num_tokens; ++t) {
       uint16_t x[2];
       __builtin_memcpy(x, activations + t * stride + 2 * k, sizeof x);
@@ -146,15 +144,14 @@ void bf16_row(const uint8_t* group, int row, int64_t num_cols, const std::byte* 
 void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_t num_tokens, float* acc) {
   const PackedWeight& w = args.weight;
   const auto stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
-  const size_t group_bytes = packed_group_bytes(w.dtype, w.num_cols);
   const auto* group =
-      reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * group_bytes;
+      reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * w.group_bytes();
   const std::byte* activations = args.activations + token_begin * stride;
   const int lane = static_cast<int>(row % kRows);
   if (w.activation_format() == ActivationFormat::bf16)
-    bf16_row(group, lane, w.num_cols, activations, stride, num_tokens, acc);
+    bf16_row(w, group, lane, activations, stride, num_tokens, acc);
   else if (is_float(w.dtype))
-    plain_row(w.dtype, group, lane, w.num_cols, activations, stride, num_tokens, acc);
+    plain_row(w, group, lane, activations, stride, num_tokens, acc);
   else
     quantised_row(packed_format(w.dtype), group, lane, w.num_cols, activations, stride, num_tokens, acc);
 }

@@ -244,8 +244,7 @@ using LinearFunction = void (*)(const LinearArgs&, int64_t, int64_t) noexcept;
 // are in the cache. The unit is configured for the time of the call.
 template <class Unit, PackedFormat kFormat>
 void run_tiles(const LinearArgs& args, int64_t group_begin, int64_t group_end, LinearFunction by_vectors) {
-  const size_t group_bytes = packed_group_bytes(args.weight.dtype, args.weight.num_cols);
-  const int64_t groups_per_block = groups_per_cache_block(group_bytes);
+  const int64_t groups_per_block = groups_per_cache_block(args.weight.group_bytes());
   const int64_t num_tokens = args.num_tokens / kTileTokens * kTileTokens;
   Tile tile = tile_of(args);
   LinearArgs rest = args;

@@ -101,6 +101,94 @@ PAGODA_INLINE void prefetch_groups(const uint8_t* p, const Tile& tile) {
       prefetch<kBytes, kTokens>(p + g * tile.group_bytes, tile.prefetch_bytes);
 }
 
+// One vector of a run of bf16 weights, from shifted codes and rotated lanes. vpermw looks at the low 5 bits
+// of a place only.
+PAGODA_INLINE __m512i join_bf16(__m512i places, __m512i lanes, __m512i exponents) {
+  constexpr int kAAndBOrC = 0xea;
+  return _mm512_ternarylogic_epi32(lanes, _mm512_set1_epi32(static_cast<int>(kSignsAndMantissas)),
+                                   _mm512_permutexvar_epi16(places, exponents), kAAndBOrC);
+}
+template <Packing kPacking, int kVector>
+PAGODA_INLINE __m512i bf16_pairs(const uint8_t* run, __m512i exponents) {
+  if constexpr (kPacking == Packing::plain) return load(run);
+  constexpr int kShift = kCodeBits * (kVector % kCodesPerWord);
+  const __m512i lanes = load(run + 64 * (kVector / 2));
+  const __m512i codes = load(run + bf16_layout(kPacking).codes + 64 * (kVector / kCodesPerWord));
+  return join_bf16(kShift == 0 ? codes : _mm512_srli_epi16(codes, kShift),
+                   kVector % 2 == 0 ? lanes : _mm512_rol_epi32(lanes, kPairRotation), exponents);
+}
+// Vector i of a palette's run.
+PAGODA_INLINE __m512i palette_pairs(const uint8_t* run, int64_t i, __m512i exponents) {
+  const __m512i lanes = load(run + 64 * (i / 2));
+  const __m512i codes = load(run + bf16_layout(Packing::palette).codes + 64 * (i / kCodesPerWord));
+  const __m128i shift = _mm_cvtsi64_si128(kCodeBits * (i % kCodesPerWord));
+  const __m512i rotation = _mm512_set1_epi32(static_cast<int>(kPairRotation * (i % 2)));
+  return join_bf16(_mm512_srl_epi16(codes, shift), _mm512_rolv_epi32(lanes, rotation), exponents);
+}
+
+template <Packing kPacking>
+PAGODA_INLINE __m512i load_palette(const uint8_t* group) {
+  if constexpr (kPacking == Packing::plain) return _mm512_setzero_si512();
+  const __m256i exponents = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group));
+  return _mm512_slli_epi16(_mm512_cvtepu8_epi16(exponents), kExponentShift);
+}
+
+// Calls use(w, offset) for all pairs of k, ascending, where w[g] has those of group g. `place` moves along,
+// kPairBytes a pair: the pair's bytes are `offset` from where it is then.
+template <Packing kPacking, int kPairBytes, int kGroups, int kTokens, class Place, class Use>
+PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, Place& place, Use use) {
+  static constexpr Bf16Layout kLayout = bf16_layout(kPacking);
+  __m512i exponents[kGroups];
+  PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) exponents[g] =
+      load_palette<kPacking>(tile.group + g * tile.group_bytes);
+  const uint8_t* run = tile.group + kLayout.header_bytes;
+  const auto use_vector = [&]<int kVector>() PAGODA_INLINE_LAMBDA {
+    if constexpr (64 * kVector < kLayout.run_bytes) {
+      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g)
+          prefetch_pairs<kPacking, kTokens>(run + 64 * kVector + g * tile.group_bytes, tile);
+    }
+    __m512i w[kGroups];
+    PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) w[g] =
+        bf16_pairs<kPacking, kVector>(run + g * tile.group_bytes, exponents[g]);
+    use(w, kPairBytes * kVector);
+  };
+  int64_t left = (tile.num_cols + 1) / 2;
+  for (; left >= kLayout.run_vectors; left -= kLayout.run_vectors, run += kLayout.run_bytes) {
+    [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+      (..., use_vector.template operator()<kVector>());
+    }(std::make_integer_sequence<int, kLayout.run_vectors>());
+    place.advance(kPairBytes * kLayout.run_vectors);
+  }
+  // The last run may have fewer.
+  if constexpr (kPacking == Packing::palette) {
+    for (int64_t i = 0; i < left; ++i) {
+      __m512i w[kGroups];
+      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) w[g] =
+          palette_pairs(run + g * tile.group_bytes, i, exponents[g]);
+      use(w, 0);
+      place.advance(kPairBytes);
+    }
+  }
+}
+
+struct PaletteUnpacker {
+  static constexpr int64_t kUnpackForTokens = 48;
+
+  // Writes a group of a palette as plain packing has it.
+  [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
+                                               uint8_t* out) noexcept {
+    const Tile tile = {.group = group, .num_cols = num_cols, .prefetch_bytes = kPrefetchBytes};
+    struct {
+      uint8_t* at;
+      PAGODA_INLINE void advance(int64_t bytes) { at += bytes; }
+    } place = {out};
+    for_each_bf16_pair<Packing::palette, 64, 1, 1>(
+        tile, place, [&](const __m512i(&w)[1], int offset) PAGODA_INLINE_LAMBDA {
+          _mm512_storeu_si512(place.at + offset, w[0]);
+        });
+  }
+};
+
 // Adds the bias and stores or adds the outputs of a tile. Of several groups all but the last are whole.
 template <int kTokens, int kGroups>
 PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens][kGroups]) {
