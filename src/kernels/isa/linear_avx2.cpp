@@ -296,8 +296,6 @@ PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, P& pass, Use use) {
 }
 
 struct PaletteUnpacker {
-  static constexpr int64_t kUnpackForTokens = 12;
-
   struct Place {
     uint8_t* at;
     PAGODA_INLINE void advance(int64_t bytes) { at += bytes; }

@@ -236,12 +236,14 @@ void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group
   }
 }
 
-// What lies on the stack while weights of a palette are unpacked once for many tokens.
+// From more tokens than a tile has, weights of a palette are unpacked once for all; what lies on the stack
+// then.
+inline constexpr int64_t kUnpackForTokens = 9;
 inline constexpr size_t kUnpackedBytes = 512 * 1024;
 
 // Multiplies weights of a palette as plain ones, a few groups at a time that fit the L2 cache: a tile of many
 // tokens keeps the multipliers busy and has no instruction to spare for unpacking. Meanwhile the next groups
-// are fetched. Plain has `unpack_palette`, and kUnpackForTokens, from how many tokens on that pays, too.
+// are fetched. Plain has `unpack_palette`, too.
 template <class Plain>
 void run_linear_unpacked(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
   alignas(64) uint8_t groups[kUnpackedBytes];
@@ -273,7 +275,7 @@ void run_bf16_of(const LinearArgs& args, int64_t group_begin, int64_t group_end)
   using Plain = Bf16<Packing::plain>;
   if (args.weight.packing == Packing::plain) return run_linear<Plain>(args, group_begin, group_end);
   const size_t plain_bytes = packed_group_bytes(args.weight.dtype, Packing::plain, args.weight.num_cols);
-  if (args.num_tokens >= Plain::kUnpackForTokens && 2 * plain_bytes <= kUnpackedBytes)
+  if (args.num_tokens >= kUnpackForTokens && 2 * plain_bytes <= kUnpackedBytes)
     return run_linear_unpacked<Plain>(args, group_begin, group_end);
   run_linear<Bf16<Packing::palette>>(args, group_begin, group_end);
 }

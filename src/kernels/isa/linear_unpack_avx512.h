@@ -172,8 +172,6 @@ PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, Place& place, Use use) {
 }
 
 struct PaletteUnpacker {
-  static constexpr int64_t kUnpackForTokens = 48;
-
   // Writes a group of a palette as plain packing has it.
   [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
                                                uint8_t* out) noexcept {
