@@ -8,13 +8,13 @@
 #include <thread>
 #include <vector>
 
-#include <pthread.h>
 #include <sched.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #include "base/check.h"
+#include "base/cores.h"
 
 namespace pagoda {
 
@@ -31,24 +31,6 @@ void pause_cpu() {
 #if defined(__x86_64__)
   _mm_pause();
 #endif
-}
-
-// The cores that this process may use, in ascending order.
-std::vector<int> usable_cores() {
-  cpu_set_t mask;
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core)
-    if (CPU_ISSET(core, &mask)) cores.push_back(core);
-  return cores;
-}
-
-// Only advice: where it is refused, threads stay free.
-void bind_thread(std::thread& thread, int core) {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  CPU_SET(core, &mask);
-  pthread_setaffinity_np(thread.native_handle(), sizeof mask, &mask);
 }
 
 // A worker's slab as chunk numbers [head, tail) packed in one word: the owner takes from the head, thieves
@@ -210,7 +192,7 @@ ThreadPool::ThreadPool(int num_threads)
   const bool is_bound = cores.size() == static_cast<size_t>(num_threads);
   for (int worker = 1; worker < num_threads; ++worker) {
     state_->threads.emplace_back([state = state_.get(), worker] { state->thread_main(worker); });
-    if (is_bound) bind_thread(state_->threads.back(), cores[static_cast<size_t>(worker)]);
+    if (is_bound) bind_thread(state_->threads.back().native_handle(), cores[static_cast<size_t>(worker)]);
   }
 }
 

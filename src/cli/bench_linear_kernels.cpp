@@ -136,7 +136,7 @@ class Matrices {
         rows[row] = bytes.data();
       }
       std::byte* out = packed.data() + group * group_bytes_;
-      PAGODA_CHECK(pack_group(format_.weights, format_.packing, rows, kCols, out),
+      PAGODA_CHECK(pack_group(bench_.kernels.linear, format_.weights, format_.packing, rows, kCols, out),
                    "the numbers have few exponents");
     }
     const size_t num_copies = bench_.working_set.size() / packed.size();

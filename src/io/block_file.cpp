@@ -1,16 +1,12 @@
 #include "io/block_file.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "io/descriptor.h"
@@ -24,9 +20,6 @@ constexpr size_t kPage = 4096;  // what unbuffered reads are aligned to
 constexpr size_t kBlockBytes = size_t{2} << 20;
 // Disks reach their rate with 8 MiB and more in flight.
 constexpr int kReadsInFlight = 8;
-// What else a start does, such as building the vocabulary, has one thread and takes as long as the blocks on
-// all. Helpers make way for it, or else they would be done early and leave it alone with the processor.
-constexpr int kHelperNiceness = 10;
 constexpr char kMagic[8] = {'P', 'A', 'G', 'O', 'D', 'A', 'B', 'F'};
 constexpr uint32_t kFormVersion = 2;
 
@@ -54,40 +47,6 @@ template <class Bytes>
 auto block_of(Bytes bytes, size_t index) {
   const size_t begin = index * kBlockBytes;
   return bytes.subspan(begin, std::min(kBlockBytes, bytes.size() - begin));
-}
-
-// Calls body(block) for all of them on this thread and others, until one returns an error: which is given
-// back.
-template <class Body>
-Status for_each_block(size_t num_blocks, int num_threads, BlockProgress progress, Body&& body) {
-  std::atomic<size_t> next{0};
-  std::atomic<size_t> done{0};
-  std::mutex mutex;
-  Status first;  // guarded by `mutex`
-  const auto work = [&](BlockProgress reporter) {
-    for (size_t block = next++; block < num_blocks; block = next++) {
-      if (Status status = body(block); !status) {
-        next = num_blocks;
-        const std::lock_guard lock(mutex);
-        if (first) first = std::move(status);
-        return;
-      }
-      ++done;
-      if (reporter.report != nullptr)
-        reporter.report(reporter.context, static_cast<double>(done) / static_cast<double>(num_blocks));
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    const auto num_others = std::min<size_t>(static_cast<size_t>(std::max(num_threads, 1)), num_blocks);
-    for (size_t i = 1; i < num_others; ++i)
-      others.emplace_back([&] {
-        setpriority(PRIO_PROCESS, 0, kHelperNiceness);
-        work({});
-      });
-    work(progress);
-  }
-  return first;
 }
 
 // The file from two sides: through the page cache, and past it.
@@ -229,7 +188,7 @@ Result<Prefix> read_prefix(const OpenFile& file, const BlockFileId& id) {
 }  // namespace
 
 Status read_block_file(const std::string& path, const BlockFileId& id, std::span<std::byte> out,
-                       int num_threads, BlockProgress progress) {
+                       int num_threads, const WorkProgress& progress) {
   PAGODA_TRY(OpenFile file, open_file(path));
   PAGODA_TRY(const Prefix prefix, read_prefix(file, id));
   const std::vector<uint64_t>& table = prefix.table;
@@ -239,7 +198,7 @@ Status read_block_file(const std::string& path, const BlockFileId& id, std::span
     num_threads = std::max(num_threads, kReadsInFlight);
   }
   const size_t first = prefix_bytes_of(out.size());
-  return for_each_block(table.size(), num_threads, progress, [&](size_t index) -> Status {
+  return divide_work(table.size(), num_threads, progress, [&](size_t index, int) -> Status {
     const std::span<std::byte> block = block_of(out, index);
     touch_pages(block);
     PAGODA_TRY_STATUS(read_block(file, first + index * kBlockBytes, block));
@@ -263,7 +222,7 @@ Status write_block_file(const std::string& path, const BlockFileId& id, std::spa
   PAGODA_TRY_STATUS(file.reserve(prefix_bytes_of(bytes.size()) + bytes.size()));
   Prefix prefix = {
       bytes.size(), {note.begin(), note.end()}, std::vector<uint64_t>(num_blocks_of(bytes.size()))};
-  PAGODA_TRY_STATUS(for_each_block(prefix.table.size(), num_threads, {}, [&](size_t index) -> Status {
+  PAGODA_TRY_STATUS(divide_work(prefix.table.size(), num_threads, {}, [&](size_t index, int) -> Status {
     prefix.table[index] = checksum(block_of(bytes, index));
     return {};
   }));

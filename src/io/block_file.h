@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/divided_work.h"
 #include "base/result.h"
 #include "io/hash.h"
 
@@ -30,17 +31,12 @@ struct BlockFileId {
 // Of what a file says about its bytes, for a reader that cannot tell their number or form before.
 inline constexpr size_t kMaxNoteBytes = 4000;
 
-struct BlockProgress {
-  void (*report)(void* context, double fraction) = nullptr;  // by the calling thread, 0 … 1
-  void* context = nullptr;
-};
-
 // Fills `out` with the bytes that were written under this id, at the rate of the disk where the file is not
 // in the page cache (which is then left as it is) and of memory on num_threads threads where it is. `out`
 // should be aligned to 4096 bytes. not_found, io, or corrupt: no such file, another id or size, damage; the
 // message names the file and says which. After an error `out` holds anything.
 Status read_block_file(const std::string& path, const BlockFileId& id, std::span<std::byte> out,
-                       int num_threads, BlockProgress progress = {});
+                       int num_threads, const WorkProgress& progress = {});
 
 // The note of the file; errors as of read_block_file.
 Result<std::vector<std::byte>> read_block_file_note(const std::string& path, const BlockFileId& id);

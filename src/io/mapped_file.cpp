@@ -120,11 +120,6 @@ Status MappedFile::read(std::span<const std::byte> part, std::span<std::byte> ou
 void MappedFile::prefetch(std::span<const std::byte> part) const noexcept {
   advise(part, MADV_WILLNEED, EndPages::included);
 }
-void MappedFile::populate(std::span<const std::byte> part) const noexcept {
-#ifdef MADV_POPULATE_READ
-  advise(part, MADV_POPULATE_READ, EndPages::included);
-#endif
-}
 void MappedFile::release(std::span<const std::byte> part) const noexcept {
   advise(part, MADV_DONTNEED, EndPages::excluded);
 }

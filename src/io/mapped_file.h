@@ -43,7 +43,6 @@ class MappedFile {
 
   // Advice for a part of bytes(). They change when the part is in memory, never what is read.
   void prefetch(std::span<const std::byte> part) const noexcept;  // begin to read it from the disk
-  void populate(std::span<const std::byte> part) const noexcept;  // wait until it is in memory
   void release(std::span<const std::byte> part) const noexcept;   // no longer needed by this process
 
  private:

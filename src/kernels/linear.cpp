@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "kernels/isa/linear_layout.h"
 #include "kernels/pack_bf16.h"
-#include "kernels/stored_block.h"
 
 namespace pagoda {
 
@@ -17,83 +16,6 @@ constexpr size_t kRows = kRowsPerGroup;
 
 size_t round_up(size_t value, size_t unit) {
   return (value + unit - 1) / unit * unit;
-}
-
-// Writes row r's lanes of 32 k: o are its 8 words of 4 quants.
-template <int kBits>
-void pack_lane(const uint32_t* o, size_t r, std::byte* out) {
-  const auto store = [&](int vector, uint32_t value) {
-    std::memcpy(out + vector * 64 + static_cast<int>(r) * 4, &value, sizeof value);
-  };
-  if constexpr (kBits == 4) {
-    for (int g = 0; g < 4; ++g) store(g, o[2 * g] | o[2 * g + 1] << 4);
-  } else if constexpr (kBits == 5) {
-    store(0, o[0] | (o[5] & 0x07070707) << 5);
-    store(1, o[1] | (o[7] & 0x08080808) << 2 | (o[5] & 0x18181818) << 3);
-    store(2, o[2] | (o[6] & 0x07070707) << 5);
-    store(3, o[3] | (o[7] & 0x10101010) << 1 | (o[6] & 0x18181818) << 3);
-    store(4, o[4] | (o[7] & 0x07070707) << 5);
-  } else if constexpr (kBits == 6) {
-    for (int h = 0; h < 2; ++h) {
-      const uint32_t spread = o[4 * h + 3];
-      store(3 * h, o[4 * h] | (spread & 0x03030303) << 6);
-      store(3 * h + 1, o[4 * h + 1] | (spread & 0x0c0c0c0c) << 4);
-      store(3 * h + 2, o[4 * h + 2] | (spread & 0x30303030) << 2);
-    }
-  } else {
-    for (int i = 0; i < 8; ++i) store(i, o[i]);
-  }
-}
-
-void put_u16(std::byte* out, size_t row, uint16_t value) {
-  std::memcpy(out + 2 * row, &value, sizeof value);
-}
-
-// Row r's part of a packed block.
-template <PackedFormat kFormat>
-void pack_row(const StoredBlock& block, size_t r, std::byte* out) {
-  constexpr BlockLayout kAt = block_layout(kFormat);
-  constexpr int kSubs = kFormat.block_length == 256 ? 256 / kFormat.sub_length : 0;
-  put_u16(out + kAt.d, r, block.d);
-  if constexpr (kFormat.has_min != 0) put_u16(out + kAt.dmin, r, block.dmin);
-  for (int j = 0; j < kSubs; ++j) {
-    out[kAt.scales + j * 16 + static_cast<int>(r)] = static_cast<std::byte>(block.scales[j]);
-    if constexpr (kFormat.has_min != 0) {
-      const int min = kFormat.sub_length == 32 ? j / 2 * 32 + static_cast<int>(r) * 2 + j % 2
-                                               : j * 16 + static_cast<int>(r);
-      out[kAt.mins + min] = static_cast<std::byte>(block.mins[j]);
-    }
-  }
-  for (int run = 0; run < kFormat.block_length / 32; ++run)
-    pack_lane<kFormat.bits>(block.words + run * 8, r, out + kAt.quants + run * 64 * kFormat.bits);
-}
-
-// A block whose every value is 0.
-StoredBlock zero_block(const PackedFormat& format) {
-  StoredBlock block = {};
-  std::memset(block.words, format.zero_point, sizeof block.words);
-  return block;
-}
-
-template <DType kType>
-void pack_quantised(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
-  constexpr PackedFormat kFormat = packed_format(kType);
-  constexpr BlockLayout kAt = block_layout(kFormat);
-  const size_t stored_bytes = info(kType).block_bytes;
-  const auto num_blocks = static_cast<size_t>(num_cols / kFormat.block_length);
-  const StoredBlock zero = zero_block(kFormat);
-  for (size_t b = 0; b < num_blocks; ++b, out += kAt.bytes) {
-    std::memset(out, 0, static_cast<size_t>(kAt.quants));
-    for (size_t r = 0; r < kRows; ++r) {
-      if (rows[r] == nullptr) {
-        pack_row<kFormat>(zero, r, out);
-        continue;
-      }
-      StoredBlock block;
-      read_block(kType, rows[r] + b * stored_bytes, block);
-      pack_row<kFormat>(block, r, out);
-    }
-  }
 }
 
 // In runs of k, so that the rows' strided stores stay in the first cache.
@@ -113,42 +35,6 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
           std::memcpy(lane + k * kRows * kBytes, row + k * kBytes, kBytes);
     }
   }
-}
-
-using Pack = void (*)(std::span<const std::byte* const, 16>, int64_t, std::byte*);
-
-Pack packer(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return pack_plain<4>;
-    case DType::f16:
-      return pack_plain<2>;
-    case DType::bf16:
-      break;  // pack_bf16.h
-    case DType::q4_0:
-      return pack_quantised<DType::q4_0>;
-    case DType::q4_1:
-      return pack_quantised<DType::q4_1>;
-    case DType::q5_0:
-      return pack_quantised<DType::q5_0>;
-    case DType::q5_1:
-      return pack_quantised<DType::q5_1>;
-    case DType::q8_0:
-      return pack_quantised<DType::q8_0>;
-    case DType::iq4_nl:
-      return pack_quantised<DType::iq4_nl>;
-    case DType::q2_k:
-      return pack_quantised<DType::q2_k>;
-    case DType::q3_k:
-      return pack_quantised<DType::q3_k>;
-    case DType::q4_k:
-      return pack_quantised<DType::q4_k>;
-    case DType::q5_k:
-      return pack_quantised<DType::q5_k>;
-    case DType::q6_k:
-      return pack_quantised<DType::q6_k>;
-  }
-  PAGODA_CHECK(false, "no packed layout for {}", to_string(dtype));
 }
 
 size_t packed_bytes_without_padding(DType dtype, Packing packing, int64_t num_cols) {
@@ -191,13 +77,17 @@ size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols) {
   return round_up(packed_bytes_without_padding(dtype, packing, num_cols), 64);
 }
 
-bool pack_group(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows, int64_t num_cols,
-                std::byte* out) {
+bool pack_group(const LinearKernels& kernels, DType dtype, Packing packing,
+                std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
   const size_t padded = packed_group_bytes(dtype, packing, num_cols);
   if (dtype == DType::bf16) {
     if (!pack_bf16(packing, rows, num_cols, out)) return false;
+  } else if (dtype == DType::f32) {
+    pack_plain<4>(rows, num_cols, out);
+  } else if (dtype == DType::f16) {
+    pack_plain<2>(rows, num_cols, out);
   } else {
-    packer(dtype)(rows, num_cols, out);
+    kernels.pack_blocks(dtype, rows.data(), num_cols / static_cast<int64_t>(info(dtype).block_len), out);
   }
   const size_t used = packed_bytes_without_padding(dtype, packing, num_cols);
   std::memset(out + used, 0, padded - used);

@@ -76,13 +76,6 @@ struct PackedWeight {
 // length.
 size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols);
 
-// Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or
-// is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
-// False if the group does not fit the packing, because it has more than 32 exponents: `out` then holds
-// anything.
-[[nodiscard]] bool pack_group(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows,
-                              int64_t num_cols, std::byte* out);
-
 // Bytes that one row of activations takes: what its numbers and scales need, padded to an odd number of cache
 // lines.
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols);
@@ -112,6 +105,16 @@ struct LinearKernels {
   void (*quantize)(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
   // Computes the outputs of row groups [group_begin, group_end) for all tokens.
   void (*linear)(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;
+  // Packs num_blocks quantisation blocks of each of 16 rows; the part of pack_group() that is worth vectors.
+  // `dtype` must be quantised. Same bytes on every ISA.
+  void (*pack_blocks)(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
 };
+
+// Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or
+// is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
+// False if the group does not fit the packing, because it has more than 32 exponents: `out` then holds
+// anything.
+[[nodiscard]] bool pack_group(const LinearKernels& kernels, DType dtype, Packing packing,
+                              std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
 
 }  // namespace pagoda

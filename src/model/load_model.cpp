@@ -82,7 +82,7 @@ Status check_quantization(ConfigReader& config) {
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&, ThreadPool& pool,
+Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels& kernels, ThreadPool& pool,
                                           const LoadOptions& options) {
   PAGODA_TRY(ConfigReader config, ConfigReader::open(file));
   PAGODA_TRY(const Architecture* architecture, find_architecture(config));
@@ -97,8 +97,9 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels&,
   PAGODA_TRY_STATUS(plan_weights(file, spec, layout, plan, weights));
   warn_of_unused(file, plan);
   const std::string cache_path = options.packed_cache ? packed_cache_path(file, *options.packed_cache) : "";
-  PAGODA_TRY(AlignedBuffer memory, plan.load(pool, {options.progress, options.progress_context}, cache_path,
-                                             options.max_weight_bytes));
+  PAGODA_TRY(AlignedBuffer memory,
+             plan.load(kernels.linear, pool, {options.progress, options.progress_context}, cache_path,
+                       options.max_weight_bytes));
   DecoderOuterWeights outer = weights.outer;
   if (!outer.token_embedding.exists())
     outer.token_embedding = {.dtype = outer.head.matrix.dtype,

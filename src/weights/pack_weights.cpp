@@ -10,50 +10,50 @@ namespace pagoda {
 
 namespace {
 
-// What one thread packs at once, and what is read ahead while another such part is packed.
-constexpr size_t kPieceBytes = size_t{1} << 20;
-constexpr size_t kWindowBytes = size_t{32} << 20;
+// What a thread takes at once. A huge page: where neighbouring pieces were much smaller, two threads would
+// touch the same page for the first time at once, and both clear it.
+constexpr size_t kPieceBytes = size_t{2} << 20;
+// How many pieces are on their way from the disk ahead of those that are packed.
+constexpr size_t kPiecesAhead = 16;
+// What is copied from the file and packed at once, so that the copy is still in a cache of the core.
+constexpr size_t kCopyBytes = size_t{256} << 10;
 
-// Part of a matrix: its source and where it goes.
+// Part of a matrix and where it goes.
 struct Piece {
   const PlannedMatrix* matrix = nullptr;
   size_t begin = 0;  // groups of the matrix
   size_t end = 0;
-  std::span<const std::byte> source;  // of a matrix stored by columns: all of it
   std::byte* out = nullptr;
-  size_t out_bytes = 0;
   bool fits = true;  // known once it is packed
+
+  bool is_by_columns() const { return matrix->storage == MatrixStorage::columns; }
+  // At most num_bytes from group `at` on, but at least that group.
+  Piece part(size_t at, size_t num_bytes) const {
+    const size_t group_bytes = matrix->group_bytes();
+    const size_t num_groups = std::max<size_t>(num_bytes / group_bytes, 1);
+    return {matrix, at, std::min(at + num_groups, end), out + (at - begin) * group_bytes};
+  }
 };
 
-// The stored rows of groups [begin, end), and what lies between them.
-std::span<const std::byte> source_of(const PlannedMatrix& matrix, size_t begin, size_t end) {
+// The stored rows of a piece, and what lies between them; all of a matrix that is stored by columns.
+std::span<const std::byte> source_of(const Piece& piece) {
+  const PlannedMatrix& matrix = *piece.matrix;
   const TensorView& view = matrix.tensor->view;
-  if (matrix.storage == MatrixStorage::columns) return view.data;
-  int64_t first = INT64_MAX;
-  int64_t last = 0;
-  const int64_t end_row = std::min(static_cast<int64_t>(end) * kRowsPerGroup, matrix.num_rows);
-  for (int64_t row = static_cast<int64_t>(begin) * kRowsPerGroup; row < end_row; ++row) {
-    first = std::min(first, matrix.rows.stored_row(row));
-    last = std::max(last, matrix.rows.stored_row(row));
-  }
-  const auto* data = view.row(first).data();
-  return {data, view.row(last).data() + view.row(last).size()};
+  if (piece.is_by_columns()) return view.data;
+  const RowRange rows =
+      matrix.rows.stored_rows(static_cast<int64_t>(piece.begin) * kRowsPerGroup,
+                              std::min(static_cast<int64_t>(piece.end) * kRowsPerGroup, matrix.num_rows));
+  const size_t bytes = row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols));
+  return view.data.subspan(static_cast<size_t>(rows.begin) * bytes,
+                           static_cast<size_t>(rows.end - rows.begin) * bytes);
 }
 
 std::vector<Piece> cut(const PlannedWeights& weights, std::byte* out) {
   std::vector<Piece> pieces;
   for (const PlannedMatrix& matrix : weights.matrices) {
-    const size_t group_bytes = matrix.group_bytes();
-    const size_t step = std::max<size_t>(kPieceBytes / group_bytes, 1);
-    for (size_t begin = 0; begin < matrix.num_groups(); begin += step) {
-      const size_t end = std::min(begin + step, matrix.num_groups());
-      pieces.push_back({.matrix = &matrix,
-                        .begin = begin,
-                        .end = end,
-                        .source = source_of(matrix, begin, end),
-                        .out = out + matrix.offset + begin * group_bytes,
-                        .out_bytes = (end - begin) * group_bytes});
-    }
+    const Piece whole = {&matrix, 0, matrix.num_groups(), out + matrix.offset};
+    for (size_t begin = 0; begin < whole.end; begin = pieces.back().end)
+      pieces.push_back(whole.part(begin, kPieceBytes));
   }
   return pieces;
 }
@@ -71,28 +71,28 @@ void gather_columns(const TensorView& view, std::span<const int64_t, 16> columns
   }
 }
 
-// False if a group does not fit.
-bool pack_groups(const Piece& piece) {
+// `source` is source_of(piece) or a copy of it. False if a group does not fit.
+bool pack_groups(const LinearKernels& kernels, const Piece& piece, const std::byte* source) {
   const PlannedMatrix& matrix = *piece.matrix;
   const TensorView& view = matrix.tensor->view;
-  const bool by_columns = matrix.storage == MatrixStorage::columns;
-  const size_t gathered_row_bytes =
-      by_columns ? row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols)) : 0;
-  std::vector<std::byte> gathered(16 * gathered_row_bytes);
+  const size_t stored_bytes = row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols));
+  const size_t group_bytes = matrix.group_bytes();
+  const std::byte* first_row = source - (source_of(piece).data() - view.data.data());
+  std::vector<std::byte> gathered(piece.is_by_columns() ? 16 * stored_bytes : 0);
   for (size_t group = piece.begin; group < piece.end; ++group) {
     std::array<int64_t, 16> indices;
     std::array<const std::byte*, 16> rows;
     for (size_t r = 0; r < 16; ++r) {
       const auto row = static_cast<int64_t>(group * 16 + r);
       indices[r] = row < matrix.num_rows ? matrix.rows.stored_row(row) : -1;
-      rows[r] = indices[r] < 0 ? nullptr
-                : by_columns   ? gathered.data() + r * gathered_row_bytes
-                               : view.row(indices[r]).data();
+      rows[r] = indices[r] < 0          ? nullptr
+                : piece.is_by_columns() ? gathered.data() + r * stored_bytes
+                                        : first_row + static_cast<size_t>(indices[r]) * stored_bytes;
     }
-    if (by_columns)
+    if (piece.is_by_columns())
       gather_columns(view, indices, matrix.num_cols, info(view.dtype).block_bytes, gathered.data());
-    std::byte* out = piece.out + (group - piece.begin) * matrix.group_bytes();
-    if (!pack_group(view.dtype, matrix.packing, rows, matrix.num_cols, out)) return false;
+    std::byte* out = piece.out + (group - piece.begin) * group_bytes;
+    if (!pack_group(kernels, view.dtype, matrix.packing, rows, matrix.num_cols, out)) return false;
   }
   return true;
 }
@@ -105,78 +105,90 @@ void convert_vector(const PlannedVector& vector, float* out) {
     out[i] = stored[static_cast<size_t>(vector.elements.stored_row(i))] + vector.addend;
 }
 
+// Matrices are read from the file: a copy that stays in a core's cache costs half of what it costs to have
+// pages of 4 KiB join the process and leave it. Vectors, and matrices that are stored by columns, are read
+// through the mapping.
 class Packer {
  public:
-  Packer(const ModelFile& file, ThreadPool& pool) : file_(file), pool_(pool) {}
+  Packer(const PlannedWeights& weights, const LinearKernels& kernels, std::byte* out)
+      : weights_(weights), kernels_(kernels), pieces_(cut(weights, out)) {}
 
-  void prefetch(const NamedTensor& tensor, std::span<const std::byte> part) const {
-    if (const MappedFile* mapping = file_.mapping(tensor.file_index)) mapping->prefetch(part);
-  }
-  void prefetch(std::span<const Piece> pieces) const {
-    for (const Piece& piece : pieces)
-      if (piece.begin == 0 || !is_by_columns(piece)) prefetch(*piece.matrix->tensor, piece.source);
-  }
-  void pack(std::span<Piece> pieces) const {
-    pool_.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end, int) {
-      for (Piece& piece : pieces.subspan(begin, end - begin)) pack(piece);
+  Status pack_matrices(int num_threads, const WorkProgress& progress) {
+    for (size_t i = 0; i < std::min(kPiecesAhead, pieces_.size()); ++i) prefetch(pieces_[i]);
+    copies_.resize(static_cast<size_t>(num_threads));
+    return divide_work(pieces_.size(), num_threads, progress, [&](size_t i, int worker) {
+      if (i + kPiecesAhead < pieces_.size()) prefetch(pieces_[i + kPiecesAhead]);
+      return pack(pieces_[i], copies_[static_cast<size_t>(worker)]);
     });
   }
-  void release(const NamedTensor& tensor, std::span<const std::byte> part) const {
-    if (const MappedFile* mapping = file_.mapping(tensor.file_index)) mapping->release(part);
+  void convert_vectors(std::byte* out) const {
+    for (const PlannedVector& vector : weights_.vectors) {
+      convert_vector(vector, reinterpret_cast<float*>(out + vector.offset));
+      release(*vector.tensor);
+    }
+  }
+  void prefetch_vectors() const {
+    for (const PlannedVector& vector : weights_.vectors)
+      if (const MappedFile* file = mapping(*vector.tensor)) file->prefetch(vector.tensor->view.data);
+  }
+  std::vector<size_t> misfits() const {
+    std::vector<size_t> found;
+    for (const Piece& piece : pieces_) {
+      const auto index = static_cast<size_t>(piece.matrix - weights_.matrices.data());
+      if (!piece.fits && (found.empty() || found.back() != index)) found.push_back(index);
+    }
+    return found;
+  }
+  void release_columns() const {
+    for (const PlannedMatrix& matrix : weights_.matrices)
+      if (matrix.storage == MatrixStorage::columns) release(*matrix.tensor);
   }
 
  private:
-  static bool is_by_columns(const Piece& piece) { return piece.matrix->storage == MatrixStorage::columns; }
-  void pack(Piece& piece) const {
-    const MappedFile* mapping =
-        is_by_columns(piece) ? nullptr : file_.mapping(piece.matrix->tensor->file_index);
-    if (mapping != nullptr) mapping->populate(piece.source);
-    piece.fits = pack_groups(piece);
-    if (mapping != nullptr) mapping->release(piece.source);
+  const MappedFile* mapping(const NamedTensor& tensor) const {
+    return weights_.file->mapping(tensor.file_index);
+  }
+  void prefetch(const Piece& piece) const {
+    const MappedFile* file = mapping(*piece.matrix->tensor);
+    if (file != nullptr && (piece.begin == 0 || !piece.is_by_columns())) file->prefetch(source_of(piece));
+  }
+  void release(const NamedTensor& tensor) const {
+    if (const MappedFile* file = mapping(tensor)) file->release(tensor.view.data);
+  }
+  Status pack(Piece& piece, std::vector<std::byte>& copy) const {
+    const MappedFile* file = mapping(*piece.matrix->tensor);
+    if (file == nullptr || piece.is_by_columns()) {
+      piece.fits = pack_groups(kernels_, piece, source_of(piece).data());
+      return {};
+    }
+    for (size_t begin = piece.begin; begin < piece.end && piece.fits;) {
+      const Piece part = piece.part(begin, kCopyBytes);
+      const std::span<const std::byte> source = source_of(part);
+      if (copy.size() < source.size()) copy.resize(source.size());
+      PAGODA_TRY_STATUS(file->read(source, std::span(copy).first(source.size())));
+      piece.fits = pack_groups(kernels_, part, copy.data());
+      begin = part.end;
+    }
+    return {};
   }
 
-  const ModelFile& file_;
-  ThreadPool& pool_;
+  const PlannedWeights& weights_;
+  const LinearKernels& kernels_;
+  std::vector<Piece> pieces_;
+  std::vector<std::vector<std::byte>> copies_;  // [worker]
 };
-
-// The first pieces that fill a window.
-std::span<Piece> next_window(std::span<Piece> pieces) {
-  size_t num_bytes = 0;
-  size_t count = 0;
-  while (count < pieces.size() && num_bytes < kWindowBytes) num_bytes += pieces[count++].out_bytes;
-  return pieces.first(count);
-}
 
 }  // namespace
 
-std::vector<size_t> pack_weights(const PlannedWeights& weights, ThreadPool& pool,
-                                 const PackProgress& progress, std::span<std::byte> out) {
-  std::vector<Piece> all = cut(weights, out.data());
-  const Packer packer(*weights.file, pool);
-  for (const PlannedVector& vector : weights.vectors)
-    packer.prefetch(*vector.tensor, vector.tensor->view.data);
-  std::span<Piece> left = all;
-  std::span<Piece> window = next_window(left);
-  packer.prefetch(window);
-  for (uint64_t done = 0; !window.empty();) {
-    left = left.subspan(window.size());
-    const std::span<Piece> next = next_window(left);
-    packer.prefetch(next);
-    packer.pack(window);
-    for (const Piece& piece : window) done += piece.out_bytes;
-    if (progress.report != nullptr)
-      progress.report(progress.context, static_cast<double>(done) / static_cast<double>(weights.num_bytes));
-    window = next;
-  }
-  for (const PlannedVector& vector : weights.vectors)
-    convert_vector(vector, reinterpret_cast<float*>(out.data() + vector.offset));
-  for (const NamedTensor& tensor : weights.file->tensors()) packer.release(tensor, tensor.view.data);
-  std::vector<size_t> misfits;
-  for (const Piece& piece : all) {
-    const auto index = static_cast<size_t>(piece.matrix - weights.matrices.data());
-    if (!piece.fits && (misfits.empty() || misfits.back() != index)) misfits.push_back(index);
-  }
-  return misfits;
+Result<std::vector<size_t>> pack_weights(const PlannedWeights& weights, const LinearKernels& kernels,
+                                         int num_threads, const WorkProgress& progress,
+                                         std::span<std::byte> out) {
+  Packer packer(weights, kernels, out.data());
+  packer.prefetch_vectors();
+  PAGODA_TRY_STATUS(packer.pack_matrices(num_threads, progress));
+  packer.convert_vectors(out.data());
+  packer.release_columns();
+  return packer.misfits();
 }
 
 }  // namespace pagoda

@@ -9,6 +9,11 @@
 
 namespace pagoda {
 
+struct RowRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
 // Which rows of a stored tensor make up a weight, and in which order.
 struct RowSelection {
   int64_t first_row = 0;
@@ -20,6 +25,8 @@ struct RowSelection {
 
   // The stored row of row `row` of the weight.
   int64_t stored_row(int64_t row) const;
+  // The shortest range that holds the stored rows of rows [begin, end), which is not empty.
+  RowRange stored_rows(int64_t begin, int64_t end) const;
 };
 
 enum class MatrixStorage {

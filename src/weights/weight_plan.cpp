@@ -38,6 +38,16 @@ int64_t RowSelection::stored_row(int64_t row) const {
   return first_row + head * head_dim + i % half * 2 + i / half;
 }
 
+RowRange RowSelection::stored_rows(int64_t begin, int64_t end) const {
+  if (head_dim == 0) return {first_row + begin, first_row + end};
+  RowRange range = {stored_row(begin), stored_row(begin) + 1};
+  for (int64_t row = begin + 1; row < end; ++row) {
+    range.begin = std::min(range.begin, stored_row(row));
+    range.end = std::max(range.end, stored_row(row) + 1);
+  }
+  return range;
+}
+
 size_t PlannedMatrix::num_groups() const {
   return static_cast<size_t>((num_rows + kRowsPerGroup - 1) / kRowsPerGroup);
 }
@@ -154,14 +164,13 @@ void WeightPlan::fill_targets(const std::byte* memory) const {
     *vector.target = reinterpret_cast<const float*>(memory + vector.offset);
 }
 
-Result<AlignedBuffer> WeightPlan::read_cache(ThreadPool& pool, const PackProgress& progress,
+Result<AlignedBuffer> WeightPlan::read_cache(ThreadPool& pool, const WorkProgress& progress,
                                              const std::string& path, uint64_t max_bytes) {
   const BlockFileId id = packed_cache_id(weights_);
   PAGODA_TRY(const std::vector<std::byte> note, read_block_file_note(path, id));
   PAGODA_TRY_STATUS(apply_packings(path, note, weights_));
   PAGODA_TRY(AlignedBuffer buffer, allocate(max_bytes));
-  PAGODA_TRY_STATUS(
-      read_block_file(path, id, buffer.bytes(), pool.num_threads(), {progress.report, progress.context}));
+  PAGODA_TRY_STATUS(read_block_file(path, id, buffer.bytes(), pool.num_threads(), progress));
   return buffer;
 }
 
@@ -188,36 +197,40 @@ void WeightPlan::prefetch_tables() const {
     if (const MappedFile* file = weights_.file->mapping(table->file_index)) file->prefetch(table->view.data);
 }
 
-Result<AlignedBuffer> WeightPlan::load(ThreadPool& pool, const PackProgress& progress,
-                                       const std::string& cache_path, uint64_t max_bytes) {
-  PAGODA_TRY(AlignedBuffer buffer, load_packed(pool, progress, cache_path, max_bytes));
+Result<AlignedBuffer> WeightPlan::load(const LinearKernels& kernels, ThreadPool& pool,
+                                       const WorkProgress& progress, const std::string& cache_path,
+                                       uint64_t max_bytes) {
+  PAGODA_TRY(AlignedBuffer buffer, load_packed(kernels, pool, progress, cache_path, max_bytes));
   fill_targets(buffer.data());
   prefetch_tables();
   return buffer;
 }
 
-Result<AlignedBuffer> WeightPlan::load_packed(ThreadPool& pool, const PackProgress& progress,
-                                              const std::string& cache_path, uint64_t max_bytes) {
+Result<AlignedBuffer> WeightPlan::load_packed(const LinearKernels& kernels, ThreadPool& pool,
+                                              const WorkProgress& progress, const std::string& cache_path,
+                                              uint64_t max_bytes) {
   if (!cache_path.empty()) {
     auto cached = read_cache(pool, progress, cache_path, max_bytes);
     if (cached || cached.error().code == ErrorCode::out_of_memory) return cached;
     if (cached.error().code != ErrorCode::not_found)
       PAGODA_WARN("the packed weights are not used but made anew: {}", cached.error().message);
   }
-  PAGODA_TRY(AlignedBuffer buffer, pack(pool, progress, max_bytes));
+  PAGODA_TRY(AlignedBuffer buffer, pack(kernels, pool, progress, max_bytes));
   if (!cache_path.empty()) write_cache(pool, cache_path, buffer);
   if (progress.report != nullptr) progress.report(progress.context, 1.0);
   return buffer;
 }
 
-Result<AlignedBuffer> WeightPlan::pack(ThreadPool& pool, const PackProgress& progress, uint64_t max_bytes) {
+Result<AlignedBuffer> WeightPlan::pack(const LinearKernels& kernels, ThreadPool& pool,
+                                       const WorkProgress& progress, uint64_t max_bytes) {
   for (;;) {
     PAGODA_TRY(AlignedBuffer buffer, allocate(max_bytes));
-    const std::vector<size_t> misfits = pack_weights(weights_, pool, progress, buffer.bytes());
-    if (misfits.empty()) return buffer;
-    for (const size_t index : misfits) weights_.matrices[index].packing = Packing::plain;
+    const auto misfits = pack_weights(weights_, kernels, pool.num_threads(), progress, buffer.bytes());
+    if (!misfits) return fail(misfits.error().code, "{}: {}", weights_.file->path(), misfits.error().message);
+    if (misfits->empty()) return buffer;
+    for (const size_t index : *misfits) weights_.matrices[index].packing = Packing::plain;
     PAGODA_INFO("{}: {} of {} matrices have too many exponents for 13.3 bits a weight; packing again",
-                weights_.file->path(), misfits.size(), weights_.matrices.size());
+                weights_.file->path(), misfits->size(), weights_.matrices.size());
   }
 }
 

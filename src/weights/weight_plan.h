@@ -61,7 +61,7 @@ class WeightPlan {
   // Takes the memory, packs and fills the targets. out_of_memory if the system refuses, or if it would be
   // more than max_bytes. With the path of a cache (packed_cache.h) the packed bytes come from there; a
   // missing or useless one is written anew. Trouble with the cache is never an error, only a warning.
-  Result<AlignedBuffer> load(ThreadPool& pool, const PackProgress& progress,
+  Result<AlignedBuffer> load(const LinearKernels& kernels, ThreadPool& pool, const WorkProgress& progress,
                              const std::string& cache_path = {},
                              uint64_t max_bytes = std::numeric_limits<uint64_t>::max());
 
@@ -70,14 +70,16 @@ class WeightPlan {
   // Memory for the weights as they are to be packed now.
   Result<AlignedBuffer> allocate(uint64_t max_bytes);
   // What the cache holds. The way that weights are packed in it becomes the plan's.
-  Result<AlignedBuffer> read_cache(ThreadPool& pool, const PackProgress& progress, const std::string& path,
+  Result<AlignedBuffer> read_cache(ThreadPool& pool, const WorkProgress& progress, const std::string& path,
                                    uint64_t max_bytes);
   void write_cache(ThreadPool& pool, const std::string& path, const AlignedBuffer& buffer) const;
-  Result<AlignedBuffer> load_packed(ThreadPool& pool, const PackProgress& progress,
-                                    const std::string& cache_path, uint64_t max_bytes);
+  Result<AlignedBuffer> load_packed(const LinearKernels& kernels, ThreadPool& pool,
+                                    const WorkProgress& progress, const std::string& cache_path,
+                                    uint64_t max_bytes);
   // Once where all matrices fit their packing, as they do in all but odd models; else again, with those that
   // do not packed plainly.
-  Result<AlignedBuffer> pack(ThreadPool& pool, const PackProgress& progress, uint64_t max_bytes);
+  Result<AlignedBuffer> pack(const LinearKernels& kernels, ThreadPool& pool, const WorkProgress& progress,
+                             uint64_t max_bytes);
   void fill_targets(const std::byte* memory) const;
   // So that rows come from memory when they are needed.
   void prefetch_tables() const;

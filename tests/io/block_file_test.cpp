@@ -106,7 +106,7 @@ TEST_F(BlockFileTest, ReportsProgressUpToOne) {
   std::vector<double> seen;
   auto buffer = AlignedBuffer::allocate(size_);
   ASSERT_TRUE(buffer);
-  const BlockProgress progress = {
+  const WorkProgress progress = {
       [](void* context, double fraction) { static_cast<std::vector<double>*>(context)->push_back(fraction); },
       &seen};
   ASSERT_TRUE(read_block_file(path_, kId, buffer->bytes(), 1, progress));

@@ -162,7 +162,7 @@ class PackedMatrix {
       std::array<const std::byte*, 16> rows = {};
       for (int64_t i = 0; i < 16 && g * 16 + i < stored.rows(); ++i)
         rows[static_cast<size_t>(i)] = stored.row(g * 16 + i);
-      PAGODA_CHECK(pack_group(stored.dtype(), packing, rows, stored.cols(),
+      PAGODA_CHECK(pack_group(kernels_for(Isa::scalar).linear, stored.dtype(), packing, rows, stored.cols(),
                               buffer_.data() + static_cast<size_t>(g) * weight_.group_bytes()),
                    "more exponents than tests have");
     }

@@ -280,7 +280,8 @@ TEST_P(LinearTest, NullRowsArePackedAsZeros) {
   const size_t group_bytes = empty.group_bytes();
   EXPECT_EQ(group_bytes % 64, 0u);
   const ExactBuffer buffer(group_bytes);
-  ASSERT_TRUE(pack_group(dtype(), GetParam().packing, rows, stored.cols(), buffer.data()));
+  ASSERT_TRUE(pack_group(kernels_for(Isa::scalar).linear, dtype(), GetParam().packing, rows, stored.cols(),
+                         buffer.data()));
   const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
   const std::vector<float> out =

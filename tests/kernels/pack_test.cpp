@@ -1,4 +1,4 @@
-// pack_group() against the layout written quant by quant.
+// pack_group() of every ISA against the layout written quant by quant.
 #include <gtest/gtest.h>
 
 #include "kernels/linear_fixture.h"
@@ -13,10 +13,13 @@ void expect_plain_bytes(DType dtype, Packing packing, std::span<const std::byte*
   const size_t num_bytes = packed_group_bytes(dtype, packing, cols);
   std::vector<std::byte> want(num_bytes);
   plain::pack_group(dtype, packing, rows, cols, want.data());
-  const ExactBuffer got(num_bytes);
-  ASSERT_TRUE(pack_group(dtype, packing, rows, cols, got.data()));
-  for (size_t i = 0; i < num_bytes; ++i)
-    ASSERT_EQ(got.data()[i], want[i]) << "byte " << i << " of " << num_bytes << ", " << cols << " columns";
+  for (const Isa isa : available_isas(detect_cpu())) {
+    const ExactBuffer got(num_bytes);
+    ASSERT_TRUE(pack_group(kernels_for(isa).linear, dtype, packing, rows, cols, got.data()));
+    for (size_t i = 0; i < num_bytes; ++i)
+      ASSERT_EQ(got.data()[i], want[i])
+          << to_string(isa) << ", byte " << i << " of " << num_bytes << ", " << cols << " columns";
+  }
 }
 
 class PackTest : public testing::TestWithParam<std::tuple<DType, Bits>> {
@@ -78,7 +81,8 @@ TEST(PalettePacking, KeepsTheBitsOf32Exponents) {
   for (const int first : {0, 110, 256 - kPaletteSize}) {
     const std::vector<uint16_t> weights = rows_of_exponents(first, kPaletteSize);
     const ExactBuffer packed(packed_group_bytes(DType::bf16, Packing::palette, 12));
-    ASSERT_TRUE(pack_group(DType::bf16, Packing::palette, rows_of(weights), 12, packed.data()));
+    ASSERT_TRUE(pack_group(kernels_for(Isa::scalar).linear, DType::bf16, Packing::palette, rows_of(weights),
+                           12, packed.data()));
     const auto* group = reinterpret_cast<const uint8_t*>(packed.data());
     for (int r = 0; r < 16; ++r)
       for (int64_t k = 0; k < 12; ++k)
@@ -90,13 +94,16 @@ TEST(PalettePacking, KeepsTheBitsOf32Exponents) {
 TEST(PalettePacking, RefusesMoreExponents) {
   const ExactBuffer packed(packed_group_bytes(DType::bf16, Packing::palette, 12));
   const std::vector<uint16_t> weights = rows_of_exponents(100, kPaletteSize + 1);
-  EXPECT_FALSE(pack_group(DType::bf16, Packing::palette, rows_of(weights), 12, packed.data()));
+  EXPECT_FALSE(pack_group(kernels_for(Isa::scalar).linear, DType::bf16, Packing::palette, rows_of(weights),
+                          12, packed.data()));
   // A null row is one of zeros, whose exponent counts.
   const std::vector<uint16_t> fitting = rows_of_exponents(100, kPaletteSize);
   std::array<const std::byte*, 16> rows = rows_of(fitting);
-  EXPECT_TRUE(pack_group(DType::bf16, Packing::palette, rows, 12, packed.data()));
+  EXPECT_TRUE(
+      pack_group(kernels_for(Isa::scalar).linear, DType::bf16, Packing::palette, rows, 12, packed.data()));
   rows[15] = nullptr;
-  EXPECT_FALSE(pack_group(DType::bf16, Packing::palette, rows, 12, packed.data()));
+  EXPECT_FALSE(
+      pack_group(kernels_for(Isa::scalar).linear, DType::bf16, Packing::palette, rows, 12, packed.data()));
 }
 
 TEST(PalettePacking, IsChosenWhereItIsSmaller) {
@@ -131,7 +138,7 @@ TEST(PackedLayout, ChangesOnlyWithItsVersion) {
     std::array<const std::byte*, 16> rows;
     for (size_t r = 0; r < 16; ++r) rows[r] = stored.data() + r * bytes;
     std::vector<std::byte> packed(packed_group_bytes(dtype, packing, cols));
-    ASSERT_TRUE(pack_group(dtype, packing, rows, cols, packed.data()));
+    ASSERT_TRUE(pack_group(kernels_for(Isa::scalar).linear, dtype, packing, rows, cols, packed.data()));
     for (const std::byte byte : packed) hash = (hash ^ std::to_integer<uint64_t>(byte)) * 0x100000001b3u;
   }
   EXPECT_EQ(kPackedLayoutVersion, 3u);

@@ -28,7 +28,8 @@ class MadeUpLinear {
       for (size_t r = 0; r < 16; ++r)
         if (group * 16 + r < static_cast<size_t>(num_rows))
           rows[r] = stored.data() + (group * 16 + r) * stored_bytes;
-      EXPECT_TRUE(pack_group(dtype, Packing::plain, rows, num_cols, packed_.data() + group * group_bytes));
+      EXPECT_TRUE(pack_group(kernels_for(Isa::scalar).linear, dtype, Packing::plain, rows, num_cols,
+                             packed_.data() + group * group_bytes));
     }
     weight_.matrix.data = packed_.data();
     for (size_t i = 0; i < bias_.size(); ++i) bias_[i] = static_cast<float>(i) * 0.25f;

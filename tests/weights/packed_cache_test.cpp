@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include "kernels/kernels.h"
 #include "support/gguf_writer.h"
 #include "support/temp_folder.h"
 #include "weights/weight_plan.h"
@@ -89,7 +90,7 @@ class PackedCacheTest : public ::testing::Test {
     }
     check(plan.add_vector({"norm", 5, {}, offset}, norm));
     check(plan.add_rows("q4_0", kRows, kCols, table));
-    auto memory = plan.load(pool_, {}, cache);
+    auto memory = plan.load(kernels_for(Isa::scalar).linear, pool_, {}, cache);
     if (!memory) throw std::runtime_error(memory.error().message);
     for (const LinearWeight& matrix : matrices) {
       EXPECT_TRUE(points_into(*memory, matrix.matrix.data));
@@ -135,13 +136,27 @@ class PackedCacheTest : public ::testing::Test {
   ThreadPool pool_{2};
 };
 
+TEST_F(PackedCacheTest, AModelFileThatWasShortenedIsAnError) {
+  auto file = ModelFile::open(model_);
+  ASSERT_TRUE(file) << file.error().message;
+  WeightPlan plan(**file);
+  LinearWeight matrix;
+  check(plan.add_linear({.weight = "iq4_nl", .num_rows = kRows, .num_cols = kCols}, matrix));
+  fs::resize_file(model_, fs::file_size(model_) / 2);
+  const auto memory = plan.load(kernels_for(Isa::scalar).linear, pool_, {});
+  ASSERT_FALSE(memory);
+  EXPECT_EQ(memory.error().code, ErrorCode::io);
+  EXPECT_THAT(memory.error().message, HasSubstr(model_));
+  EXPECT_THAT(memory.error().message, HasSubstr("shortened"));
+}
+
 TEST_F(PackedCacheTest, TablesAreReadInTheFileWithoutItsModelFile) {
   auto file = ModelFile::open(model_);
   ASSERT_TRUE(file) << file.error().message;
   WeightPlan plan(**file);
   RowTable table;
   check(plan.add_rows("q4_0", kRows, kCols, table));
-  const auto memory = plan.load(pool_, {});
+  const auto memory = plan.load(kernels_for(Isa::scalar).linear, pool_, {});
   ASSERT_TRUE(memory) << memory.error().message;
   EXPECT_EQ(memory->size(), 0u);
   std::vector<float> before(kCols, 1.5f);

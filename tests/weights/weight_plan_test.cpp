@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/kernels.h"
 #include "tensor/dequantize.h"
 #include "tensor/half.h"
 #include "weights/unpack_row.h"
@@ -102,7 +103,7 @@ TEST_P(EveryType, PackedRowsMeanWhatStoredRowsMean) {
   ASSERT_TRUE(plan.add_rows("w", kRows, kCols, table));
   EXPECT_EQ(plan.num_parameters(), static_cast<int64_t>(kRows * kCols));
   ThreadPool pool(2);
-  const auto memory = plan.load(pool, {});
+  const auto memory = plan.load(kernels_for(available_isas(detect_cpu()).back()).linear, pool, {});
   ASSERT_TRUE(memory.has_value());
   EXPECT_EQ(memory->size(), plan.num_bytes());
   const RowTable tied = {dtype, kRows, kCols, nullptr, nullptr, linear.matrix};
@@ -123,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(Types, EveryType, ::testing::ValuesIn(kAllTypes),
 class WeightPlanTest : public ::testing::Test {
  protected:
   void load() {
-    auto memory = plan_.load(pool_, {});
+    auto memory = plan_.load(kernels_for(Isa::scalar).linear, pool_, {});
     ASSERT_TRUE(memory.has_value());
     memory_ = std::move(*memory);
   }
@@ -158,7 +159,8 @@ TEST_F(WeightPlanTest, MatricesOfTooManyExponentsArePackedPlainly) {
   const size_t num_groups = (kRows + 15) / 16;
   const size_t palette_bytes = num_groups * packed_group_bytes(DType::bf16, Packing::palette, kCols);
   const size_t plain_bytes = num_groups * packed_group_bytes(DType::bf16, Packing::plain, kCols);
-  const auto refused = plan_.load(pool_, {}, {}, 2 * palette_bytes + plain_bytes - 1);
+  const auto refused =
+      plan_.load(kernels_for(Isa::scalar).linear, pool_, {}, {}, 2 * palette_bytes + plain_bytes - 1);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory);
   load();

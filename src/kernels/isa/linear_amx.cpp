@@ -52,7 +52,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {isa_avx512::quantize, linear};
+  return {isa_avx512::quantize, linear, isa_avx512::pack_blocks};
 }
 
 }  // namespace pagoda::isa_amx

@@ -395,7 +395,7 @@ struct Bf16Products : PaletteUnpacker {
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, run_linear_of<Quantised, Plain, Bf16, Bf16Products>};
+  return {quantize, run_linear_of<Quantised, Plain, Bf16, Bf16Products>, pack_blocks};
 }
 
 }  // namespace pagoda::isa_avx2

@@ -184,7 +184,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {isa_avx2::quantize, linear};
+  return {isa_avx2::quantize, linear, isa_avx2::pack_blocks};
 }
 
 }  // namespace pagoda::isa_avxvnni

@@ -7,15 +7,8 @@
 
 #include "kernels/isa/flush_subnormals.h"
 #include "kernels/isa/linear_layout.h"
+#include "kernels/isa/unroll.h"
 #include "kernels/linear.h"
-
-#if defined(__clang__)
-#define PAGODA_UNROLL _Pragma("unroll")
-#else
-#define PAGODA_UNROLL _Pragma("GCC unroll 16")
-#endif
-#define PAGODA_INLINE [[gnu::always_inline]] inline
-#define PAGODA_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace pagoda {
 namespace {

@@ -183,7 +183,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, linear};
+  return {quantize, linear, pack_blocks};
 }
 
 }  // namespace pagoda::isa_scalar

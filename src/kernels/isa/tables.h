@@ -7,12 +7,14 @@
 namespace pagoda::isa_scalar {
 LinearKernels linear_kernels();
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
+void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_scalar
 
 namespace pagoda::isa_avx2 {
 LinearKernels linear_kernels();
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
+void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx2
 
@@ -27,6 +29,7 @@ LinearKernels linear_kernels();
 // LinearKernels::linear for more tokens than a tile has.
 void linear_of_many(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
+void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512
 
