@@ -108,6 +108,8 @@ struct LinearKernels {
   // Packs num_blocks quantisation blocks of each of 16 rows; the part of pack_group() that is worth vectors.
   // `dtype` must be quantised. Same bytes on every ISA.
   void (*pack_blocks)(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
+  // With which a single token gets through bf16 weights fastest. Both are read by all.
+  Packing bf16_packing = Packing::plain;
 };
 
 // Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or

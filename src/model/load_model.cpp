@@ -92,7 +92,7 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels& 
   architecture->read(config, spec, layout);
   PAGODA_TRY_STATUS(config.status());
 
-  WeightPlan plan(file, options.float_activations);
+  WeightPlan plan(file, options.float_activations, kernels.linear.bf16_packing);
   DecoderWeights weights;
   PAGODA_TRY_STATUS(plan_weights(file, spec, layout, plan, weights));
   warn_of_unused(file, plan);

@@ -99,7 +99,8 @@ Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) 
     return fail(ErrorCode::unsupported, "tensor '{}' of type {} is stored transposed", tensor->name,
                 to_string(view.dtype));
   PAGODA_TRY_STATUS(check_dtype(*tensor, source.num_cols));
-  const Packing packing = smallest_packing(view.dtype, source.num_cols);
+  const Packing packing =
+      bf16_packing_ == Packing::palette ? smallest_packing(view.dtype, source.num_cols) : Packing::plain;
   target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr, float_activations_, packing};
   weights_.matrices.push_back(
       {tensor, source.num_rows, source.num_cols, source.rows, source.storage, packing, &target});

@@ -38,8 +38,10 @@ struct VectorSource {
 // shape is `corrupt` and named.
 class WeightPlan {
  public:
-  explicit WeightPlan(const ModelFile& file, FloatActivations float_activations = FloatActivations::f32)
-      : float_activations_(float_activations) {
+  // bf16_packing: of bf16 weights that fit it.
+  explicit WeightPlan(const ModelFile& file, FloatActivations float_activations = FloatActivations::f32,
+                      Packing bf16_packing = Packing::palette)
+      : float_activations_(float_activations), bf16_packing_(bf16_packing) {
     weights_.file = &file;
   }
 
@@ -85,6 +87,7 @@ class WeightPlan {
   void prefetch_tables() const;
 
   FloatActivations float_activations_;
+  Packing bf16_packing_;
   PlannedWeights weights_;
   std::vector<const NamedTensor*> used_;
   int64_t num_parameters_ = 0;

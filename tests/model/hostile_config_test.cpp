@@ -200,9 +200,10 @@ TEST(LoadModel, DescribesTheModel) {
   EXPECT_EQ(info.macs_per_token, 3 * kLayerMacs);
   EXPECT_EQ(info.head_macs, 512u * 64u);
   // bf16: groups of 16 rows in three layers, and in the head.
-  const uint64_t packed_bytes = (3 * (64 + 64 + 32 + 32 + 128 + 128) / 16 + 512 / 16) *
-                                    packed_group_bytes(DType::bf16, Packing::palette, 64) +
-                                3 * 64 / 16 * packed_group_bytes(DType::bf16, Packing::palette, 128);
+  const Packing packing = kernels_for(best_isa()).linear.bf16_packing;
+  const uint64_t packed_bytes =
+      (3 * (64 + 64 + 32 + 32 + 128 + 128) / 16 + 512 / 16) * packed_group_bytes(DType::bf16, packing, 64) +
+      3 * 64 / 16 * packed_group_bytes(DType::bf16, packing, 128);
   EXPECT_EQ(info.bytes_per_token, packed_bytes);
   // And seven norms. The embeddings stay in the file.
   EXPECT_EQ(info.weight_bytes, packed_bytes + 7 * 64 * sizeof(float));

@@ -180,6 +180,25 @@ TEST_F(PackedCacheTest, SameBytesWithAndWithout) {
 }
 
 // A cache of the right id with other bytes shows that it is the cache that is read.
+// Whichever packing the instruction set of the process that made it prefers.
+TEST_F(PackedCacheTest, OfAnotherPackingOfBf16) {
+  for (const Packing wanted : {Packing::palette, Packing::plain}) {
+    const std::string cache = folder_.file(wanted == Packing::plain ? "plain.packed" : "palette.packed");
+    for (const Packing packing : {wanted, wanted == Packing::plain ? Packing::palette : Packing::plain}) {
+      const Warnings warnings;
+      auto file = ModelFile::open(model_);
+      ASSERT_TRUE(file) << file.error().message;
+      WeightPlan plan(**file, FloatActivations::f32, packing);
+      LinearWeight matrix;
+      check(plan.add_linear({.weight = "few exponents", .num_rows = kRows, .num_cols = kCols}, matrix));
+      const auto memory = plan.load(kernels_for(Isa::scalar).linear, pool_, {}, cache);
+      ASSERT_TRUE(memory) << memory.error().message;
+      EXPECT_EQ(matrix.matrix.packing, wanted);
+      EXPECT_EQ(warnings.text(), "");
+    }
+  }
+}
+
 TEST_F(PackedCacheTest, TheCacheIsWhatIsRead) {
   const Loaded first = load(cache_);
   const std::string header = read_file(cache_).substr(0, 64);

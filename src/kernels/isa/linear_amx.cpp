@@ -52,7 +52,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {isa_avx512::quantize, linear, isa_avx512::pack_blocks};
+  return {isa_avx512::quantize, linear, isa_avx512::pack_blocks, Packing::palette};
 }
 
 }  // namespace pagoda::isa_amx

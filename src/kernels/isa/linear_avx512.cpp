@@ -16,7 +16,7 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, linear, pack_blocks};
+  return {quantize, linear, pack_blocks, Packing::palette};
 }
 
 }  // namespace pagoda::isa_avx512
