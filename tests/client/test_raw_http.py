@@ -88,6 +88,8 @@ def port_is_closed(server):
         socket.create_connection(("127.0.0.1", server.port)).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was in the queue of a socket that has just been closed
+        pass
     return False
 
 
