@@ -38,7 +38,8 @@ else:
         print("|    PP |     TG | S_PP t/s | S_TG t/s |\\n|-------|--------|----------|----------|", file=table)
         print("|   128 |     32 |     9.00 |    44.50 |\\n", file=table)
     else:
-        print("some build line\\n[\\n" + json.dumps({{"samples_ts": [10.0, 30.0, 20.0]}}) + "]")
+        speeds = [10.0, 30.0, 20.0] if "-rtr" in sys.argv or "-lm" in sys.argv else [25.0]
+        print("some build line\\n[\\n" + json.dumps({{"samples_ts": speeds}}) + "]")
 """
 LLAMA_HELP = "-d, --n-depth <n>\n--no-warmup"
 IK_HELP = "-gp <pp,tg>\n-w, --warmup <0|1>\n-rtr, --run-time-repack <0|1>"
@@ -241,6 +242,13 @@ class LlamaBenchOptions(unittest.TestCase):
         self.assertIsNone(peer.measure(JOB, Shape(Kind.PREFILL, 512, 4096)))
         self.assertEqual(peer.measure(JOB, Shape(Kind.BATCH, 32, 128, 4)), 44.5)
         self.assertEqual(self.last_call()[0][-4:], ["-rtr", "--no-mmap", "-fa", "on"])
+
+    def test_prompts_of_ik_llama_cpp_are_the_faster_of_two_ways(self):
+        peer = self.make(IK_HELP)
+        self.assertEqual(peer.measure(JOB, Shape(Kind.PREFILL, 512)), 25.0)
+        calls = [json.loads(line)[0] for line in self.log.read_text().splitlines()]
+        self.assertEqual([call[-2:] for call in calls], [["-fa", "1"]] * 2)
+        self.assertEqual(["-rtr" in call for call in calls], [True, False])
 
     def test_given_options_replace_ours(self):
         peer = self.make(IK_HELP, args=["-fa", "0"], environment={})
