@@ -41,6 +41,13 @@ struct alignas(128) Slab {
   size_t end_item = 0;
 };
 
+size_t items_per_slab_of(size_t num_items, size_t num_workers) {
+  return (num_items + num_workers - 1) / num_workers;
+}
+size_t first_item_of(size_t slab, size_t items_per_slab, size_t num_items) {
+  return std::min(slab * items_per_slab, num_items);
+}
+
 // What a worker was told to read next. Others than the worker touch `announced` only.
 class alignas(128) Ahead {
  public:
@@ -206,9 +213,8 @@ ThreadPool::~ThreadPool() {
 }
 
 size_t ThreadPool::slab_begin(size_t num_items, int worker) const {
-  const auto num_workers = static_cast<size_t>(num_threads_);
-  const size_t items_per_slab = (num_items + num_workers - 1) / num_workers;
-  return std::min(static_cast<size_t>(worker) * items_per_slab, num_items);
+  const size_t items_per_slab = items_per_slab_of(num_items, static_cast<size_t>(num_threads_));
+  return first_item_of(static_cast<size_t>(worker), items_per_slab, num_items);
 }
 
 void ThreadPool::announce(int worker, const std::byte* begin) noexcept {
@@ -228,14 +234,14 @@ void ThreadPool::run(size_t num_items, size_t grain, Call call, void* context) {
   }
   State& state = *state_;
   const auto num_workers = static_cast<size_t>(num_threads_);
-  const size_t items_per_slab = (num_items + num_workers - 1) / num_workers;
+  const size_t items_per_slab = items_per_slab_of(num_items, num_workers);
   state.call = call;
   state.context = context;
   state.chunk_items = std::max(grain, (items_per_slab + kChunksPerSlab - 1) / kChunksPerSlab);
   for (size_t worker = 0; worker < num_workers; ++worker) {
     Slab& slab = state.slabs[worker];
-    slab.first_item = slab_begin(num_items, static_cast<int>(worker));
-    slab.end_item = slab_begin(num_items, static_cast<int>(worker) + 1);
+    slab.first_item = first_item_of(worker, items_per_slab, num_items);
+    slab.end_item = first_item_of(worker + 1, items_per_slab, num_items);
     const size_t num_chunks = (slab.end_item - slab.first_item + state.chunk_items - 1) / state.chunk_items;
     slab.range.store(pack(0, static_cast<uint32_t>(num_chunks)), std::memory_order_release);
   }

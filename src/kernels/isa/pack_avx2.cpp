@@ -74,8 +74,7 @@ class Rows8 {
 }  // namespace
 
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept {
-  if (!all_exist(rows)) return isa_scalar::pack_blocks(dtype, rows, num_blocks, out);
-  pack_existing_rows<Rows8>(dtype, rows, num_blocks, out);
+  pack_blocks_of<Rows8>(dtype, rows, num_blocks, out);
 }
 
 }  // namespace pagoda::isa_avx2

@@ -61,8 +61,7 @@ class Rows16 {
 }  // namespace
 
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept {
-  if (!all_exist(rows)) return isa_scalar::pack_blocks(dtype, rows, num_blocks, out);
-  pack_existing_rows<Rows16>(dtype, rows, num_blocks, out);
+  pack_blocks_of<Rows16>(dtype, rows, num_blocks, out);
 }
 
 }  // namespace pagoda::isa_avx512

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/isa/stored_block.h"
+#include "kernels/isa/tables.h"
 
 namespace pagoda {
 namespace {
@@ -79,10 +80,13 @@ struct ZeroBlock {
   static uint32_t mins(int) { return 0; }
 };
 
-// LinearKernels::pack_blocks for rows that all exist.
+// LinearKernels::pack_blocks. Null rows are few, at the end of a matrix: their groups are left to scalar
+// code.
 template <class Rows>
-PAGODA_INLINE void pack_existing_rows(DType dtype, const std::byte* const* rows, int64_t num_blocks,
-                                      std::byte* packed) {
+PAGODA_INLINE void pack_blocks_of(DType dtype, const std::byte* const* rows, int64_t num_blocks,
+                                  std::byte* packed) {
+  for (int r = 0; r < 16; ++r)
+    if (rows[r] == nullptr) return isa_scalar::pack_blocks(dtype, rows, num_blocks, packed);
   visit_stored_block<Rows>(dtype, [&]<class Block, PackedFormat kFormat>() PAGODA_INLINE_LAMBDA {
     auto* out = reinterpret_cast<uint8_t*>(packed);
     for (int64_t b = 0; b < num_blocks; ++b, out += block_layout(kFormat).bytes) {
@@ -92,12 +96,6 @@ PAGODA_INLINE void pack_existing_rows(DType dtype, const std::byte* const* rows,
       }
     }
   });
-}
-
-inline bool all_exist(const std::byte* const* rows) {
-  for (int r = 0; r < 16; ++r)
-    if (rows[r] == nullptr) return false;
-  return true;
 }
 
 }  // namespace

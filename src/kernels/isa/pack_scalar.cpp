@@ -11,9 +11,9 @@ class Row {
   using Word = uint32_t;
 
   Row(const std::byte* const* rows, int row, int64_t offset)
-      : stored_(reinterpret_cast<const uint8_t*>(rows[row]) + offset), row_(row) {}
+      : stored_(rows[row]), offset_(offset), row_(row) {}
 
-  void load4(int offset, Word* out) const { __builtin_memcpy(out, stored_ + offset, 16); }
+  void load4(int offset, Word* out) const { __builtin_memcpy(out, stored_ + offset_ + offset, 16); }
   void store_words(Word word, uint8_t* out) const { __builtin_memcpy(out + 4 * row_, &word, 4); }
   void store_halves(Word word, uint8_t* out) const { __builtin_memcpy(out + 2 * row_, &word, 2); }
   void store_bytes(Word word, uint8_t* out) const {
@@ -26,7 +26,8 @@ class Row {
   }
 
  private:
-  const uint8_t* stored_;
+  const std::byte* stored_;  // null where the row does not exist
+  int64_t offset_;
   int row_;
 };
 
