@@ -1,75 +1,58 @@
 // Linear layers with AVX2: vpmaddubsw multiplies unsigned weights by signed activations and adds pairs in 16
 // bits. As many of these are added as cannot overflow, then one vpmaddwd widens to 32 bits and applies the
-// sub-block scale. A vector is half a group, 8 rows: few tokens take both halves in one pass over the
-// weights, more take two passes.
+// sub-block scale. A vector is half a group, 8 rows.
 #include <immintrin.h>
 
 #include <type_traits>
 #include <utility>
 
-#include "kernels/isa/linear_driver.h"
-#include "kernels/isa/linear_unpack_avx2.h"
+#include "kernels/isa/linear_body_avx2.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda::isa_avx2 {
 
 namespace {
 
-// The order in which operands are used, such that few loaded vectors are needed at a time.
+// Four products each are pairs of 16 bits. Signed 8-bit weights would saturate as they are: their magnitudes
+// are the unsigned operand, their signs move to the activations (|-128| is 128 as an unsigned byte, and
+// activations are never -128); their products are widened at once.
 template <int kBits>
-constexpr int operand_at(int i) {
-  constexpr int kOrder5[8] = {0, 5, 1, 7, 4, 3, 6, 2};
-  return kBits == 5 ? kOrder5[i] : i;
-}
-
-// How many products of vpmaddubsw fit into 16 bits when added: 2 * (2^bits - 1) * 127 each.
-template <int kBits>
-inline constexpr int kSummable = kBits == 4   ? 8
-                                 : kBits == 5 ? 4
-                                 : kBits == 6 ? 2
-                                              : 1;
-
-// Four products each: 16-bit pairs. Signed 8-bit weights would saturate as they are: their magnitudes are the
-// unsigned operand, their signs move to the activations (|-128| is 128 as an unsigned byte, and activations
-// are never -128).
-template <int kBits>
-PAGODA_INLINE __m256i multiply(__m256i w, __m256i a) {
-  if constexpr (kBits == 8) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
-  return _mm256_maddubs_epi16(w, a);
-}
-
-// sums[t][kHalf] += factor (16-bit pairs) * dot product of the operands in places [kFirst, kFirst + kCount)
-// of the order with the activations of token t. One half at a time: the sums of both and the words of one
-// fill 16 registers.
-template <int kBits, int kFirst, int kCount, int kTokens, int kHalves>
-PAGODA_INLINE void add_products(const uint8_t* quants, const TokenRows<kTokens>& rows, __m256i factor,
-                                int half, __m256i (&sums)[kTokens][kHalves]) {
-  constexpr int kGroup = kSummable<kBits> < kCount ? kSummable<kBits> : kCount;
-  PAGODA_UNROLL for (int first = kFirst; first < kFirst + kCount; first += kGroup) {
-    __m256i words[kTokens];
-    PAGODA_UNROLL for (int i = 0; i < kGroup; ++i) {
-      const int o = operand_at<kBits>(first + i);
-      const __m256i stored = operand<kBits, kTokens>(quants, o);
-      const __m256i w = kBits == 8 ? _mm256_xor_si256(stored, mask_of(0x80)) : stored;
-      PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-        const __m256i product = multiply<kBits>(w, broadcast(rows[t] + 4 * o));
-        words[t] = i == 0 ? product : _mm256_add_epi16(words[t], product);
-      }
-      forget_loads();
-    }
-    PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) sums[t][half] =
-        _mm256_add_epi32(sums[t][half], _mm256_madd_epi16(words[t], factor));
+struct Products {
+  // How many fit into 16 bits when added: 2 * (2^bits - 1) * 127 each.
+  static constexpr int kMostOperands = kBits == 5 ? 4 : kBits == 6 ? 2 : 8;
+  static constexpr ZeroPoint kZeroPoint = kBits == 8 ? ZeroPoint::never : ZeroPoint::last;
+  static constexpr int kMaxTokens = kBits == 8 ? 4 : 6;
+  static constexpr Masks masks_of(int num_tokens) {
+    if (num_tokens > 4) return Masks::memory;
+    return num_tokens > (kBits == 4 ? 3 : 1) ? Masks::one_register : Masks::registers;
   }
-}
 
-// Eight int8 scales, each twice as a 16-bit pair.
-PAGODA_INLINE __m256i scale_pairs(__m256i scales) {
-  const __m256i twice = _mm256_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13,  //
-                                         0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
-  return _mm256_shuffle_epi8(scales, twice);
-}
+  PAGODA_INLINE static __m256i add(__m256i sum, __m256i w, __m256i a) {
+    if constexpr (kBits == 8) {
+      const __m256i signed_w = _mm256_xor_si256(w, mask_of(0x80));
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(signed_w), _mm256_sign_epi8(a, signed_w));
+      return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, a));
+  }
+  // Each twice, for both words of a lane.
+  PAGODA_INLINE static __m256i scale(__m128i scales) {
+    const __m256i wide = _mm256_cvtepi8_epi32(scales);
+    const __m256i twice = _mm256_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13,  //
+                                           0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+    return _mm256_shuffle_epi8(wide, twice);
+  }
+  PAGODA_INLINE static __m256i scaled(__m256i sum, __m256i scale) { return _mm256_madd_epi16(sum, scale); }
+  PAGODA_INLINE static __m256i unscaled(__m256i sum) {
+    return kBits == 8 ? sum : _mm256_madd_epi16(sum, stored<true>(Stored::ones16));
+  }
+};
 
-// Which halves of a group, and how many tokens, one pass over the weights computes.
+template <PackedFormat kFormat>
+using Quantised = QuantisedOf<kFormat, Products>;
+
+// Of weights that are not quantised: which halves of a group, and how many tokens, one pass over them
+// computes.
 template <int kTokensInPass, int kHalvesInPass>
 struct Pass {
   static constexpr int kTokens = kTokensInPass;
@@ -79,88 +62,6 @@ struct Pass {
   int64_t ahead;
   __m256 acc[kTokens][kHalves];
 };
-
-template <PackedFormat kFormat, class P>
-PAGODA_INLINE void add_block32(const uint8_t* block, P& pass) {
-  constexpr BlockLayout kAt = block_layout(kFormat);
-  prefetch<kAt.bytes, P::kTokens>(block, pass.ahead);
-  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-    const int half = pass.first_half + h;
-    __m256i sums[P::kTokens][1];
-    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) sums[t][0] = _mm256_setzero_si256();
-    add_products<kFormat.bits, 0, 8>(block + kAt.quants + 32 * half, pass.rows, _mm256_set1_epi16(1), 0,
-                                     sums);
-    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-      const __m256 d = load_f16(block + 16 * half);
-      const __m256 s = broadcast_float(pass.rows[t] + offsetof(Activation32, scale));
-      if constexpr (kFormat.zero_point != 0 && kFormat.bits != 8)
-        sums[t][0] = _mm256_add_epi32(sums[t][0], broadcast(pass.rows[t] + zero_point_offset<kFormat>()));
-      __m256& acc = pass.acc[t][h];
-      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][0]), _mm256_mul_ps(d, s), acc);
-      if constexpr (kFormat.has_min != 0) {
-        const __m256 m = load_f16(block + kAt.dmin + 16 * half);
-        acc = _mm256_fmadd_ps(broadcast_float(pass.rows[t] + offsetof(Activation32, scaled_sum)), m, acc);
-      }
-    }
-    forget_loads();
-  }
-}
-
-// Adds 32 k (an Activation256::Run), which have one scale or two.
-template <PackedFormat kFormat, int kTokens, int kHalves>
-PAGODA_INLINE void add_run(const uint8_t* quants, const uint8_t* scales, int64_t ahead,
-                           const TokenRows<kTokens>& rows, __m256i (&sums)[kTokens][kHalves]) {
-  constexpr int kNumScales = 32 / kFormat.sub_length;
-  constexpr int kOperands = 8 / kNumScales;
-  prefetch<64 * kFormat.bits + 40, kTokens>(quants, ahead);
-  const auto add_sub_block = [&]<int kFirst>() __attribute__((always_inline)) {
-    constexpr int kSub = kFirst / kOperands;
-    PAGODA_UNROLL for (int h = 0; h < kHalves; ++h) {
-      const __m256i scale = _mm256_cvtepi8_epi32(load64(scales + 16 * kSub + 8 * h));
-      if constexpr (kFormat.zero_point != 0) {
-        PAGODA_UNROLL for (int t = 0; t < kTokens; ++t) {
-          const __m256i start = broadcast(rows[t] + offsetof(Activation256::Run, minus_32_sums16) + 4 * kSub);
-          sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_mullo_epi32(scale, start));
-        }
-      }
-      add_products<kFormat.bits, kFirst, kOperands>(quants + 32 * h, rows, scale_pairs(scale), h, sums);
-    }
-  };
-  add_sub_block.template operator()<0>();
-  if constexpr (kNumScales == 2) add_sub_block.template operator()<4>();
-}
-
-template <PackedFormat kFormat, class P>
-PAGODA_INLINE void add_block256(const uint8_t* block, P& pass) {
-  constexpr BlockLayout kAt = block_layout(kFormat);
-  __m256i sums[P::kTokens][P::kHalves];
-  PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-    PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) sums[t][h] = _mm256_setzero_si256();
-  }
-  const uint8_t* quants = block + kAt.quants + 32 * pass.first_half;
-  const uint8_t* scales = block + kAt.scales + 8 * pass.first_half;
-  TokenRows<P::kTokens> rows = pass.rows;
-  for (int run = 0; run < 8; ++run) {
-    add_run<kFormat>(quants, scales, pass.ahead, rows, sums);
-    quants += 64 * kFormat.bits;
-    scales += 32 / kFormat.sub_length * 16;
-    rows.advance(sizeof(Activation256::Run));
-  }
-  PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-    const int half = pass.first_half + h;
-    const __m256 d = load_f16(block + kAt.d + 16 * half);
-    const __m256 dmin = kFormat.has_min != 0 ? load_f16(block + kAt.dmin + 16 * half) : d;
-    PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-      const __m256 s = broadcast_float(pass.rows[t] + offsetof(Activation256, scale));
-      __m256& acc = pass.acc[t][h];
-      acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t][h]), _mm256_mul_ps(d, s), acc);
-      if constexpr (kFormat.has_min != 0) {
-        const __m256 offset = _mm256_cvtepi32_ps(sum_mins<kFormat>(block + kAt.mins, half, pass.rows[t]));
-        acc = _mm256_fnmadd_ps(offset, _mm256_mul_ps(dmin, s), acc);
-      }
-    }
-  }
-}
 
 // Runs `accumulate(pass)` for all tokens and both halves of a tile.
 template <int kTokens, int kHalves, int kTileTokens, class Accumulate>
@@ -182,30 +83,6 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
     }
   }
 }
-
-template <PackedFormat kFormat>
-struct Quantised {
-  static constexpr int kMaxTileTokens = 8;
-
-  template <int kTileTokens>
-  [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
-    constexpr int kTokens = kTileTokens <= 4 ? kTileTokens : kTileTokens / 2;
-    run_passes<kTokens, kTokens <= 2 ? 2 : 1, kTileTokens>(
-        tile, [&](auto& pass) __attribute__((always_inline)) {
-          const uint8_t* block = tile.group;
-          for (int64_t k = 0; k < tile.num_cols;
-               k += kFormat.block_length, block += block_layout(kFormat).bytes) {
-            if constexpr (kFormat.block_length == 256) {
-              add_block256<kFormat>(block, pass);
-              pass.rows.advance(sizeof(Activation256));
-            } else {
-              add_block32<kFormat>(block, pass);
-              pass.rows.advance(sizeof(Activation32));
-            }
-          }
-        });
-  }
-};
 
 // Pairs of bf16 in 8 lanes.
 PAGODA_INLINE __m256 even_bf16(__m256i pairs) {

@@ -42,27 +42,25 @@ PAGODA_INLINE void forget_loads() {
 PAGODA_INLINE __m256i mask_of(int byte) {
   return _mm256_set1_epi8(static_cast<char>(byte));
 }
-// The many masks of 5-bit and 6-bit weights. With several tokens they are read from memory at each use: in
-// registers they would displace accumulators.
-alignas(32) constexpr uint32_t kMasks[9][8] = {
+// Where the masks of an operand are held. In registers they may displace accumulators; from the L1 cache they
+// are read at each use. one_register: the one that all operands of a format need.
+enum class Masks { registers, one_register, memory };
+
+enum class Stored { ones16, low2, low2_at2, low2_at4, low3, bit3, two_at3, bit4, low4, low5, low6 };
+alignas(32) constexpr uint32_t kStored[11][8] = {
 #define PAGODA_8(x) {x, x, x, x, x, x, x, x}
-    PAGODA_8(0x1f1f1f1f), PAGODA_8(0x07070707), PAGODA_8(0x18181818), PAGODA_8(0x08080808),
-    PAGODA_8(0x10101010), PAGODA_8(0x3f3f3f3f), PAGODA_8(0x03030303), PAGODA_8(0x0c0c0c0c),
-    PAGODA_8(0x30303030)
+    PAGODA_8(0x00010001), PAGODA_8(0x03030303), PAGODA_8(0x0c0c0c0c), PAGODA_8(0x30303030),
+    PAGODA_8(0x07070707), PAGODA_8(0x08080808), PAGODA_8(0x18181818), PAGODA_8(0x10101010),
+    PAGODA_8(0x0f0f0f0f), PAGODA_8(0x1f1f1f1f), PAGODA_8(0x3f3f3f3f)
 #undef PAGODA_8
 };
-
+// One of them, at a place that the compiler does not know if kHide, so that it cannot keep it in a register.
 template <bool kHide>
-class StoredMasks {
- public:
-  PAGODA_INLINE StoredMasks() {
-    if constexpr (kHide) asm("" : "+r"(masks_));  // hides that they are constants
-  }
-  PAGODA_INLINE __m256i operator[](int i) const { return load(masks_ + 32 * i); }
-
- private:
-  const uint8_t* masks_ = reinterpret_cast<const uint8_t*>(kMasks);
-};
+PAGODA_INLINE __m256i stored(Stored i) {
+  const auto* values = reinterpret_cast<const uint8_t*>(kStored);
+  if constexpr (kHide) asm("" : "+r"(values));
+  return load(values + 32 * static_cast<int>(i));
+}
 
 // (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
 template <int kShift>
@@ -75,24 +73,29 @@ PAGODA_INLINE __m256i field_or(__m256i v, __m256i mask, __m256i rest) {
 }
 
 // Operand o of 32 k and 8 rows; the inverse of the packing in linear_layout.h.
-template <int kBits, int kTokens>
+template <int kBits, Masks kMasks>
 PAGODA_INLINE __m256i operand(const uint8_t* p, int o) {
+  using enum Stored;
+  const auto common = [](Stored i) PAGODA_INLINE_LAMBDA { return stored < kMasks == Masks::memory > (i); };
+  const auto rare = [](Stored i) PAGODA_INLINE_LAMBDA { return stored < kMasks != Masks::registers > (i); };
+  // What comes first is masked before the next is loaded: there is no register for both.
+  const auto then = [](__m256i rest) PAGODA_INLINE_LAMBDA {
+    if constexpr (kMasks != Masks::registers) forget_loads();
+    return rest;
+  };
   if constexpr (kBits == 4) {
     const __m256i v = load(p + 64 * (o / 2));
-    return o % 2 == 0 ? field<0>(v, mask_of(15)) : field<4>(v, mask_of(15));
+    return o % 2 == 0 ? field<0>(v, common(low4)) : field<4>(v, common(low4));
   } else if constexpr (kBits == 5) {
-    const auto v = [p](int i) __attribute__((always_inline)) { return load(p + 64 * i); };
-    const StoredMasks<(kTokens > 1)> mask;
-    if (o < 5) return field<0>(v(o), mask[0]);
-    if (o == 5) return field_or<3>(v(1), mask[2], field<5>(v(0), mask[1]));
-    if (o == 6) return field_or<3>(v(3), mask[2], field<5>(v(2), mask[1]));
-    return field_or<1>(v(3), mask[4], field_or<2>(v(1), mask[3], field<5>(v(4), mask[1])));
+    if (o < 5) return field<0>(load(p + 64 * o), common(low5));
+    const __m256i rest = then(field<5>(load(p + (o == 5 ? 0 : o == 6 ? 128 : 256)), rare(low3)));
+    if (o < 7) return field_or<3>(load(p + (o == 5 ? 64 : 192)), rare(two_at3), rest);
+    return field_or<1>(load(p + 192), rare(bit4), then(field_or<2>(load(p + 64), rare(bit3), rest)));
   } else if constexpr (kBits == 6) {
     const uint8_t* half = p + 192 * (o / 4);
-    const StoredMasks<(kTokens > 4)> mask;
-    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), mask_of(63));
-    return field_or<2>(load(half + 128), mask[8],
-                       field_or<4>(load(half + 64), mask[7], field<6>(load(half), mask[6])));
+    if (o % 4 < 3) return field<0>(load(half + 64 * (o % 4)), common(low6));
+    return field_or<2>(load(half + 128), rare(low2_at4),
+                       field_or<4>(load(half + 64), rare(low2_at2), field<6>(load(half), rare(low2))));
   } else {
     return load(p + 64 * o);
   }
@@ -110,7 +113,7 @@ PAGODA_INLINE __m256i sum_mins(const uint8_t* mins, int half, const std::byte* a
     }
     return sum;
   } else {
-    for (int j = 0; j < 16; ++j) {
+    PAGODA_UNROLL for (int j = 0; j < 16; ++j) {
       const __m256i min = _mm256_cvtepu8_epi32(load64(mins + 16 * j + 8 * half));
       const std::byte* run = a + j / 2 * sizeof(Activation256::Run);
       const __m256i correction = broadcast(run + offsetof(Activation256::Run, minus_32_sums16) + j % 2 * 4);
