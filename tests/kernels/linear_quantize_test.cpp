@@ -134,6 +134,19 @@ TEST_P(QuantizeTest, SameBytesAsTheDefinition) {
                 Activations(Isa::scalar, format, x, cols).bytes());
 }
 
+// Where 16 blocks are quantised at a time, 18 and 33 are not a multiple; what is not finite is in both runs.
+TEST_P(QuantizeTest, BlocksBeyondAMultipleOf16GiveTheSameBytes) {
+  for (const int64_t cols : {18 * 32, 33 * 32}) {
+    std::vector<float> x = random_floats(static_cast<size_t>(4 * cols), 23);
+    x[2 * 32 + 5] = kNan, x[17 * 32] = -kInf;
+    x[static_cast<size_t>(cols) + 3 * 32] = kInf;
+    const auto tiny = x.begin() + 2 * cols + 17 * 32;
+    std::fill(tiny, tiny + 32, 1e-43f);
+    EXPECT_EQ(Activations(GetParam(), ActivationFormat::q8_32, x, cols).bytes(),
+              Activations(Isa::scalar, ActivationFormat::q8_32, x, cols).bytes());
+  }
+}
+
 TEST_P(QuantizeTest, RowsOfBf16AreRoundedAndPadded) {
   std::vector<float> x = random_floats(37, 22);
   x[3] = kNan, x[4] = kInf, x[5] = 3.4e38f, x[36] = 1e-40f;

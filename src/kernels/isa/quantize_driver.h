@@ -24,6 +24,14 @@ struct HalfSums {
 //       q = x * factor, to nearest even, clamped to +-127; NaN becomes 0
 //   static void round_to_bf16(const float* x, int64_t n, uint16_t* out)
 //       to nearest even; NaN becomes quiet
+// and may have, where vectors are wide,
+//   static bool quantise_run(const float* x, Activation32* out)
+//       16 blocks at a time
+//   static bool quantise_run(const float* x, Activation256* out)
+//       one block
+// which return false and leave it to the others if a factor is not finite: only then quants need clamping.
+template <class Body, class Block>
+inline constexpr bool kHasRuns = requires(const float* x, Block* out) { Body::quantise_run(x, out); };
 
 // What a block whose greatest magnitude is `max` is multiplied by; 0 for a block of zeros.
 inline float quantising_factor(float max) {
@@ -41,29 +49,41 @@ void quantise_block(const float* x, float factor, float scale, Activation32& out
   out.minus_128_sum = -128 * sum;
 }
 
-// 16 blocks at a time: their divisions take one vector.
+inline constexpr int64_t kRunBlocks = 16;
+
+// At most 16 blocks: their divisions take one vector.
+template <class Body>
+void quantise_few_blocks(const float* x, int64_t num_blocks, Activation32* out) {
+  float maxima[kRunBlocks] = {};
+  float factors[kRunBlocks];
+  float scales[kRunBlocks];
+  for (int64_t i = 0; i < num_blocks; ++i) maxima[i] = Body::max_magnitude(x + i * 32, 32);
+  for (int64_t i = 0; i < kRunBlocks; ++i) {
+    factors[i] = quantising_factor(maxima[i]);
+    scales[i] = maxima[i] / 127.0f;
+  }
+  for (int64_t i = 0; i < num_blocks; ++i) quantise_block<Body>(x + i * 32, factors[i], scales[i], out[i]);
+}
+
 template <class Body>
 size_t quantise_blocks(const float* x, int64_t num_cols, Activation32* out) {
-  constexpr int64_t kRun = 16;
   const int64_t num_blocks = num_cols / 32;
-  for (int64_t first = 0; first < num_blocks; first += kRun) {
-    const int64_t count = num_blocks - first < kRun ? num_blocks - first : kRun;
-    float maxima[kRun] = {};
-    float factors[kRun];
-    float scales[kRun];
-    for (int64_t i = 0; i < count; ++i) maxima[i] = Body::max_magnitude(x + (first + i) * 32, 32);
-    for (int64_t i = 0; i < kRun; ++i) {
-      factors[i] = quantising_factor(maxima[i]);
-      scales[i] = maxima[i] / 127.0f;
+  for (int64_t first = 0; first < num_blocks; first += kRunBlocks) {
+    const int64_t left = num_blocks - first;
+    if constexpr (kHasRuns<Body, Activation32>) {
+      // The last run begins early and gives some blocks once more.
+      const int64_t begin = left < kRunBlocks ? num_blocks - kRunBlocks : first;
+      if (begin >= 0 && Body::quantise_run(x + begin * 32, out + begin)) continue;
     }
-    for (int64_t i = 0; i < count; ++i)
-      quantise_block<Body>(x + (first + i) * 32, factors[i], scales[i], out[first + i]);
+    quantise_few_blocks<Body>(x + first * 32, left < kRunBlocks ? left : kRunBlocks, out + first);
   }
   return static_cast<size_t>(num_blocks) * sizeof(Activation32);
 }
 
 template <class Body>
 void quantise_block(const float* x, Activation256& out) {
+  if constexpr (kHasRuns<Body, Activation256>)
+    if (Body::quantise_run(x, &out)) return;
   const float max = Body::max_magnitude(x, 256);
   const float factor = quantising_factor(max);
   out.scale = max / 127.0f;
