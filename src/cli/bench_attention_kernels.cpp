@@ -3,7 +3,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "cli/bench_kernels.h"
+#include "cli/kernel_bench.h"
 
 namespace pagoda {
 

@@ -1,9 +1,9 @@
 // The subcommands of `bench`.
 #include <algorithm>
 
-#include "cli/bench_kernels.h"
 #include "cli/byte_size.h"
 #include "cli/command_options.h"
+#include "cli/kernel_bench.h"
 
 namespace pagoda {
 

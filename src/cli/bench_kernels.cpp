@@ -1,4 +1,4 @@
-#include "cli/bench_kernels.h"
+#include "cli/kernel_bench.h"
 
 #include <algorithm>
 

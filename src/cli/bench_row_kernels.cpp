@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "cli/bench_kernels.h"
+#include "cli/kernel_bench.h"
 
 namespace pagoda {
 

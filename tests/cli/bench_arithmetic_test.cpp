@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include "cli/bench.h"
-#include "cli/bench_kernels.h"
 #include "cli/child_process.h"
 #include "cli/file_cache.h"
+#include "cli/kernel_bench.h"
 #include "cli/resident_memory.h"
 #include "support/temp_folder.h"
 

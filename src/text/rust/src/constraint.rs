@@ -11,6 +11,7 @@ use llguidance::{Matcher, ParserFactory};
 use crate::ffi::Failure;
 use crate::grammar_text;
 use crate::json_schema;
+use crate::source_bounds::check_regex;
 use crate::token_masks::TokenMasks;
 
 /// Longer tokens exceed what a node of the trie can hold; no vocabulary at hand has any.
@@ -18,8 +19,6 @@ const MAX_TOKEN_BYTES: usize = 200;
 /// Compilers recurse with the nesting of their input, which MAX_SOURCE_BYTES bounds.
 const COMPILE_STACK_BYTES: usize = 256 << 20;
 pub const MAX_SOURCE_BYTES: usize = 256 << 10;
-/// Automata of expressions can grow with the square of their length.
-pub const MAX_REGEX_BYTES: usize = 4 << 10;
 
 /// Time of the processor that a sequence may spend at once, and what it gains with every token. Ordinary constraints
 /// take a tenth of the gain; the steps of the engine must not wait for any other for long.
@@ -161,16 +160,6 @@ impl ConstraintFactory {
         constraint.allowance_us = BURST_US;
         Ok(constraint)
     }
-}
-
-pub fn check_regex(text: &str) -> Result<(), Failure> {
-    if text.len() <= MAX_REGEX_BYTES {
-        return Ok(());
-    }
-    Err(Failure::invalid(format!(
-        "the regular expression has {} bytes; at most {MAX_REGEX_BYTES} are supported",
-        text.len()
-    )))
 }
 
 /// llguidance appends its state, and a backtrace to panics.

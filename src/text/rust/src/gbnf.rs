@@ -4,10 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::ffi::Failure;
-use crate::grammar_text::literal;
 
 const MAX_RULES: usize = 1_000;
+
+/// A string of Lark; its escapes are JSON's.
+pub fn literal(text: &str) -> String {
+    Value::from(text).to_string()
+}
 
 pub fn to_lark(text: &str) -> Result<String, Failure> {
     let rules = Parser::new(text).rules()?;

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::constraint::check_regex;
 use crate::ffi::Failure;
 use crate::json_schema_cost;
+use crate::source_bounds::check_regex;
 
 const MAX_DEPTH: usize = 64;
 const MAX_WEIGHT: usize = 10_000;

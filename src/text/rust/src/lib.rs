@@ -17,6 +17,7 @@ mod python_json;
 mod python_methods;
 mod python_syntax;
 mod python_text;
+mod source_bounds;
 mod template;
 mod template_abi;
 mod text_memory;
