@@ -11,7 +11,7 @@ namespace {
 
 // A matrix of a middling model: 2048 x 2048, a few MB.
 constexpr int64_t kCols = 2048;
-constexpr int64_t kGroups = 128;
+constexpr int64_t kRows = 2048;
 constexpr int64_t kDistinctGroups = 8;  // the working set repeats them
 constexpr int kRounds = 5;
 
@@ -85,27 +85,30 @@ class Matrices {
   Matrices(const KernelBench& bench, const LinearFormat& format)
       : bench_(bench),
         format_(format),
+        group_rows_(rows_per_group(format.packing)),
         group_bytes_(packed_group_bytes(format.weights, format.packing, kCols)),
-        num_matrices_(
-            std::max<int64_t>(1, static_cast<int64_t>(bench.working_set.size() / group_bytes_) / kGroups)) {
+        num_matrices_(std::max<int64_t>(
+            1, static_cast<int64_t>(bench.working_set.size() / group_bytes_) / num_groups())) {
     pack();
     make_activations();
-    out_ = bench.scratch.take<float>(static_cast<size_t>(kBenchRows.back() * kGroups * kRowsPerGroup));
+    out_ = bench.scratch.take<float>(static_cast<size_t>(kBenchRows.back() * kRows));
   }
+
+  int64_t num_groups() const { return kRows / group_rows_; }
 
   // Multiplies the next matrix, or its first groups, with some rows of activations; returns the groups.
   int64_t run(int64_t rows, int64_t num_groups) {
     LinearArgs args;
     args.weight = {format_.weights,
-                   num_groups * kRowsPerGroup,
+                   num_groups * group_rows_,
                    kCols,
-                   bench_.working_set.data() + static_cast<size_t>(next_ * kGroups) * group_bytes_,
+                   bench_.working_set.data() + static_cast<size_t>(next_ * this->num_groups()) * group_bytes_,
                    format_.activations,
                    format_.packing};
     args.activations = activations_.data();
     args.num_tokens = rows;
     args.out = out_.data();
-    args.out_stride = kGroups * kRowsPerGroup;
+    args.out_stride = kRows;
     args.prefetch_bytes = bench_.kernels.prefetch_bytes;
     next_ = (next_ + 1) % num_matrices_;
     bench_.pool.parallel_for(
@@ -118,7 +121,7 @@ class Matrices {
   Work work_of_group(int64_t rows) const {
     Work work;
     work.bytes = static_cast<double>(group_bytes_);
-    work.add_linear(activation_format(), static_cast<double>(kRowsPerGroup * kCols * rows));
+    work.add_linear(activation_format(), static_cast<double>(group_rows_ * kCols * rows));
     return work;
   }
 
@@ -126,11 +129,11 @@ class Matrices {
   void pack() {
     Random random;
     const size_t stored_bytes = row_bytes(format_.weights, kCols);
-    std::vector<std::byte> stored(stored_bytes * static_cast<size_t>(kRowsPerGroup));
+    std::vector<std::byte> stored(stored_bytes * static_cast<size_t>(group_rows_));
     std::vector<std::byte> packed(group_bytes_ * kDistinctGroups);
-    const std::byte* rows[kRowsPerGroup];
+    std::vector<const std::byte*> rows(static_cast<size_t>(group_rows_));
     for (size_t group = 0; group < kDistinctGroups; ++group) {
-      for (size_t row = 0; row < kRowsPerGroup; ++row) {
+      for (size_t row = 0; row < rows.size(); ++row) {
         const auto bytes = std::span(stored).subspan(row * stored_bytes, stored_bytes);
         fill_row(random, format_.weights, bytes);
         rows[row] = bytes.data();
@@ -164,6 +167,7 @@ class Matrices {
 
   const KernelBench& bench_;
   LinearFormat format_;
+  int64_t group_rows_;
   size_t group_bytes_;
   int64_t num_matrices_;
   int64_t next_ = 0;
@@ -184,7 +188,7 @@ std::vector<LinearFigures> measure_linear(const KernelBench& bench, const Linear
   const int64_t start_ns = bench.clock.now_ns();
   bench.scratch.reset();
   Matrices matrices(bench, format);
-  matrices.run(1, kGroups);
+  matrices.run(1, matrices.num_groups());
   const double prepared = static_cast<double>(bench.clock.now_ns() - start_ns) * 1e-9;
   const double sample = std::max(1e-3, (seconds - prepared) / (kRounds * kBenchRows.size()));
 
@@ -196,10 +200,11 @@ std::vector<LinearFigures> measure_linear(const KernelBench& bench, const Linear
       const int64_t rows = kBenchRows[i];
       // Whole matrices, but less where even one would take longer than the sample.
       const double group_seconds = row_seconds * static_cast<double>(rows);
-      const double fitting = group_seconds > 0 ? sample / group_seconds : static_cast<double>(kGroups);
+      const double fitting =
+          group_seconds > 0 ? sample / group_seconds : static_cast<double>(matrices.num_groups());
       const int64_t num_groups =
-          std::clamp(static_cast<int64_t>(std::min(fitting, static_cast<double>(kGroups))),
-                     int64_t{2} * bench.pool.num_threads(), kGroups);
+          std::clamp(static_cast<int64_t>(std::min(fitting, static_cast<double>(matrices.num_groups()))),
+                     int64_t{2} * bench.pool.num_threads(), matrices.num_groups());
       const double time =
           seconds_per_item(bench.clock, sample, [&] { return matrices.run(rows, num_groups); });
       times[i].push_back(time);

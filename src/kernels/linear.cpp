@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/isa/linear_layout.h"
@@ -39,10 +40,8 @@ void pack_plain(std::span<const std::byte* const, 16> rows, int64_t num_cols, st
 
 size_t packed_bytes_without_padding(DType dtype, Packing packing, int64_t num_cols) {
   if (dtype == DType::bf16) {
-    const Bf16Layout layout = bf16_layout(packing);
-    const int64_t run_cols = 2 * layout.run_vectors;
-    const int64_t num_runs = (num_cols + run_cols - 1) / run_cols;
-    return static_cast<size_t>(layout.header_bytes + num_runs * layout.run_bytes);
+    if (packing == Packing::palette) return static_cast<size_t>(palette_layout(num_cols).bytes);
+    return static_cast<size_t>((num_cols + 1) / 2 * kVectorBytes);
   }
   if (is_float(dtype)) return kRows * info(dtype).block_bytes * static_cast<size_t>(num_cols);
   const PackedFormat format = packed_format(dtype);
@@ -63,11 +62,11 @@ size_t PackedWeight::group_bytes() const {
 }
 
 Packing smallest_packing(DType dtype, int64_t num_cols) {
-  if (dtype != DType::bf16) return Packing::plain;
-  return packed_group_bytes(dtype, Packing::palette, num_cols) <
-                 packed_group_bytes(dtype, Packing::plain, num_cols)
-             ? Packing::palette
-             : Packing::plain;
+  if (dtype != DType::bf16 || num_cols > kMaxPaletteCols) return Packing::plain;
+  const auto bytes_of_row = [&](Packing packing) {
+    return packed_group_bytes(dtype, packing, num_cols) / static_cast<size_t>(rows_per_group(packing));
+  };
+  return bytes_of_row(Packing::palette) < bytes_of_row(Packing::plain) ? Packing::palette : Packing::plain;
 }
 
 size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols) {
@@ -78,14 +77,17 @@ size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols) {
 }
 
 bool pack_group(const LinearKernels& kernels, DType dtype, Packing packing,
-                std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
+                std::span<const std::byte* const> rows, int64_t num_cols, std::byte* out) {
   const size_t padded = packed_group_bytes(dtype, packing, num_cols);
-  if (dtype == DType::bf16) {
-    if (!pack_bf16(packing, rows, num_cols, out)) return false;
+  PAGODA_CHECK(std::cmp_equal(rows.size(), rows_per_group(packing)), "{} rows", rows.size());
+  if (packing == Packing::palette) {
+    if (!pack_palette(rows.first<kPaletteParts * kRows>(), num_cols, out)) return false;
+  } else if (dtype == DType::bf16) {
+    pack_pairs_plainly(rows.first<kRows>(), num_cols, out);
   } else if (dtype == DType::f32) {
-    pack_plain<4>(rows, num_cols, out);
+    pack_plain<4>(rows.first<kRows>(), num_cols, out);
   } else if (dtype == DType::f16) {
-    pack_plain<2>(rows, num_cols, out);
+    pack_plain<2>(rows.first<kRows>(), num_cols, out);
   } else {
     kernels.pack_blocks(dtype, rows.data(), num_cols / static_cast<int64_t>(info(dtype).block_len), out);
   }

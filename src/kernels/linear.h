@@ -21,7 +21,7 @@
 //
 // PACKED LAYOUT "R16": groups of 16 rows interleaved, 4 consecutive k per 32-bit lane, lane = row; one group
 // is one sequential run of bytes, drawn in kernels/isa/linear_layout.h. The last group is padded with zero
-// rows.
+// rows. A group of bf16 weights with palettes is 32 rows.
 #pragma once
 
 #include <cstddef>
@@ -32,9 +32,9 @@
 
 namespace pagoda {
 
-inline constexpr int64_t kRowsPerGroup = 16;
+inline constexpr int64_t kRowsPerGroup = 16;  // of plain packing
 // Of the bytes that pack_group() makes. Packed weights outlive the process: raise it with any change of them.
-inline constexpr uint32_t kPackedLayoutVersion = 3;
+inline constexpr uint32_t kPackedLayoutVersion = 4;
 
 // What the activations must be for a weight format.
 enum class ActivationFormat {
@@ -51,8 +51,12 @@ enum class FloatActivations { f32, bf16 };
 // How a group is laid out, where its format leaves a choice. Neither changes a weight.
 enum class Packing {
   plain,    // the one layout of every format
-  palette,  // bf16 only, 13.3 bits a weight: exponents are places in a table of the group's at most 32
+  palette,  // bf16 only, 12.2 bits a weight: exponents are places in tables of 16
 };
+
+constexpr int64_t rows_per_group(Packing packing) {
+  return packing == Packing::palette ? 2 * kRowsPerGroup : kRowsPerGroup;
+}
 
 // The packing that takes the fewest bytes, if all groups fit it.
 Packing smallest_packing(DType dtype, int64_t num_cols);
@@ -69,10 +73,11 @@ struct PackedWeight {
 
   ActivationFormat activation_format() const;
   size_t group_bytes() const;  // packed_group_bytes() of this weight
-  int64_t num_groups() const { return (num_rows + kRowsPerGroup - 1) / kRowsPerGroup; }
+  int64_t rows_per_group() const { return pagoda::rows_per_group(packing); }
+  int64_t num_groups() const { return (num_rows + rows_per_group() - 1) / rows_per_group(); }
 };
 
-// Bytes of one packed group of 16 rows (a multiple of 64). num_cols must be a multiple of the format's block
+// Bytes of one packed group (a multiple of 64). num_cols must be a multiple of the format's block
 // length.
 size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols);
 
@@ -112,11 +117,11 @@ struct LinearKernels {
   Packing bf16_packing = Packing::plain;
 };
 
-// Packs 16 rows. rows[i] points to row_bytes(dtype, num_cols) bytes as stored in the file (any alignment), or
-// is null for a zero row. Any order of rows may be packed: permutations and splits of fused weights are free.
-// False if the group does not fit the packing, because it has more than 32 exponents: `out` then holds
-// anything.
+// Packs the rows of a group, rows_per_group(packing) of them. rows[i] points to row_bytes(dtype, num_cols)
+// bytes as stored in the file (any alignment), or is null for a zero row. Any order of rows may be packed:
+// permutations and splits of fused weights are free. False if the group does not fit the packing, because too
+// many weights have exponents that are not in their palette: `out` then holds anything.
 [[nodiscard]] bool pack_group(const LinearKernels& kernels, DType dtype, Packing packing,
-                              std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
+                              std::span<const std::byte* const> rows, int64_t num_cols, std::byte* out);
 
 }  // namespace pagoda

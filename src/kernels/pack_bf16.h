@@ -9,7 +9,11 @@
 
 namespace pagoda {
 
-// Writes all of a group but the padding at its end. False if its exponents do not fit a palette.
-bool pack_bf16(Packing packing, std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out);
+// Write all of a group but the padding at its end. Null rows are zeros.
+void pack_pairs_plainly(std::span<const std::byte* const, kRowsPerGroup> rows, int64_t num_cols,
+                        std::byte* out);
+// False if there is no room for all weights whose exponent is not in their palette.
+bool pack_palette(std::span<const std::byte* const, 2 * kRowsPerGroup> rows, int64_t num_cols,
+                  std::byte* out);
 
 }  // namespace pagoda

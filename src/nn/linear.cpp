@@ -29,10 +29,11 @@ struct Cut {
 
 Cut cut_work(std::span<const LinearCall> calls, int64_t num_tokens, int num_threads) {
   Cut cut;
-  int64_t num_cols = 1;
+  int64_t weights_per_group = 1;
   for (const LinearCall& call : calls) {
-    cut.num_groups += call.weight->matrix.num_groups();
-    num_cols = std::max(num_cols, call.weight->matrix.num_cols);
+    const PackedWeight& matrix = call.weight->matrix;
+    cut.num_groups += matrix.num_groups();
+    weights_per_group = std::max(weights_per_group, matrix.rows_per_group() * matrix.num_cols);
   }
   const int64_t wanted_items = kChunksPerThread * num_threads;
   cut.tokens_per_run = num_tokens;
@@ -46,7 +47,7 @@ Cut cut_work(std::span<const LinearCall> calls, int64_t num_tokens, int num_thre
   if (num_tokens > kFewTokens) cut.groups_per_item = 2;
   cut.items_per_run = (cut.num_groups + cut.groups_per_item - 1) / cut.groups_per_item;
   const int64_t macs_per_item =
-      cut.groups_per_item * kRowsPerGroup * num_cols * std::max<int64_t>(1, cut.tokens_per_run / 2);
+      cut.groups_per_item * weights_per_group * std::max<int64_t>(1, cut.tokens_per_run / 2);
   cut.grain = std::max<int64_t>(1, kMacsPerChunk / macs_per_item);
   return cut;
 }

@@ -40,9 +40,9 @@ std::span<const std::byte> source_of(const Piece& piece) {
   const PlannedMatrix& matrix = *piece.matrix;
   const TensorView& view = matrix.tensor->view;
   if (piece.is_by_columns()) return view.data;
-  const RowRange rows =
-      matrix.rows.stored_rows(static_cast<int64_t>(piece.begin) * kRowsPerGroup,
-                              std::min(static_cast<int64_t>(piece.end) * kRowsPerGroup, matrix.num_rows));
+  const RowRange rows = matrix.rows.stored_rows(
+      static_cast<int64_t>(piece.begin) * matrix.rows_per_group(),
+      std::min(static_cast<int64_t>(piece.end) * matrix.rows_per_group(), matrix.num_rows));
   const size_t bytes = row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols));
   return view.data.subspan(static_cast<size_t>(rows.begin) * bytes,
                            static_cast<size_t>(rows.end - rows.begin) * bytes);
@@ -58,12 +58,12 @@ std::vector<Piece> cut(const PlannedWeights& weights, std::byte* out) {
   return pieces;
 }
 
-// Gathers columns [first, first + 16) of a matrix stored by columns as rows of `num_cols` elements.
-void gather_columns(const TensorView& view, std::span<const int64_t, 16> columns, int64_t num_cols,
-                    size_t bytes, std::byte* out) {
+// Gathers columns of a matrix stored by columns as rows of `num_cols` elements.
+void gather_columns(const TensorView& view, std::span<const int64_t> columns, int64_t num_cols, size_t bytes,
+                    std::byte* out) {
   for (int64_t k = 0; k < num_cols; ++k) {
     const std::byte* row = view.row(k).data();
-    for (size_t r = 0; r < 16; ++r) {
+    for (size_t r = 0; r < columns.size(); ++r) {
       if (columns[r] < 0) continue;
       std::memcpy(out + (r * static_cast<size_t>(num_cols) + static_cast<size_t>(k)) * bytes,
                   row + static_cast<size_t>(columns[r]) * bytes, bytes);
@@ -78,12 +78,13 @@ bool pack_groups(const LinearKernels& kernels, const Piece& piece, const std::by
   const size_t stored_bytes = row_bytes(view.dtype, static_cast<size_t>(matrix.num_cols));
   const size_t group_bytes = matrix.group_bytes();
   const std::byte* first_row = source - (source_of(piece).data() - view.data.data());
-  std::vector<std::byte> gathered(piece.is_by_columns() ? 16 * stored_bytes : 0);
+  const auto group_rows = static_cast<size_t>(matrix.rows_per_group());
+  std::vector<std::byte> gathered(piece.is_by_columns() ? group_rows * stored_bytes : 0);
+  std::vector<int64_t> indices(group_rows);
+  std::vector<const std::byte*> rows(group_rows);
   for (size_t group = piece.begin; group < piece.end; ++group) {
-    std::array<int64_t, 16> indices;
-    std::array<const std::byte*, 16> rows;
-    for (size_t r = 0; r < 16; ++r) {
-      const auto row = static_cast<int64_t>(group * 16 + r);
+    for (size_t r = 0; r < group_rows; ++r) {
+      const auto row = static_cast<int64_t>(group * group_rows + r);
       indices[r] = row < matrix.num_rows ? matrix.rows.stored_row(row) : -1;
       rows[r] = indices[r] < 0          ? nullptr
                 : piece.is_by_columns() ? gathered.data() + r * stored_bytes

@@ -44,6 +44,7 @@ struct PlannedMatrix {
   LinearWeight* target;
   uint64_t offset = 0;  // in the packed memory, as those below
 
+  int64_t rows_per_group() const { return pagoda::rows_per_group(packing); }
   size_t num_groups() const;
   size_t group_bytes() const;  // packed
 };

@@ -89,7 +89,8 @@ void unpack_block(const PackedFormat& format, const uint8_t* block, int row, flo
 }
 
 float plain_value(const PackedWeight& weight, const uint8_t* group, int64_t k, int row) {
-  if (weight.dtype == DType::bf16) return bf16_to_f32(packed_bf16(weight.packing, group, k, row));
+  if (weight.dtype == DType::bf16)
+    return bf16_to_f32(packed_bf16(weight.packing, group, weight.num_cols, k, row));
   if (weight.dtype == DType::f16) return f16_to_f32(load_u16(group, k * kRows + row));
   float value;
   std::memcpy(&value, group + 4 * (k * kRows + row), sizeof value);
@@ -101,9 +102,10 @@ float plain_value(const PackedWeight& weight, const uint8_t* group, int64_t k, i
 void unpack_row(const PackedWeight& weight, int64_t row, std::span<float> out) {
   PAGODA_CHECK(row >= 0 && row < weight.num_rows && out.size() == static_cast<size_t>(weight.num_cols),
                "row {} of {}, {} columns", row, weight.num_rows, out.size());
+  const int64_t rows = weight.rows_per_group();
   const auto* group =
-      reinterpret_cast<const uint8_t*>(weight.data) + static_cast<size_t>(row / kRows) * weight.group_bytes();
-  const auto lane = static_cast<int>(row % kRows);
+      reinterpret_cast<const uint8_t*>(weight.data) + static_cast<size_t>(row / rows) * weight.group_bytes();
+  const auto lane = static_cast<int>(row % rows);
   if (is_float(weight.dtype)) {
     for (int64_t k = 0; k < weight.num_cols; ++k)
       out[static_cast<size_t>(k)] = plain_value(weight, group, k, lane);

@@ -49,7 +49,7 @@ RowRange RowSelection::stored_rows(int64_t begin, int64_t end) const {
 }
 
 size_t PlannedMatrix::num_groups() const {
-  return static_cast<size_t>((num_rows + kRowsPerGroup - 1) / kRowsPerGroup);
+  return static_cast<size_t>((num_rows + rows_per_group() - 1) / rows_per_group());
 }
 
 size_t PlannedMatrix::group_bytes() const {
@@ -230,7 +230,7 @@ Result<AlignedBuffer> WeightPlan::pack(const LinearKernels& kernels, ThreadPool&
     if (!misfits) return fail(misfits.error().code, "{}: {}", weights_.file->path(), misfits.error().message);
     if (misfits->empty()) return buffer;
     for (const size_t index : *misfits) weights_.matrices[index].packing = Packing::plain;
-    PAGODA_INFO("{}: {} of {} matrices have too many exponents for 13.3 bits a weight; packing again",
+    PAGODA_INFO("{}: {} of {} matrices have too many exponents for 12.2 bits a weight; packing again",
                 weights_.file->path(), misfits->size(), weights_.matrices.size());
   }
 }

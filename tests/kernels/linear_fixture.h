@@ -97,10 +97,11 @@ class StoredMatrix {
         std::memcpy(&bytes_[i], &half, 2);
     }
   }
+  // As many as palettes hold, and one in 2000 of others.
   void fill_many_exponents() {
     for (size_t i = 0; i < bytes_.size(); i += 2) {
       const uint32_t random = random_();
-      const uint32_t exponent = 97 + random % 31;
+      const uint32_t exponent = random_() % 2000 == 0 ? 97 + random % 100 : 97 + random % 15;
       const auto value = static_cast<uint16_t>(random >> 31 << 15 | exponent << 7 | (random >> 20 & 0x7f));
       if (random >> 16 & 15) std::memcpy(&bytes_[i], &value, 2);
     }
@@ -159,9 +160,10 @@ class PackedMatrix {
       : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr, activations, packing},
         buffer_(weight_.group_bytes() * static_cast<size_t>(weight_.num_groups())) {
     for (int64_t g = 0; g < weight_.num_groups(); ++g) {
-      std::array<const std::byte*, 16> rows = {};
-      for (int64_t i = 0; i < 16 && g * 16 + i < stored.rows(); ++i)
-        rows[static_cast<size_t>(i)] = stored.row(g * 16 + i);
+      const int64_t group_rows = weight_.rows_per_group();
+      std::vector<const std::byte*> rows(static_cast<size_t>(group_rows));
+      for (int64_t i = 0; i < group_rows && g * group_rows + i < stored.rows(); ++i)
+        rows[static_cast<size_t>(i)] = stored.row(g * group_rows + i);
       PAGODA_CHECK(pack_group(kernels_for(Isa::scalar).linear, stored.dtype(), packing, rows, stored.cols(),
                               buffer_.data() + static_cast<size_t>(g) * weight_.group_bytes()),
                    "more exponents than tests have");

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/isa/linear_layout.h"
 #include "kernels/linear_fixture.h"
 
 namespace pagoda {
@@ -111,21 +112,27 @@ TEST_P(LinearTest, PackingKeepsEveryWeight) {
 }
 
 TEST_P(LinearTest, RowsOutsideTheRangeAndTheMatrixStayUntouched) {
-  const StoredMatrix stored(dtype(), 50, cols(1), Bits::random, 5);
+  const auto group_rows = static_cast<size_t>(rows_per_group(GetParam().packing));
+  const StoredMatrix stored(dtype(), static_cast<int64_t>(3 * group_rows + 2), cols(1), Bits::random, 5);
   const PackedMatrix packed = pack(stored);
   const std::vector<float> x = random_floats(static_cast<size_t>(2 * stored.cols()), 6);
   for (const Isa isa : available_isas(detect_cpu())) {
     const Activations activations(isa, format(), x, stored.cols());
-    std::vector<float> out(2 * 64, -7.0f);
-    const LinearArgs args = {packed.weight(), activations.data(), 2, nullptr, out.data(), 64,
+    const size_t stride = 4 * group_rows;
+    std::vector<float> out(2 * stride, -7.0f);
+    const LinearArgs args = {packed.weight(), activations.data(), 2,
+                             nullptr,         out.data(),         static_cast<int64_t>(stride),
                              Store::overwrite};
+    const auto expect_written = [&](size_t begin, size_t end) {
+      for (size_t i = 0; i < out.size(); ++i)
+        EXPECT_EQ(out[i] != -7.0f, i % stride >= begin && i % stride < end)
+            << to_string(isa) << " element " << i;
+    };
     kernels_for(isa).linear.linear(args, 1, 2);
-    for (size_t i = 0; i < out.size(); ++i)
-      EXPECT_EQ(out[i] == -7.0f, i % 64 < 16 || i % 64 >= 32) << to_string(isa) << " element " << i;
+    expect_written(group_rows, 2 * group_rows);
     std::ranges::fill(out, -7.0f);
     kernels_for(isa).linear.linear(args, 3, 4);
-    for (size_t i = 0; i < out.size(); ++i)
-      EXPECT_EQ(out[i] == -7.0f, i % 64 < 48 || i % 64 >= 50) << to_string(isa) << " element " << i;
+    expect_written(3 * group_rows, 3 * group_rows + 2);
   }
 }
 
@@ -182,15 +189,19 @@ TEST_P(LinearTest, OddColumnsGiveTheSameBits) {
   }
 }
 
-// Whatever fills the last run, with all places of the palette in use, unpacked for many tokens or by the
-// tiles.
+// Whatever fills the last run and block, with all places of palettes in use and exponents beside them,
+// unpacked for many tokens or by the tiles.
 TEST_P(LinearTest, PaletteGivesTheBitsOfPlainPacking) {
   if (GetParam().packing != Packing::palette) GTEST_SKIP() << "has no palette";
-  for (const int64_t cols : {1, 2, 3, 5, 8, 10, 12, 13, 23, 160, 1001, 8194}) {
+  for (const int64_t cols : {1, 2, 3, 5, 8, 10, 13, 23, 64, 65, 160, 1001, 8194}) {
     const int64_t num_tokens = cols > 1000 ? 67 : 71;
-    const StoredMatrix stored(DType::bf16, 39, cols, Bits::many_exponents, static_cast<uint32_t>(cols));
+    const StoredMatrix stored(DType::bf16, 71, cols, Bits::many_exponents, static_cast<uint32_t>(cols));
     const PackedMatrix plain(stored, GetParam().activations);
     const PackedMatrix packed = pack(stored);
+    if (cols > 1000) {
+      const auto* group = reinterpret_cast<const uint8_t*>(packed.weight().data);
+      ASSERT_LT(PaletteException(group + palette_layout(cols).exceptions).k, cols) << "has no exception";
+    }
     const std::vector<float> bias = random_floats(static_cast<size_t>(stored.rows()), 18);
     const std::vector<float> x = random_floats(static_cast<size_t>(num_tokens * cols), 19);
     const Activations activations(Isa::scalar, format(), x, cols);
@@ -273,9 +284,10 @@ TEST_P(LinearTest, ExtremeValuesGiveTheSameBits) {
 
 TEST_P(LinearTest, NullRowsArePackedAsZeros) {
   const StoredMatrix stored(dtype(), 1, cols(1), Bits::random, 12);
-  std::array<const std::byte*, 16> rows = {};
+  const int64_t num_rows = rows_per_group(GetParam().packing);
+  std::vector<const std::byte*> rows(static_cast<size_t>(num_rows));
   rows[9] = stored.row(0);
-  const PackedWeight empty = {dtype(),           16, stored.cols(), nullptr, GetParam().activations,
+  const PackedWeight empty = {dtype(),           num_rows, stored.cols(), nullptr, GetParam().activations,
                               GetParam().packing};
   const size_t group_bytes = empty.group_bytes();
   EXPECT_EQ(group_bytes % 64, 0u);
@@ -284,10 +296,10 @@ TEST_P(LinearTest, NullRowsArePackedAsZeros) {
                          buffer.data()));
   const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
-  const std::vector<float> out =
-      LinearRun{}({dtype(), 16, stored.cols(), buffer.data(), GetParam().activations, GetParam().packing},
-                  activations.data());
-  for (size_t r = 0; r < 16; ++r) EXPECT_EQ(out[r] == 0.0f, r != 9) << "row " << r;
+  const std::vector<float> out = LinearRun{}(
+      {dtype(), num_rows, stored.cols(), buffer.data(), GetParam().activations, GetParam().packing},
+      activations.data());
+  for (size_t r = 0; r < rows.size(); ++r) EXPECT_EQ(out[r] == 0.0f, r != 9) << "row " << r;
 }
 
 }  // namespace

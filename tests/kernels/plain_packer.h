@@ -264,45 +264,85 @@ inline void pack_bf16(std::span<const std::byte* const, 16> rows, int64_t num_co
       std::memcpy(out + ((k / 2 * kRows + r) * 2 + k % 2) * 2, rows[r] + k * 2, 2);
 }
 
-// 64 bytes of exponents in the order in which they are met, vector by vector; then, of each 6 vectors, 3 x 64
-// bytes of signs and mantissas and 2 x 64 bytes of codes.
-inline void pack_palette(std::span<const std::byte* const, 16> rows, int64_t num_cols, std::byte* out) {
-  const auto cols = static_cast<size_t>(num_cols);
-  const size_t num_runs = (cols + 11) / 12;
-  std::vector<uint8_t> exponents;
-  for (size_t vector = 0; vector < num_runs * 6; ++vector) {
-    std::byte* run = out + 64 + vector / 6 * 320;
-    const size_t i = vector % 6;
+// The bits of a weight of some rows; zero outside of them.
+inline uint16_t bf16_at(std::span<const std::byte* const> rows, size_t num_cols, size_t row, size_t k) {
+  uint16_t bits = 0;
+  if (rows[row] != nullptr && k < num_cols) std::memcpy(&bits, rows[row] + 2 * k, 2);
+  return bits;
+}
+
+// The exponents of columns [begin, end), taken in pairs, of 16 rows: in the order in which they are met, or,
+// if they are more than 16, those that are met most often first.
+inline std::vector<uint8_t> palette_of(std::span<const std::byte* const> rows, size_t num_cols, size_t begin,
+                                       size_t end) {
+  std::vector<uint8_t> met;
+  std::array<int, 256> counts = {};
+  for (size_t k = begin; k < end; k += 2) {
     for (size_t row = 0; row < kRows; ++row) {
       for (size_t odd = 0; odd < 2; ++odd) {
-        const size_t k = 2 * vector + odd;
-        uint16_t bits = 0;
-        if (rows[row] != nullptr && k < cols) std::memcpy(&bits, rows[row] + 2 * k, 2);
-        const auto exponent = static_cast<uint8_t>(bits >> 7);
-        size_t place = 0;
-        while (place < exponents.size() && exponents[place] != exponent) ++place;
-        if (place == exponents.size()) exponents.push_back(exponent);
-        // Byte b of a lane has bits 8b to 8b+7. The first pair of two has its signs in bytes 1 and 3, its
-        // mantissas in bytes 0 and 2; the second has its signs in 0 and 2, its mantissas in 3 and 1.
-        std::byte* lane = run + i / 2 * 64 + row * 4;
-        const size_t sign = i % 2 == 0 ? 2 * odd + 1 : 2 * odd;
-        const size_t mantissa = (sign + 3) % 4;
-        lane[sign] |= static_cast<std::byte>(bits >> 8 & 0x80);
-        lane[mantissa] |= static_cast<std::byte>(bits & 0x7f);
-        std::byte* code = run + 192 + i / 3 * 64 + row * 4 + odd * 2;
-        const size_t shifted = place << (5 * (i % 3));
-        code[0] |= static_cast<std::byte>(shifted);
-        code[1] |= static_cast<std::byte>(shifted >> 8);
+        const auto exponent = static_cast<uint8_t>(bf16_at(rows, num_cols, row, k + odd) >> 7);
+        if (counts[exponent]++ == 0) met.push_back(exponent);
       }
     }
   }
-  for (size_t place = 0; place < exponents.size(); ++place) out[place] = std::byte{exponents[place]};
+  if (met.size() > 16)
+    std::ranges::stable_sort(met, [&](uint8_t a, uint8_t b) { return counts[a] > counts[b]; });
+  met.resize(std::min<size_t>(met.size(), 16));
+  return met;
+}
+
+// Of each 64 k, for rows 0 to 15 and 16 to 31, the palette in 16 bytes; words for weights with other
+// exponents, filled up with ones; then, of each 8 k and of either half of the rows, 2 x 64 bytes of signs and
+// mantissas and 64 bytes of codes.
+inline void pack_palette(std::span<const std::byte* const> group, int64_t num_cols, std::byte* out) {
+  const auto cols = static_cast<size_t>(num_cols);
+  const size_t num_blocks = (cols + 63) / 64;
+  const size_t runs = (num_blocks * (2 * 16 + 2 * 4) + 63) / 64 * 64;
+  std::byte* exceptions = out + num_blocks * 32;
+  std::fill(exceptions, out + runs, std::byte{0xff});
+  for (size_t part = 0; part < 2 * num_blocks; ++part) {
+    const size_t half = part % 2;
+    const auto rows = group.subspan(half * kRows, kRows);
+    const size_t begin = part / 2 * 64;
+    const size_t end = std::min(begin + 64, (cols + 7) / 8 * 8);
+    const std::vector<uint8_t> palette = palette_of(rows, cols, begin, end);
+    for (size_t i = 0; i < palette.size(); ++i) out[part * 16 + i] = std::byte{palette[i]};
+    for (size_t pair = begin / 2; pair < end / 2; ++pair) {
+      std::byte* run = out + runs + pair / 4 * 384 + half * 192;
+      const size_t i = pair % 4;
+      for (size_t row = 0; row < kRows; ++row) {
+        for (size_t odd = 0; odd < 2; ++odd) {
+          const size_t k = 2 * pair + odd;
+          const uint16_t bits = bf16_at(rows, cols, row, k);
+          const auto exponent = static_cast<uint8_t>(bits >> 7);
+          auto place = static_cast<size_t>(std::ranges::find(palette, exponent) - palette.begin());
+          if (place == palette.size()) {
+            place = 0;
+            const auto word = static_cast<uint32_t>(k << 13 | (half * kRows + row) << 8 | exponent);
+            if (k < cols + cols % 2) std::memcpy(std::exchange(exceptions, exceptions + 4), &word, 4);
+          }
+          // Byte b of a lane has bits 8b to 8b+7. The first pair of two has its signs in bytes 1 and 3, its
+          // mantissas in bytes 0 and 2; the second has its signs in 0 and 2, its mantissas in 3 and 1.
+          std::byte* lane = run + i / 2 * 64 + row * 4;
+          const size_t sign = i % 2 == 0 ? 2 * odd + 1 : 2 * odd;
+          const size_t mantissa = (sign + 3) % 4;
+          lane[sign] |= static_cast<std::byte>(bits >> 8 & 0x80);
+          lane[mantissa] |= static_cast<std::byte>(bits & 0x7f);
+          std::byte* code = run + 128 + row * 4 + odd * 2;
+          const size_t shifted = place << (4 * i);
+          code[0] |= static_cast<std::byte>(shifted);
+          code[1] |= static_cast<std::byte>(shifted >> 8);
+        }
+      }
+    }
+  }
 }
 
 // `out` must be zero-filled.
-inline void pack_group(DType dtype, Packing packing, std::span<const std::byte* const, 16> rows,
+inline void pack_group(DType dtype, Packing packing, std::span<const std::byte* const> group,
                        int64_t num_cols, std::byte* out) {
-  if (packing == Packing::palette) return pack_palette(rows, num_cols, out);
+  if (packing == Packing::palette) return pack_palette(group, num_cols, out);
+  const auto rows = group.first<kRows>();
   if (dtype == DType::f32) return pack_plain<4>(rows, num_cols, out);
   if (dtype == DType::bf16) return pack_bf16(rows, num_cols, out);
   if (is_float(dtype)) return pack_plain<2>(rows, num_cols, out);

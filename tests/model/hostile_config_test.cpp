@@ -199,11 +199,12 @@ TEST(LoadModel, DescribesTheModel) {
   constexpr uint64_t kLayerMacs = 64 * 64 * 2 + 64 * 32 * 2 + 64 * 128 * 3;
   EXPECT_EQ(info.macs_per_token, 3 * kLayerMacs);
   EXPECT_EQ(info.head_macs, 512u * 64u);
-  // bf16: groups of 16 rows in three layers, and in the head.
+  // bf16: groups of rows in three layers, and in the head.
   const Packing packing = kernels_for(best_isa()).linear.bf16_packing;
-  const uint64_t packed_bytes =
-      (3 * (64 + 64 + 32 + 32 + 128 + 128) / 16 + 512 / 16) * packed_group_bytes(DType::bf16, packing, 64) +
-      3 * 64 / 16 * packed_group_bytes(DType::bf16, packing, 128);
+  const auto rows = static_cast<uint64_t>(rows_per_group(packing));
+  const uint64_t packed_bytes = (3 * (64 + 64 + 32 + 32 + 128 + 128) / rows + 512 / rows) *
+                                    packed_group_bytes(DType::bf16, packing, 64) +
+                                3 * 64 / rows * packed_group_bytes(DType::bf16, packing, 128);
   EXPECT_EQ(info.bytes_per_token, packed_bytes);
   // And seven norms. The embeddings stay in the file.
   EXPECT_EQ(info.weight_bytes, packed_bytes + 7 * 64 * sizeof(float));

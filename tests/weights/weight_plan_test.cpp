@@ -134,7 +134,7 @@ class WeightPlanTest : public ::testing::Test {
   AlignedBuffer memory_;
 };
 
-// bf16 of 16 exponents.
+// bf16 of 16 exponents, as many as a palette has.
 std::vector<std::byte> rows_of_few_exponents(size_t num_rows, size_t num_cols, uint64_t seed) {
   std::vector<std::byte> bytes = random_rows(DType::bf16, num_rows, num_cols, seed);
   for (size_t i = 1; i < bytes.size(); i += 2) bytes[i] &= std::byte{0x87};
@@ -156,9 +156,12 @@ TEST_F(WeightPlanTest, MatricesOfTooManyExponentsArePackedPlainly) {
     ASSERT_TRUE(plan_.add_linear(
         {.weight = std::string(1, static_cast<char>('a' + i)), .num_rows = kRows, .num_cols = kCols},
         linears[i]));
-  const size_t num_groups = (kRows + 15) / 16;
-  const size_t palette_bytes = num_groups * packed_group_bytes(DType::bf16, Packing::palette, kCols);
-  const size_t plain_bytes = num_groups * packed_group_bytes(DType::bf16, Packing::plain, kCols);
+  const auto bytes_of = [](Packing packing) {
+    const auto rows = static_cast<size_t>(rows_per_group(packing));
+    return (kRows + rows - 1) / rows * packed_group_bytes(DType::bf16, packing, kCols);
+  };
+  const size_t palette_bytes = bytes_of(Packing::palette);
+  const size_t plain_bytes = bytes_of(Packing::plain);
   const auto refused =
       plan_.load(kernels_for(Isa::scalar).linear, pool_, {}, {}, 2 * palette_bytes + plain_bytes - 1);
   ASSERT_FALSE(refused.has_value());

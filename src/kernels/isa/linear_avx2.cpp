@@ -99,76 +99,114 @@ PAGODA_INLINE void multiply_add(__m256 w, int offset, int h, P& pass) {
       _mm256_fmadd_ps(w, broadcast_float(pass.rows[t] + offset), pass.acc[t][h]);
 }
 
-// Eight rows of a vector of bf16 weights, from shifted codes and rotated lanes. Exponents are bytes: places 0
-// to 15 are looked up in the first half of the palette, others in the second.
-PAGODA_INLINE __m256i join_bf16(__m256i codes, __m256i lanes, const uint8_t* palette) {
-  const __m256i places = _mm256_and_si256(codes, _mm256_set1_epi16(kPaletteSize - 1));
-  const __m256i low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(palette)), places);
-  const __m256i high = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(palette + 16)), places);
-  // The bit that is 16 moves to where the blend looks. The upper byte of a word is of no use; one bit of it
-  // is shifted to the sign.
-  const __m256i exponents =
-      _mm256_slli_epi16(_mm256_blendv_epi8(low, high, _mm256_slli_epi16(places, 3)), kExponentShift);
-  const __m256i rest = _mm256_set1_epi32(static_cast<int>(kSignsAndMantissas));
-  return _mm256_or_si256(_mm256_and_si256(rest, lanes), _mm256_andnot_si256(rest, exponents));
-}
-
 // Bytes of 32-bit lanes as they are, and rotated as those of the second pair of two.
-alignas(32) constexpr uint8_t kLaneBytes[2][32] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-                                                    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
-                                                   {3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
-                                                    3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14}};
+alignas(32) constexpr uint8_t kRotatedBytes[32] = {3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
+                                                   3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14};
 static_assert(kPairRotation == 8);
 
-// One half of vector kVector of a run.
-template <Packing kPacking, int kVector>
-PAGODA_INLINE __m256i bf16_pairs(const uint8_t* palette, const uint8_t* run, int half) {
-  if constexpr (kPacking == Packing::plain) return load(run + 32 * half);
-  const __m256i codes = load(run + bf16_layout(kPacking).codes + 64 * (kVector / kCodesPerWord) + 32 * half);
-  const __m256i lanes = load(run + 64 * (kVector / 2) + 32 * half);
-  return join_bf16(_mm256_srli_epi16(codes, kCodeBits * (kVector % kCodesPerWord)),
-                   kVector % 2 == 0 ? lanes : _mm256_shuffle_epi8(lanes, load(kLaneBytes[1])), palette);
-}
-// One half of vector i of a palette's run.
-PAGODA_INLINE __m256i palette_pairs(const uint8_t* palette, const uint8_t* run, int64_t i, int half) {
-  const __m256i codes =
-      load(run + bf16_layout(Packing::palette).codes + 64 * (i / kCodesPerWord) + 32 * half);
-  const __m256i lanes = load(run + 64 * (i / 2) + 32 * half);
-  const __m128i shift = _mm_cvtsi64_si128(kCodeBits * (i % kCodesPerWord));
-  return join_bf16(_mm256_srl_epi16(codes, shift), _mm256_shuffle_epi8(lanes, load(kLaneBytes[i % 2])),
-                   palette);
+// Eight rows of vector kVector of a run and a part of weights with palettes. Exponents are bytes; the upper
+// byte of a word is of no use, and one bit of it is shifted to the sign.
+template <int kVector>
+PAGODA_INLINE __m256i palette_pairs(const uint8_t* palette, const uint8_t* run, int half) {
+  const __m256i lanes = load(run + kVectorBytes * (kVector / 2) + 32 * half);
+  const __m256i codes = load(run + kRunCodes + 32 * half);
+  const __m256i places =
+      _mm256_and_si256(_mm256_srli_epi16(codes, kCodeBits * kVector), _mm256_set1_epi16(kPaletteSize - 1));
+  const __m256i exponents = _mm256_slli_epi16(
+      _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(palette)), places), kExponentShift);
+  const __m256i rest = _mm256_set1_epi32(static_cast<int>(kSignsAndMantissas));
+  return _mm256_or_si256(
+      _mm256_and_si256(rest, kVector % 2 == 0 ? lanes : _mm256_shuffle_epi8(lanes, load(kRotatedBytes))),
+      _mm256_andnot_si256(rest, exponents));
 }
 
-// Calls use(w, h, offset) for all pairs of k, ascending, and the pass's halves. `pass.rows` moves along,
-// kPairBytes a pair: the pair's bytes are `offset` from where it is then.
+// Writes the runs of a block and a part as plain packing has them; `exceptions` begin with the block's.
+[[gnu::noinline]] void unpack_block(const uint8_t* palette, const uint8_t* run, int64_t num_runs,
+                                    const uint8_t* exceptions, int64_t block, int part,
+                                    uint8_t* out) noexcept {
+  uint8_t* at = out;
+  for (int64_t i = 0; i < num_runs; ++i, run += kPaletteRunBytes) {
+    [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+      const auto unpack = [&]<int kOne>(int half) PAGODA_INLINE_LAMBDA {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(at + kVectorBytes * kOne + 32 * half),
+                            palette_pairs<kOne>(palette, run, half));
+      };
+      (..., (unpack.template operator()<kVector>(0), unpack.template operator()<kVector>(1)));
+    }(std::make_integer_sequence<int, kRunVectors>());
+    at += kRunVectors * kVectorBytes;
+  }
+  set_exceptions(exceptions, block, part, out);
+}
+
+// Calls use(w, h, offset) for all pairs of k of a part of the group, ascending, and the pass's halves.
+// `pass.rows` moves along, kPairBytes a pair: the pair's bytes are `offset` from where it is then.
+template <int kPairBytes, class P, class Use>
+PAGODA_INLINE void for_each_palette_pair(const Tile& tile, int part, P& pass, Use use) {
+  const PaletteLayout at = palette_layout(tile.num_cols);
+  const uint8_t* palette = tile.group + part * kPaletteSize;
+  const uint8_t* exceptions = tile.group + at.exceptions;
+  const uint8_t* run = tile.group + at.runs + part * kRunPartBytes;
+  int64_t left = (tile.num_cols + 1) / 2;
+  for (int64_t block = 0; left > 0; ++block, left -= kPaletteBlockVectors) {
+    if (left < kPaletteBlockVectors || PaletteException(exceptions).block() == block) [[unlikely]] {
+      const int64_t num_vectors = left < kPaletteBlockVectors ? left : kPaletteBlockVectors;
+      const int64_t num_runs = (num_vectors + kRunVectors - 1) / kRunVectors;
+      alignas(64) uint8_t plain[kPaletteBlockVectors * kVectorBytes];
+      unpack_block(palette, run, num_runs, exceptions, block, part, plain);
+      exceptions = skip_exceptions(exceptions, block);
+      for (int64_t i = 0; i < num_vectors; ++i) {
+        PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+          use(load(plain + i * kVectorBytes + 32 * (pass.first_half + h)), h, 0);
+          forget_loads();
+        }
+        pass.rows.advance(kPairBytes);
+      }
+      run += num_runs * kPaletteRunBytes;
+    } else {
+      const auto use_vector = [&]<int kVector>() PAGODA_INLINE_LAMBDA {
+        prefetch_palette_run<kVector, P::kTokens>(run, tile);
+        PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
+          use(palette_pairs<kVector>(palette, run, pass.first_half + h), h, kPairBytes * kVector);
+          forget_loads();
+        }
+      };
+      for (int i = 0; i < kBlockRuns; ++i, run += kPaletteRunBytes) {
+        [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+          (..., use_vector.template operator()<kVector>());
+        }(std::make_integer_sequence<int, kRunVectors>());
+        pass.rows.advance(kPairBytes * kRunVectors);
+      }
+    }
+    palette += kPaletteParts * kPaletteSize;
+  }
+}
+
+// The same for either packing.
 template <Packing kPacking, int kPairBytes, class P, class Use>
-PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, P& pass, Use use) {
-  static constexpr Bf16Layout kLayout = bf16_layout(kPacking);
-  const uint8_t* run = tile.group + kLayout.header_bytes;
-  const auto use_vector = [&]<int kVector>() PAGODA_INLINE_LAMBDA {
-    if constexpr (64 * kVector < kLayout.run_bytes)
-      prefetch_pairs<kPacking, P::kTokens>(run + 64 * kVector, tile);
+PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, int part, P& pass, Use use) {
+  if constexpr (kPacking == Packing::palette) return for_each_palette_pair<kPairBytes>(tile, part, pass, use);
+  const uint8_t* pair = tile.group;
+  for (int64_t left = (tile.num_cols + 1) / 2; left > 0; --left, pair += kVectorBytes) {
+    prefetch_pairs<P::kTokens>(pair, tile);
     PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-      use(bf16_pairs<kPacking, kVector>(tile.group, run, pass.first_half + h), h, kPairBytes * kVector);
+      use(load(pair + 32 * (pass.first_half + h)), h, 0);
       forget_loads();
     }
-  };
-  int64_t left = (tile.num_cols + 1) / 2;
-  for (; left >= kLayout.run_vectors; left -= kLayout.run_vectors, run += kLayout.run_bytes) {
-    [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
-      (..., use_vector.template operator()<kVector>());
-    }(std::make_integer_sequence<int, kLayout.run_vectors>());
-    pass.rows.advance(kPairBytes * kLayout.run_vectors);
+    pass.rows.advance(kPairBytes);
   }
-  // The last run may have fewer.
-  if constexpr (kPacking == Packing::palette) {
-    for (int64_t i = 0; i < left; ++i) {
-      PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
-        use(palette_pairs(tile.group, run, i, pass.first_half + h), h, 0);
-        forget_loads();
-      }
-      pass.rows.advance(kPairBytes);
-    }
+}
+
+// Calls run(part_tile, part) for the parts of a tile of bf16 weights, of which plain packing has one.
+template <Packing kPacking, class Run>
+PAGODA_INLINE void for_each_part(const Tile& tile, Run run) {
+  constexpr int kParts = kPacking == Packing::palette ? kPaletteParts : 1;
+  for (int part = 0; part < kParts && part * kRowsPerGroup < tile.num_rows; ++part) {
+    const int64_t row = part * kRowsPerGroup;
+    Tile part_tile = tile;
+    part_tile.num_rows -= static_cast<int>(row);
+    part_tile.out += row;
+    if (tile.bias != nullptr) part_tile.bias += row;
+    run(part_tile, part);
   }
 }
 
@@ -177,22 +215,24 @@ struct PaletteUnpacker {
     uint8_t* at;
     PAGODA_INLINE void advance(int64_t bytes) { at += bytes; }
   };
-  // What for_each_bf16_pair() wants of a pass.
+  // What for_each_palette_pair() wants of a pass.
   struct Pass {
     static constexpr int kTokens = 1;
     static constexpr int kHalves = 2;
     Place rows;
     int first_half;
   };
-  // Writes a group of a palette as plain packing has it.
+  // Writes a group of a palette as plain packing has it: two groups.
   [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
                                                uint8_t* out) noexcept {
     const Tile tile = {.group = group, .num_cols = num_cols, .prefetch_bytes = kPrefetchBytes};
-    Pass pass = {{out}, 0};
-    for_each_bf16_pair<Packing::palette, 64>(
-        tile, pass, [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(pass.rows.at + offset + 32 * h), w);
-        });
+    for (int part = 0; part < kPaletteParts; ++part) {
+      Pass pass = {{out + part * ((num_cols + 1) / 2 * kVectorBytes)}, 0};
+      for_each_palette_pair<kVectorBytes>(
+          tile, part, pass, [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(pass.rows.at + offset + 32 * h), w);
+          });
+    }
   }
 };
 
@@ -231,15 +271,17 @@ struct Bf16 : PaletteUnpacker {
     constexpr int kNext = sizeof(float);
     // Unpacking takes a register more than 8 tokens leave.
     constexpr int kTokens = kPacking == Packing::palette && kTileTokens == 8 ? 4 : kTileTokens;
-    run_passes<kTokens, kTokens <= 4 ? 2 : 1, kTileTokens>(
-        tile, [&](auto& pass) __attribute__((always_inline)) {
-          for_each_bf16_pair<kPacking, 2 * kNext>(tile, pass,
-                                                  [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
-                                                    multiply_add(even_bf16(w), offset, h, pass);
-                                                    forget_loads();
-                                                    multiply_add(odd_bf16(w), offset + kNext, h, pass);
-                                                  });
-        });
+    for_each_part<kPacking>(tile, [&](const Tile& part_tile, int part) PAGODA_INLINE_LAMBDA {
+      run_passes<kTokens, kTokens <= 4 ? 2 : 1, kTileTokens>(
+          part_tile, [&](auto& pass) __attribute__((always_inline)) {
+            for_each_bf16_pair<kPacking, 2 * kNext>(part_tile, part, pass,
+                                                    [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
+                                                      multiply_add(even_bf16(w), offset, h, pass);
+                                                      forget_loads();
+                                                      multiply_add(odd_bf16(w), offset + kNext, h, pass);
+                                                    });
+          });
+    });
   }
 };
 
@@ -252,20 +294,22 @@ struct Bf16Products : PaletteUnpacker {
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     // Likewise.
     constexpr int kMaxTokensOfBothHalves = kPacking == Packing::palette ? 3 : 4;
-    run_passes<kTileTokens, kTileTokens <= kMaxTokensOfBothHalves ? 2 : 1, kTileTokens>(
-        tile, [&](auto& pass) __attribute__((always_inline)) {
-          using P = std::remove_reference_t<decltype(pass)>;
-          for_each_bf16_pair<kPacking, 2 * sizeof(uint16_t)>(
-              tile, pass, [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
-                const __m256 even = even_bf16(w);
-                const __m256 odd = odd_bf16(w);
-                PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
-                  const __m256i x = broadcast(pass.rows[t] + offset);
-                  pass.acc[t][h] = _mm256_fmadd_ps(odd, odd_bf16(x), pass.acc[t][h]);
-                  pass.acc[t][h] = _mm256_fmadd_ps(even, even_bf16(x), pass.acc[t][h]);
-                }
-              });
-        });
+    for_each_part<kPacking>(tile, [&](const Tile& part_tile, int part) PAGODA_INLINE_LAMBDA {
+      run_passes<kTileTokens, kTileTokens <= kMaxTokensOfBothHalves ? 2 : 1, kTileTokens>(
+          part_tile, [&](auto& pass) __attribute__((always_inline)) {
+            using P = std::remove_reference_t<decltype(pass)>;
+            for_each_bf16_pair<kPacking, 2 * sizeof(uint16_t)>(
+                part_tile, part, pass, [&](__m256i w, int h, int offset) PAGODA_INLINE_LAMBDA {
+                  const __m256 even = even_bf16(w);
+                  const __m256 odd = odd_bf16(w);
+                  PAGODA_UNROLL for (int t = 0; t < P::kTokens; ++t) {
+                    const __m256i x = broadcast(pass.rows[t] + offset);
+                    pass.acc[t][h] = _mm256_fmadd_ps(odd, odd_bf16(x), pass.acc[t][h]);
+                    pass.acc[t][h] = _mm256_fmadd_ps(even, even_bf16(x), pass.acc[t][h]);
+                  }
+                });
+          });
+    });
   }
 };
 

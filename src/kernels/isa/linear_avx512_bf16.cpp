@@ -10,9 +10,9 @@ namespace {
 template <Packing kPacking>
 struct Bf16Products : PaletteUnpacker {
   static constexpr int kMaxTileTokens = 8;
-  static constexpr int kPairTokens = 8;
+  static constexpr int kPairTokens = kPacking == Packing::palette ? 0 : 8;
 
-  template <int kTokens, int kGroups = 1>
+  template <int kTokens, int kGroups = kBf16Groups<kPacking>>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens][kGroups];

@@ -18,12 +18,12 @@ struct PairedPlain : Plain<kType> {
 
 template <Packing kPacking>
 struct PairedBf16 : Bf16<kPacking> {
-  static constexpr int kPairTokens = 8;
+  static constexpr int kPairTokens = kPacking == Packing::palette ? 0 : 8;
 };
 
 template <Packing kPacking>
 struct PairedBf16Products : Bf16Products<kPacking> {
-  static constexpr int kPairTokens = 8;
+  static constexpr int kPairTokens = kPacking == Packing::palette ? 0 : 8;
 };
 
 }  // namespace

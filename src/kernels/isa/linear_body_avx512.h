@@ -310,9 +310,9 @@ struct Plain {
 // bf16 weights times f32 activations.
 template <Packing kPacking>
 struct Bf16 : PaletteUnpacker {
-  static constexpr int kMaxTileTokens = 12;
+  static constexpr int kMaxTileTokens = kPacking == Packing::palette ? 8 : 12;
 
-  template <int kTokens, int kGroups = 1>
+  template <int kTokens, int kGroups = kBf16Groups<kPacking>>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr int kNext = sizeof(float);
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
@@ -338,7 +338,7 @@ template <Packing kPacking>
 struct Bf16Products : PaletteUnpacker {
   static constexpr int kMaxTileTokens = 8;
 
-  template <int kTokens, int kGroups = 1>
+  template <int kTokens, int kGroups = kBf16Groups<kPacking>>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens][kGroups];

@@ -23,11 +23,13 @@
 //                  sub_length 16: uint8[16][16]
 //   f32 f16        [k][16]
 //   bf16           [k / 2][16][2], the last pair filled up with 0
-//   bf16, palette  uint8[64]: the exponents of all weights of the group, at most 32, then 0; then runs of 12
-//   k,
-//                  the last filled up with 0:
-//                    uint32[3][16]     signs and mantissas of pairs of k 2j and 2j+1, drawn at pack_pairs()
-//                    uint16[2][16][2]  places in the palette: of pair 3j+i in bits [5i+4:5i]
+//   bf16, palette  two parts of 16 rows; B blocks of 64 k, the last filled up with 0
+//                    uint8[B][2][16]   palettes: the exponents of a block and a part, at most 16, then 0
+//                    uint32[...]       weights whose exponent their palette has not, k ascending by blocks,
+//                                      as exception_of() has them; then kNoException, at least once
+//                    runs of 8 k, in each first those of one part, then of the other:
+//                    uint32[2][16]     signs and mantissas of pairs of k 2j and 2j+1, drawn at pack_pairs()
+//                    uint16[16][2]     places in the palette: of pair i in bits [4i+3:4i]
 //
 // Everything here has internal linkage: these files are compiled with different instruction sets.
 #pragma once
@@ -35,6 +37,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/unroll.h"
 #include "kernels/linear.h"
 #include "tensor/dtype.h"
 
@@ -110,19 +113,63 @@ constexpr BlockLayout block_layout(PackedFormat f) {
   return at;
 }
 
-// How pairs of k of bf16 weights lie in a group: runs of vectors behind a header.
-struct Bf16Layout {
-  int header_bytes;
-  int run_vectors;  // of 16 rows and a pair of k each
-  int run_bytes;
-  int codes;  // offset in a run
+inline constexpr int kVectorBytes = 64;  // 4 consecutive k of 8 bits, or 2 of 16, of 16 rows
+
+// bf16 weights with palettes.
+inline constexpr int kPaletteParts = 2;  // of a group
+inline constexpr int kPaletteSize = 16;
+inline constexpr int kPaletteBlockCols = 64;
+inline constexpr int kPaletteBlockVectors = kPaletteBlockCols / 2;
+inline constexpr int kCodeBits = 4;
+// Of a run and a part.
+inline constexpr int kRunVectors = 4;
+inline constexpr int kRunCodes = kRunVectors / 2 * kVectorBytes;  // offset
+inline constexpr int kRunPartBytes = kRunCodes + kVectorBytes;
+inline constexpr int kPaletteRunBytes = kPaletteParts * kRunPartBytes;
+inline constexpr int kBlockRuns = kPaletteBlockVectors / kRunVectors;
+
+// Offsets in a group.
+struct PaletteLayout {
+  int64_t exceptions;
+  int64_t runs;
+  int64_t bytes;
+
+  constexpr int64_t num_exceptions() const {  // for which there is room
+    return (runs - exceptions) / static_cast<int64_t>(sizeof(uint32_t)) - 1;
+  }
 };
-constexpr Bf16Layout bf16_layout(Packing packing) {
-  return packing == Packing::palette ? Bf16Layout{64, 6, 320, 192} : Bf16Layout{0, 1, 64, 0};
+constexpr PaletteLayout palette_layout(int64_t num_cols) {
+  constexpr int64_t kRunCols = 2 * kRunVectors;
+  constexpr int64_t kExceptionsPerBlock = 2;
+  const int64_t num_blocks = (num_cols + kPaletteBlockCols - 1) / kPaletteBlockCols;
+  PaletteLayout at = {};
+  at.exceptions = num_blocks * kPaletteParts * kPaletteSize;
+  at.runs = (at.exceptions + num_blocks * kExceptionsPerBlock * 4 + 63) / 64 * 64;
+  at.bytes = at.runs + (num_cols + kRunCols - 1) / kRunCols * kPaletteRunBytes;
+  return at;
 }
-inline constexpr int kPaletteSize = 32;
-inline constexpr int kCodeBits = 5;
-inline constexpr int kCodesPerWord = 3;
+
+// A weight (row, k) of a group with its exponent.
+constexpr uint32_t exception_of(int64_t k, int row, int exponent) {
+  return static_cast<uint32_t>(k) << 13 | static_cast<uint32_t>(row) << 8 | static_cast<uint32_t>(exponent);
+}
+inline constexpr uint32_t kNoException = 0xffffffff;
+inline constexpr int64_t kMaxPaletteCols = (int64_t{1} << 19) - kPaletteBlockCols;
+struct PaletteException {
+  int64_t k;
+  int row;
+  int exponent;
+
+  PAGODA_INLINE explicit PaletteException(const uint8_t* at) {
+    uint32_t word;
+    __builtin_memcpy(&word, at, sizeof word);
+    k = word >> 13;
+    row = static_cast<int>(word >> 8 & 31);
+    exponent = static_cast<int>(word & 0xff);
+  }
+  PAGODA_INLINE int64_t block() const { return k / kPaletteBlockCols; }
+};
+
 // Of a lane with a pair of bf16.
 inline constexpr uint32_t kSignsAndMantissas = 0x807f807f;
 inline constexpr int kExponentShift = 7;
@@ -139,21 +186,32 @@ constexpr uint32_t pack_pairs(uint32_t even, uint32_t odd) {
   return (even & kSignsAndMantissas) | rest >> kPairRotation | rest << (32 - kPairRotation);
 }
 
-// The bits of weight (row, k) of a group.
-inline uint16_t packed_bf16(Packing packing, const uint8_t* group, int64_t k, int row) {
-  const Bf16Layout layout = bf16_layout(packing);
-  const int64_t vector = k / 2;
+// The bits of weight (row, k) of a group of so many columns; k may be one more if these are odd.
+inline uint16_t packed_bf16(Packing packing, const uint8_t* group, int64_t num_cols, int64_t k, int row) {
   const int odd = static_cast<int>(k % 2);
-  const uint8_t* run = group + layout.header_bytes + vector / layout.run_vectors * layout.run_bytes;
-  const int i = static_cast<int>(vector % layout.run_vectors);
-  uint32_t lane;
-  __builtin_memcpy(&lane, run + 64 * (i / 2) + 4 * row, sizeof lane);
-  if (packing == Packing::plain) return static_cast<uint16_t>(lane >> 16 * odd);
-  if (i % 2 != 0) lane = lane << kPairRotation | lane >> (32 - kPairRotation);
-  uint16_t codes;
-  __builtin_memcpy(&codes, run + layout.codes + 64 * (i / kCodesPerWord) + 4 * row + 2 * odd, sizeof codes);
-  const int place = codes >> kCodeBits * (i % kCodesPerWord) & (kPaletteSize - 1);
-  return static_cast<uint16_t>((lane & kSignsAndMantissas) >> 16 * odd | group[place] << kExponentShift);
+  const auto lane_at = [](const uint8_t* vector, int lane) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, vector + 4 * lane, sizeof bits);
+    return bits;
+  };
+  if (packing == Packing::plain)
+    return static_cast<uint16_t>(lane_at(group + k / 2 * kVectorBytes, row) >> 16 * odd);
+  const PaletteLayout at = palette_layout(num_cols);
+  const int part = row / static_cast<int>(kRowsPerGroup);
+  const int lane = row % static_cast<int>(kRowsPerGroup);
+  const int i = static_cast<int>(k / 2 % kRunVectors);
+  const uint8_t* run =
+      group + at.runs + k / (2 * kRunVectors) * kPaletteRunBytes + int64_t{part} * kRunPartBytes;
+  uint32_t pair = lane_at(run + i / 2 * kVectorBytes, lane);
+  if (i % 2 != 0) pair = pair << kPairRotation | pair >> (32 - kPairRotation);
+  const uint32_t place = lane_at(run + kRunCodes, lane) >> (16 * odd + kCodeBits * i) & (kPaletteSize - 1);
+  const int64_t block = k / kPaletteBlockCols;
+  int exponent = group[(block * kPaletteParts + part) * kPaletteSize + place];
+  const uint8_t* exceptions = group + at.exceptions;
+  for (PaletteException e(exceptions); e.block() <= block;
+       e = PaletteException(exceptions += sizeof(uint32_t)))
+    if (e.k == k && e.row == row) exponent = e.exponent;
+  return static_cast<uint16_t>((pair & kSignsAndMantissas) >> 16 * odd | exponent << kExponentShift);
 }
 
 // Activations in blocks of 32: 52 bytes. The products of the sum with each negated zero point start integer

@@ -108,7 +108,7 @@ void quantised_row(const PackedFormat& format, const uint8_t* group, int row, in
 }
 
 float plain_weight(const PackedWeight& w, const uint8_t* group, int64_t k, int row) {
-  if (w.dtype == DType::bf16) return bf16_to_f32(packed_bf16(w.packing, group, k, row));
+  if (w.dtype == DType::bf16) return bf16_to_f32(packed_bf16(w.packing, group, w.num_cols, k, row));
   if (w.dtype == DType::f32) {
     float value;
     __builtin_memcpy(&value, group + 4 * (k * kRows + row), sizeof value);
@@ -144,10 +144,10 @@ void bf16_row(const PackedWeight& w, const uint8_t* group, int row, const std::b
 void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_t num_tokens, float* acc) {
   const PackedWeight& w = args.weight;
   const auto stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
-  const auto* group =
-      reinterpret_cast<const uint8_t*>(w.data) + static_cast<size_t>(row / kRows) * w.group_bytes();
+  const auto* group = reinterpret_cast<const uint8_t*>(w.data) +
+                      static_cast<size_t>(row / w.rows_per_group()) * w.group_bytes();
   const std::byte* activations = args.activations + token_begin * stride;
-  const int lane = static_cast<int>(row % kRows);
+  const int lane = static_cast<int>(row % w.rows_per_group());
   if (w.activation_format() == ActivationFormat::bf16)
     bf16_row(w, group, lane, activations, stride, num_tokens, acc);
   else if (is_float(w.dtype))
@@ -158,8 +158,9 @@ void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_
 
 void compute_groups(const LinearArgs& args, int64_t group_begin, int64_t group_end) {
   constexpr int64_t kTokens = 16;
-  const int64_t row_end = group_end * kRows < args.weight.num_rows ? group_end * kRows : args.weight.num_rows;
-  for (int64_t row = group_begin * kRows; row < row_end; ++row) {
+  const int64_t rows = args.weight.rows_per_group();
+  const int64_t row_end = group_end * rows < args.weight.num_rows ? group_end * rows : args.weight.num_rows;
+  for (int64_t row = group_begin * rows; row < row_end; ++row) {
     for (int64_t t = 0; t < args.num_tokens; t += kTokens) {
       const int64_t n = args.num_tokens - t < kTokens ? args.num_tokens - t : kTokens;
       float acc[kTokens] = {};

@@ -101,78 +101,104 @@ PAGODA_INLINE void prefetch_groups(const uint8_t* p, const Tile& tile) {
       prefetch<kBytes, kTokens>(p + g * tile.group_bytes, tile.prefetch_bytes);
 }
 
-// One vector of a run of bf16 weights, from shifted codes and rotated lanes. vpermw looks at the low 5 bits
-// of a place only.
-PAGODA_INLINE __m512i join_bf16(__m512i places, __m512i lanes, __m512i exponents) {
+// Vector kVector of a run of weights with palettes. vpermw looks at the low 5 bits of a place, of which the
+// highest belongs to the next one: both halves of `exponents` are the same.
+template <int kVector>
+PAGODA_INLINE __m512i palette_pairs(const uint8_t* run, __m512i exponents) {
   constexpr int kAAndBOrC = 0xea;
-  return _mm512_ternarylogic_epi32(lanes, _mm512_set1_epi32(static_cast<int>(kSignsAndMantissas)),
+  const __m512i lanes = load(run + kVectorBytes * (kVector / 2));
+  const __m512i codes = load(run + kRunCodes);
+  const __m512i places = kVector == 0 ? codes : _mm512_srli_epi16(codes, kCodeBits * kVector);
+  return _mm512_ternarylogic_epi32(kVector % 2 == 0 ? lanes : _mm512_rol_epi32(lanes, kPairRotation),
+                                   _mm512_set1_epi32(static_cast<int>(kSignsAndMantissas)),
                                    _mm512_permutexvar_epi16(places, exponents), kAAndBOrC);
 }
-template <Packing kPacking, int kVector>
-PAGODA_INLINE __m512i bf16_pairs(const uint8_t* run, __m512i exponents) {
-  if constexpr (kPacking == Packing::plain) return load(run);
-  constexpr int kShift = kCodeBits * (kVector % kCodesPerWord);
-  const __m512i lanes = load(run + 64 * (kVector / 2));
-  const __m512i codes = load(run + bf16_layout(kPacking).codes + 64 * (kVector / kCodesPerWord));
-  return join_bf16(kShift == 0 ? codes : _mm512_srli_epi16(codes, kShift),
-                   kVector % 2 == 0 ? lanes : _mm512_rol_epi32(lanes, kPairRotation), exponents);
-}
-// Vector i of a palette's run.
-PAGODA_INLINE __m512i palette_pairs(const uint8_t* run, int64_t i, __m512i exponents) {
-  const __m512i lanes = load(run + 64 * (i / 2));
-  const __m512i codes = load(run + bf16_layout(Packing::palette).codes + 64 * (i / kCodesPerWord));
-  const __m128i shift = _mm_cvtsi64_si128(kCodeBits * (i % kCodesPerWord));
-  const __m512i rotation = _mm512_set1_epi32(static_cast<int>(kPairRotation * (i % 2)));
-  return join_bf16(_mm512_srl_epi16(codes, shift), _mm512_rolv_epi32(lanes, rotation), exponents);
+PAGODA_INLINE __m512i load_palette(const uint8_t* palette) {
+  const __m256i exponents = _mm256_slli_epi16(_mm256_cvtepu8_epi16(load128(palette)), kExponentShift);
+  return _mm512_broadcast_i64x4(exponents);
 }
 
-template <Packing kPacking>
-PAGODA_INLINE __m512i load_palette(const uint8_t* group) {
-  if constexpr (kPacking == Packing::plain) return _mm512_setzero_si512();
-  const __m256i exponents = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group));
-  return _mm512_slli_epi16(_mm512_cvtepu8_epi16(exponents), kExponentShift);
+// Writes the runs of a block and a part as plain packing has them; `exceptions` begin with the block's.
+[[gnu::noinline]] inline void unpack_block(const uint8_t* palette, const uint8_t* run, int64_t num_runs,
+                                           const uint8_t* exceptions, int64_t block, int part,
+                                           uint8_t* out) noexcept {
+  const __m512i exponents = load_palette(palette);
+  uint8_t* at = out;
+  for (int64_t i = 0; i < num_runs; ++i, run += kPaletteRunBytes, at += kRunVectors * kVectorBytes) {
+    _mm512_storeu_si512(at, palette_pairs<0>(run, exponents));
+    _mm512_storeu_si512(at + kVectorBytes, palette_pairs<1>(run, exponents));
+    _mm512_storeu_si512(at + 2 * kVectorBytes, palette_pairs<2>(run, exponents));
+    _mm512_storeu_si512(at + 3 * kVectorBytes, palette_pairs<3>(run, exponents));
+  }
+  set_exceptions(exceptions, block, part, out);
 }
 
-// Calls use(w, offset) for all pairs of k, ascending, where w[g] has those of group g. `place` moves along,
-// kPairBytes a pair: the pair's bytes are `offset` from where it is then.
+// Calls use(w, offset) for all pairs of k, ascending, where w[p] has those of part p of the group. `place`
+// moves along, kPairBytes a pair: the pair's bytes are `offset` from where it is then.
+template <int kPairBytes, int kTokens, class Place, class Use>
+PAGODA_INLINE void for_each_palette_pair(const Tile& tile, Place& place, Use use) {
+  const PaletteLayout at = palette_layout(tile.num_cols);
+  const uint8_t* palettes = tile.group;
+  const uint8_t* exceptions = tile.group + at.exceptions;
+  const uint8_t* run = tile.group + at.runs;
+  int64_t left = (tile.num_cols + 1) / 2;
+  for (int64_t block = 0; left > 0; ++block, left -= kPaletteBlockVectors) {
+    if (left < kPaletteBlockVectors || PaletteException(exceptions).block() == block) [[unlikely]] {
+      const int64_t num_vectors = left < kPaletteBlockVectors ? left : kPaletteBlockVectors;
+      const int64_t num_runs = (num_vectors + kRunVectors - 1) / kRunVectors;
+      alignas(64) uint8_t plain[kPaletteParts][kPaletteBlockVectors * kVectorBytes];
+      for (int part = 0; part < kPaletteParts; ++part)
+        unpack_block(palettes + part * kPaletteSize, run + part * kRunPartBytes, num_runs, exceptions, block,
+                     part, plain[part]);
+      exceptions = skip_exceptions(exceptions, block);
+      for (int64_t i = 0; i < num_vectors; ++i) {
+        use({load(plain[0] + i * kVectorBytes), load(plain[1] + i * kVectorBytes)}, 0);
+        place.advance(kPairBytes);
+      }
+      run += num_runs * kPaletteRunBytes;
+    } else {
+      const __m512i exponents[kPaletteParts] = {load_palette(palettes),
+                                                load_palette(palettes + kPaletteSize)};
+      for (int i = 0; i < kBlockRuns; ++i, run += kPaletteRunBytes) {
+        [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+          (..., (prefetch_palette_run<kVector, kTokens>(run, tile),
+                 use({palette_pairs<kVector>(run, exponents[0]),
+                      palette_pairs<kVector>(run + kRunPartBytes, exponents[1])},
+                     kPairBytes * kVector)));
+        }(std::make_integer_sequence<int, kRunVectors>());
+        place.advance(kPairBytes * kRunVectors);
+      }
+    }
+    palettes += kPaletteParts * kPaletteSize;
+  }
+}
+
+// The same for either packing; of plain packing w[g] has the pairs of group g.
 template <Packing kPacking, int kPairBytes, int kGroups, int kTokens, class Place, class Use>
 PAGODA_INLINE void for_each_bf16_pair(const Tile& tile, Place& place, Use use) {
-  static constexpr Bf16Layout kLayout = bf16_layout(kPacking);
-  __m512i exponents[kGroups];
-  PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) exponents[g] =
-      load_palette<kPacking>(tile.group + g * tile.group_bytes);
-  const uint8_t* run = tile.group + kLayout.header_bytes;
-  const auto use_vector = [&]<int kVector>() PAGODA_INLINE_LAMBDA {
-    if constexpr (64 * kVector < kLayout.run_bytes) {
-      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g)
-          prefetch_pairs<kPacking, kTokens>(run + 64 * kVector + g * tile.group_bytes, tile);
-    }
-    __m512i w[kGroups];
-    PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) w[g] =
-        bf16_pairs<kPacking, kVector>(run + g * tile.group_bytes, exponents[g]);
-    use(w, kPairBytes * kVector);
-  };
-  int64_t left = (tile.num_cols + 1) / 2;
-  for (; left >= kLayout.run_vectors; left -= kLayout.run_vectors, run += kLayout.run_bytes) {
-    [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
-      (..., use_vector.template operator()<kVector>());
-    }(std::make_integer_sequence<int, kLayout.run_vectors>());
-    place.advance(kPairBytes * kLayout.run_vectors);
-  }
-  // The last run may have fewer.
   if constexpr (kPacking == Packing::palette) {
-    for (int64_t i = 0; i < left; ++i) {
+    static_assert(kGroups == kPaletteParts);
+    return for_each_palette_pair<kPairBytes, kTokens>(tile, place, use);
+  } else {
+    const uint8_t* pair = tile.group;
+    for (int64_t left = (tile.num_cols + 1) / 2; left > 0; --left, pair += kVectorBytes) {
       __m512i w[kGroups];
-      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) w[g] =
-          palette_pairs(run + g * tile.group_bytes, i, exponents[g]);
+      PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
+        prefetch_pairs<kTokens>(pair + g * tile.group_bytes, tile);
+        w[g] = load(pair + g * tile.group_bytes);
+      }
       use(w, 0);
       place.advance(kPairBytes);
     }
   }
 }
 
+// Vectors of 16 rows that a tile of bf16 weights multiplies side by side.
+template <Packing kPacking>
+inline constexpr int kBf16Groups = kPacking == Packing::palette ? kPaletteParts : 1;
+
 struct PaletteUnpacker {
-  // Writes a group of a palette as plain packing has it.
+  // Writes a group of a palette as plain packing has it: two groups.
   [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
                                                uint8_t* out) noexcept {
     const Tile tile = {.group = group, .num_cols = num_cols, .prefetch_bytes = kPrefetchBytes};
@@ -180,19 +206,22 @@ struct PaletteUnpacker {
       uint8_t* at;
       PAGODA_INLINE void advance(int64_t bytes) { at += bytes; }
     } place = {out};
-    for_each_bf16_pair<Packing::palette, 64, 1, 1>(
-        tile, place, [&](const __m512i(&w)[1], int offset) PAGODA_INLINE_LAMBDA {
+    const int64_t second = (num_cols + 1) / 2 * kVectorBytes;
+    for_each_palette_pair<kVectorBytes, 1>(
+        tile, place, [&](const __m512i(&w)[kPaletteParts], int offset) PAGODA_INLINE_LAMBDA {
           _mm512_storeu_si512(place.at + offset, w[0]);
+          _mm512_storeu_si512(place.at + offset + second, w[1]);
         });
   }
 };
 
-// Adds the bias and stores or adds the outputs of a tile. Of several groups all but the last are whole.
+// Adds the bias and stores or adds the outputs of a tile.
 template <int kTokens, int kGroups>
 PAGODA_INLINE void store(const Tile& tile, const __m512 (&acc)[kTokens][kGroups]) {
   PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
     const int first = g * kRowsPerGroup;
-    const int num_rows = g + 1 < kGroups ? kRowsPerGroup : tile.num_rows - first;
+    const int rows_left = tile.num_rows - first;
+    const int num_rows = rows_left < 0 ? 0 : rows_left < kRowsPerGroup ? rows_left : kRowsPerGroup;
     const auto mask = static_cast<__mmask16>((1u << num_rows) - 1);
     const __m512 bias =
         tile.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, tile.bias + first);
