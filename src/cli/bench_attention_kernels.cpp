@@ -106,8 +106,9 @@ class Layers {
     return partials_.data() + index * partial_floats(args_);
   }
   void compute_segment(size_t item) const {
-    const size_t head = item / static_cast<size_t>(num_segments_);
-    const int64_t segment = static_cast<int64_t>(item) % num_segments_;
+    const auto num_heads = static_cast<size_t>(kv_.num_kv_heads);
+    const size_t head = item % num_heads;
+    const auto segment = static_cast<int64_t>(item / num_heads);
     bench_.kernels.ops.attention_segment(args_of(head), 0, segment, partials_of(head, segment));
   }
 

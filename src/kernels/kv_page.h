@@ -84,33 +84,57 @@ struct KvShape {
   }
 };
 
+// Where the planes of one kind of a layer's KV head are.
+struct KvPlanes {
+  std::byte* first = nullptr;  // of page 0
+  size_t cluster_bytes = 0;    // from a cluster's to the next's
+  size_t plane_bytes = 0;
+
+  [[gnu::always_inline]] std::byte* at(PageId page) const {
+    const auto number = static_cast<uint32_t>(page);
+    return first + size_t(number / kClusterPages) * cluster_bytes +
+           size_t(number % kClusterPages) * plane_bytes;
+  }
+};
+
 // The pages of one layer.
 struct KvLayerView {
   const KvShape* shape = nullptr;
   std::byte* base = nullptr;  // of the layer in the first cluster
 
-  [[gnu::always_inline]] std::byte* k_plane(PageId page, int kv_head) const {
-    return plane(page, kv_head, 0, shape->k_plane_bytes());
+  [[gnu::always_inline]] KvPlanes k_planes(int kv_head) const {
+    return planes(kv_head, 0, shape->k_plane_bytes());
   }
-  [[gnu::always_inline]] std::byte* v_plane(PageId page, int kv_head) const {
-    return plane(page, kv_head, shape->k_plane_bytes(), shape->v_plane_bytes());
+  [[gnu::always_inline]] KvPlanes v_planes(int kv_head) const {
+    return planes(kv_head, shape->k_plane_bytes(), shape->v_plane_bytes());
   }
   // Of int8 pages.
+  [[gnu::always_inline]] KvPlanes v_scale_planes(int kv_head) const {
+    return planes(kv_head, shape->k_plane_bytes() + shape->v_plane_bytes(), shape->v_scale_plane_bytes());
+  }
+  [[gnu::always_inline]] KvPlanes k_offset_planes(int kv_head) const {
+    return planes(kv_head, shape->head_bytes() - shape->k_offset_plane_bytes(),
+                  shape->k_offset_plane_bytes());
+  }
+  // One of each.
+  [[gnu::always_inline]] std::byte* k_plane(PageId page, int kv_head) const {
+    return k_planes(kv_head).at(page);
+  }
+  [[gnu::always_inline]] std::byte* v_plane(PageId page, int kv_head) const {
+    return v_planes(kv_head).at(page);
+  }
   [[gnu::always_inline]] std::byte* v_scale_plane(PageId page, int kv_head) const {
-    return plane(page, kv_head, shape->k_plane_bytes() + shape->v_plane_bytes(),
-                 shape->v_scale_plane_bytes());
+    return v_scale_planes(kv_head).at(page);
   }
   [[gnu::always_inline]] std::byte* k_offset_plane(PageId page, int kv_head) const {
-    return plane(page, kv_head, shape->head_bytes() - shape->k_offset_plane_bytes(),
-                 shape->k_offset_plane_bytes());
+    return k_offset_planes(kv_head).at(page);
   }
 
  private:
-  // bytes_before: of the page's planes that come before this one.
-  [[gnu::always_inline]] std::byte* plane(PageId page, int kv_head, size_t bytes_before, size_t bytes) const {
-    const size_t cluster = size_t(page / kClusterPages) * kClusterPages;
-    return base + cluster * shape->page_bytes() + size_t(kv_head) * kClusterPages * shape->head_bytes() +
-           kClusterPages * bytes_before + size_t(page % kClusterPages) * bytes;
+  // bytes_before: of the page's planes that come before these.
+  [[gnu::always_inline]] KvPlanes planes(int kv_head, size_t bytes_before, size_t bytes) const {
+    return {base + kClusterPages * (size_t(kv_head) * shape->head_bytes() + bytes_before),
+            kClusterPages * shape->page_bytes(), bytes};
   }
 };
 

@@ -117,7 +117,8 @@ struct OpKernels {
   void (*attention)(const AttentionArgs& args, int64_t token_begin, int64_t token_end) noexcept;
 
   // The same in two halves, so that threads can share the segments of a long context; the bits are those of
-  // `attention`. First one segment of segments_of(args, token) into partial_floats(args) floats …
+  // `attention`. First one segment of segments_of(args, token) into partial_floats(args) floats; best all KV
+  // heads of a segment in turn, as they lie in memory, then the next segment …
   void (*attention_segment)(const AttentionArgs& args, int64_t token, int64_t segment,
                             float* partials) noexcept;
   // … then all of them, in ascending order one behind the other.

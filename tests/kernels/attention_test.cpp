@@ -32,6 +32,7 @@ struct Case {
   int64_t num_queries = 1;  // the last of them
   int64_t window = 0;
   float softcap = 0.0f;
+  float query_scale = 2.0f;
 };
 
 // A cache filled by append_kv through a page table, everything else in it NaN.
@@ -54,7 +55,7 @@ class Cache {
     for (float& value : k_) value = normal(generator);
     for (float& value : v_) value = normal(generator);
     q_.resize(static_cast<size_t>(c.num_queries * num_q_heads() * c.head_dim));
-    for (float& value : q_) value = 2.0f * normal(generator);
+    for (float& value : q_) value = c.query_scale * normal(generator);
     append(0, k_, v_, ops);
     if (c.type == KvType::int8)
       for (int head = 0; head < c.num_kv_heads; ++head)
@@ -102,11 +103,14 @@ class Cache {
   }
 
   // The whole output, computed in runs of at most `run` query tokens.
-  std::vector<float> attend(const OpKernels& ops, int64_t run) const {
+  std::vector<float> attend(const OpKernels& ops, int64_t run, int64_t prefetch_bytes = 0) const {
     std::vector<float> out(out_floats(), -1.0f);
-    for (int head = 0; head < case_.num_kv_heads; ++head)
+    for (int head = 0; head < case_.num_kv_heads; ++head) {
+      AttentionArgs a = args(head, out.data());
+      a.prefetch_bytes = prefetch_bytes;
       for (int64_t begin = 0; begin < case_.num_queries; begin += run)
-        ops.attention(args(head, out.data()), begin, std::min(begin + run, case_.num_queries));
+        ops.attention(a, begin, std::min(begin + run, case_.num_queries));
+    }
     return out;
   }
 
@@ -238,6 +242,7 @@ void check(const Case& c) {
     expect_same_bits(definition, shuffled.attend(ops, c.num_queries));
     expect_same_bits(definition, shuffled.attend(ops, 1));
     expect_same_bits(definition, shuffled.attend(ops, 5));
+    expect_same_bits(definition, shuffled.attend(ops, 1, 8192));
     expect_same_bits(definition, shuffled.attend_by_segments(ops));
     expect_same_bits(definition, shuffled.attend_by_segments(ops, 8192));
   }
@@ -282,6 +287,20 @@ TEST(Attention, Windows) {
 TEST(Attention, Softcap) {
   for (const KvType type : kTypes)
     check({.head_dim = 32, .type = type, .context = 90, .num_queries = 10, .softcap = 5.0f});
+}
+
+// Weights from 1 down to those that count as 0.
+TEST(Attention, ScoresFarBelowTheGreatest) {
+  for (const KvType type : kTypes) {
+    const Case c{.head_dim = 32, .type = type, .context = 600, .num_queries = 10, .query_scale = 60.0f};
+    const Cache cache(c, Cache::Pages::ordered, kernels_for(Isa::scalar).ops);
+    const auto definition = cache.attend(kernels_for(Isa::scalar).ops, c.num_queries);
+    EXPECT_TRUE(std::ranges::all_of(definition, [](float value) { return std::isfinite(value); }));
+    for (const Isa isa : available_isas(detect_cpu())) {
+      SCOPED_TRACE(to_string(isa));
+      expect_same_bits(definition, cache.attend(kernels_for(isa).ops, c.num_queries));
+    }
+  }
 }
 
 // Queries before the last two tokens must not see that these are NaN and infinite, at the edge of a page or

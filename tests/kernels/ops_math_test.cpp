@@ -77,6 +77,17 @@ TEST(OpsMath, ExpOfSpecialValues) {
   EXPECT_TRUE(std::isnan(exp(kNan)));
 }
 
+TEST(OpsMath, ExpOfNonpositiveHasTheSameBits) {
+  const auto expect_same = [](float x) {
+    const float got = Math<V>::exp_of_nonpositive(V::set1(x)).lane[0];
+    ASSERT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(exp(x))) << x;
+  };
+  for (uint32_t bits = std::bit_cast<uint32_t>(-0.0f); bits <= std::bit_cast<uint32_t>(-kInfinity);
+       bits += 1009)
+    expect_same(std::bit_cast<float>(bits));
+  for (const float x : {0.0f, -87.0f, std::nextafter(-87.0f, -88.0f), -kInfinity, kNan}) expect_same(x);
+}
+
 TEST(OpsMath, Tanh) {
   const double error = worst_error(0x1p-60f, 20.0f, 1009, tanh, kTanh);
   RecordProperty("ulps", std::to_string(error));

@@ -115,7 +115,7 @@ struct AttentionOver {
   static void segment_of(Tile& tile, int64_t segment, State* states) {
     const SegmentPages pages = enter_segment(tile.rows, R, segment);
     Tiles::template segment_scores<R>(tile, pages);
-    for (int r = 0; r < R; ++r) states[r].max = AttentionScores<V>::greatest(tile.scores[r], pages);
+    for (int r = 0; r < R; ++r) states[r].max = tile.greatest.of(r);
     Tiles::template segment_values<R>(tile, pages, states);
     for (int r = 0; r < R; ++r)
       if (tile.rows[r].here.length() <= 0) states[r].sum = State::kEmpty;
@@ -129,7 +129,7 @@ struct AttentionOver {
 
   static void attention(const AttentionArgs& args, int64_t token_begin, int64_t token_end) {
     const int head_dim = args.kv.shape->head_dim;
-    Tile tile(args);
+    Tile tile(args, NextSegment::of_head(args));
     State totals[Tiles::kMaxRows];
     State states[Tiles::kMaxRows];
     for_tiles((token_end - token_begin) * heads_per_group(args), [&](int64_t first, int64_t num_rows) {
@@ -146,7 +146,7 @@ struct AttentionOver {
 
   static void segment(const AttentionArgs& args, int64_t token, int64_t segment, float* partials) {
     const int head_dim = args.kv.shape->head_dim;
-    Tile tile(args);
+    Tile tile(args, NextSegment::of_heads(args));
     State states[Tiles::kMaxRows];
     for_tiles(heads_per_group(args), [&](int64_t first, int64_t num_rows) {
       start_tile(tile, token, first, num_rows);

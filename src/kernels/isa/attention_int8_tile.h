@@ -29,21 +29,43 @@ struct Int8AttentionTile {
     const uint16_t* v_scales;
   };
 
+  // Where those of a KV head are.
+  struct HeadPlanes {
+    KvPlanes k;
+    KvPlanes k_offset;
+    KvPlanes v;
+    KvPlanes v_scales;
+
+    HeadPlanes(const KvLayerView& kv, int kv_head)
+        : k(kv.k_planes(kv_head)),
+          k_offset(kv.k_offset_planes(kv_head)),
+          v(kv.v_planes(kv_head)),
+          v_scales(kv.v_scale_planes(kv_head)) {}
+  };
+
   struct Tile {
     const AttentionArgs& args;
+    const HeadPlanes head_planes;
+    const HeadPlanes next_head_planes;  // of the next segment's KV head
+    const int next_segments_on;         // NextSegment::segments_on
     int num_rows = 0;
     AttentionRow rows[kMaxRows];
+    GreatestScores<V, kMaxRows> greatest;
     float q_step[kMaxRows];
     float value_step[kMaxRows];                     // of weights times V's scales, of one group of dims
     Planes planes[kSegmentPages + I::kSideBySide];  // the last ones again, to be asked for ahead
-    Planes later[kSegmentPages];                    // a segment later; where there is none, the same
+    Planes later[kSegmentPages];                    // of the next segment; where there is none, the same
     // Padded, so that the rows' lines do not fall into the same sets of the cache.
     alignas(64) float exact_q[kMaxRows][kMaxHeadDim + 16];
     alignas(64) int16_t q[kMaxRows][kMaxHeadDim + 32];
     alignas(64) float scores[kMaxRows][kSegmentTokens + 16];    // then weights
     alignas(64) int16_t levels[kMaxRows][kSegmentTokens + 32];  // those times V's scales, in steps
 
-    explicit Tile(const AttentionArgs& a) : args(a) {}
+    Tile(const AttentionArgs& a, NextSegment next)
+        : args(a),
+          head_planes(a.kv, a.kv_head),
+          next_head_planes(a.kv, next.kv_head),
+          next_segments_on(next.segments_on) {}
   };
 
   // One step of 32767 that reach the greatest magnitude; 0 where all are so small that they count as zero.
@@ -85,24 +107,23 @@ struct Int8AttentionTile {
   // ---- planes ----
 
   // index: of the page table.
-  static Planes planes_of(const AttentionArgs& args, int64_t index) {
-    const KvLayerView& kv = args.kv;
-    const PageId page = args.page_table[index];
-    const auto* k = reinterpret_cast<const int8_t*>(kv.k_plane(page, args.kv_head));
+  static Planes planes_of(const Tile& tile, const HeadPlanes& head, int64_t index) {
+    const PageId page = tile.args.page_table[index];
+    const auto* k = reinterpret_cast<const int8_t*>(head.k.at(page));
     return {.k = k,
-            .k_scales = reinterpret_cast<const uint16_t*>(k + kv.shape->head_dim * kPageTokens),
-            .k_offset = reinterpret_cast<const uint16_t*>(kv.k_offset_plane(page, args.kv_head)),
-            .v = reinterpret_cast<const int8_t*>(kv.v_plane(page, args.kv_head)),
-            .v_scales = reinterpret_cast<const uint16_t*>(kv.v_scale_plane(page, args.kv_head))};
+            .k_scales = reinterpret_cast<const uint16_t*>(k + tile.args.kv.shape->head_dim * kPageTokens),
+            .k_offset = reinterpret_cast<const uint16_t*>(head.k_offset.at(page)),
+            .v = reinterpret_cast<const int8_t*>(head.v.at(page)),
+            .v_scales = reinterpret_cast<const uint16_t*>(head.v_scales.at(page))};
   }
   static void find_planes(Tile& tile, const SegmentPages& pages) {
-    const AttentionArgs& args = tile.args;
-    const int64_t num_pages = num_table_pages(args);
+    const int64_t num_pages = num_table_pages(tile.args);
     for (int page = pages.first; page < pages.end; ++page) {
-      const int64_t index = pages.position(page) / kPageTokens;
-      tile.planes[page] = planes_of(args, index);
-      const int64_t later = index + kSegmentPages;
-      tile.later[page] = later < num_pages ? planes_of(args, later) : tile.planes[page];
+      const int64_t index = pages.table_index(page);
+      tile.planes[page] = planes_of(tile, tile.head_planes, index);
+      const int64_t later = index + tile.next_segments_on * kSegmentPages;
+      tile.later[page] =
+          later < num_pages ? planes_of(tile, tile.next_head_planes, later) : tile.planes[page];
     }
     for (int i = 0; i < I::kSideBySide; ++i) tile.planes[pages.end + i] = tile.planes[pages.end - 1];
   }
@@ -169,6 +190,7 @@ struct Int8AttentionTile {
   template <int R, int P>
   static void page_scores(Tile& tile, const SegmentPages& pages, int page) {
     const V lowest = V::set1(-__builtin_inff());
+    const ScoreFinish<V> finish(tile.args);
     const Planes* planes = tile.planes + page;
     V score[P][R];
 #pragma GCC unroll 2
@@ -183,12 +205,13 @@ struct Int8AttentionTile {
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         V value = V::fma(score[p][r], V::set1(tile.q_step[r]), offset[r]);
-        value = AttentionScores<V>::finish(tile.args, value);
+        value = finish(value);
         if (!pages.is_common(page + p)) {
           const PageSlots slots = slots_of(tile.rows[r], pages.position(page + p));
           value = V::keep(value, slots.begin, slots.end, lowest);
         }
         value.store(tile.scores[r] + (page + p) * kPageTokens);
+        tile.greatest.add(r, value);
       }
     }
   }
@@ -196,6 +219,7 @@ struct Int8AttentionTile {
   template <int R>
   static void segment_scores(Tile& tile, const SegmentPages& pages) {
     find_planes(tile, pages);
+    tile.greatest.reset();
     int page = pages.first;
     for (; page + I::kSideBySide <= pages.end; page += I::kSideBySide)
       page_scores<R, I::kSideBySide>(tile, pages, page);
@@ -210,7 +234,7 @@ struct Int8AttentionTile {
     for (int r = 0; r < R; ++r) {
       V total = V::set1(0.0f);
       for (int page = pages.first; page < pages.end; ++page) {
-        const V weights = AttentionScores<V>::weights(tile.scores[r], page, states[r].max);
+        const V weights = weights_of<V>(tile.scores[r], page, states[r].max);
         weights.store(tile.scores[r] + page * kPageTokens);
         total = total + weights;
       }
@@ -269,7 +293,7 @@ struct Int8AttentionTile {
       for (int r = 0; r < R; ++r) sum[b][r] = I::zero();
     for (int page = pages.first; page < pages.end; ++page) {
       const int8_t* v = tile.planes[page].v + block * kBlockBytes;
-      // K of a segment later: its way to the cache is as long as that of V while the scores were computed.
+      // K of the next segment: its way to the cache is as long as that of V while the scores were computed.
       prefetch_lines(tile.later[page].k + block * kBlockBytes, B * kBlockBytes);
       prefetch_lines(tile.later[page].k_offset + block * 16, 1);
       for (int slot = 0; slot < kPageTokens; slot += 2) {

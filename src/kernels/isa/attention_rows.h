@@ -48,6 +48,7 @@ struct SegmentPages {
   PositionRange common = {};  // positions that all rows attend to
 
   int64_t position(int page) const { return segment_begin + int64_t{page} * kPageTokens; }
+  int64_t table_index(int page) const { return segment_begin / kPageTokens + page; }
   // Whether all rows attend to all of the page.
   bool is_common(int page) const {
     return common.begin <= position(page) && common.end >= position(page) + kPageTokens;
@@ -81,6 +82,20 @@ struct PageSlots {
   return {static_cast<int>(valid.begin - page_begin), static_cast<int>(valid.end - page_begin)};
 }
 
+// Which segment is read after another.
+struct NextSegment {
+  int kv_head = 0;
+  int segments_on = 1;  // 0: the same tokens
+
+  // The next of a KV head.
+  static NextSegment of_head(const AttentionArgs& args) { return {args.kv_head, 1}; }
+  // Of all KV heads in turn.
+  static NextSegment of_heads(const AttentionArgs& args) {
+    if (args.kv_head + 1 < args.kv.shape->num_kv_heads) return {args.kv_head + 1, 0};
+    return {0, 1};
+  }
+};
+
 // Brings bytes to the second level of the cache.
 [[gnu::always_inline]] inline void prefetch_lines(const void* p, int64_t num_bytes) {
   for (int64_t i = 0; i < num_bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
@@ -88,29 +103,41 @@ struct PageSlots {
 
 }  // namespace
 
+// From sums of products to scores: scale and softcap.
 template <class V>
-struct AttentionScores {
-  // Scale and softcap.
-  static V finish(const AttentionArgs& args, V score) {
-    score = score * V::set1(args.scale);
-    if (args.softcap > 0.0f) {
-      const V cap = V::set1(args.softcap);
+class ScoreFinish {
+ public:
+  explicit ScoreFinish(const AttentionArgs& args) : scale_(args.scale), softcap_(args.softcap) {}
+  V operator()(V score) const {
+    score = score * V::set1(scale_);
+    if (softcap_ > 0.0f) {
+      const V cap = V::set1(softcap_);
       score = cap * Math<V>::tanh(score / cap);
     }
     return score;
   }
 
-  // The greatest score of a row in a segment.
-  static float greatest(const float* scores, const SegmentPages& pages) {
-    V best = V::set1(-__builtin_inff());
-    for (int page = pages.first; page < pages.end; ++page)
-      best = V::max(V::load(scores + page * kPageTokens), best);
-    return V::max_lane(best);
+ private:
+  float scale_;
+  float softcap_;
+};
+
+// The weights of a page's tokens by a row's scores in the segment, of which `max` is the greatest.
+template <class V>
+V weights_of(const float* scores, int page, float max) {
+  return Math<V>::exp_of_nonpositive(V::load(scores + page * kPageTokens) - V::set1(max));
+}
+
+// The greatest score of each row in a segment, by lanes.
+template <class V, int kRows>
+struct GreatestScores {
+  alignas(64) float lanes[kRows][16];
+
+  void reset() {
+    for (auto& row : lanes) V::set1(-__builtin_inff()).store(row);
   }
-  // The weights of a page's tokens, `max` being the greatest score.
-  static V weights(const float* scores, int page, float max) {
-    return Math<V>::exp(V::load(scores + page * kPageTokens) - V::set1(max));
-  }
+  void add(int row, V scores) { V::max(scores, V::load(lanes[row])).store(lanes[row]); }
+  float of(int row) const { return V::max_lane(V::load(lanes[row])); }
 };
 
 }  // namespace pagoda

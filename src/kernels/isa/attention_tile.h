@@ -4,10 +4,11 @@
 // Rows are (query token, query head) pairs of one KV head. A tile of up to V::kRowTile rows walks the pages
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
 // dim). For few query tokens each pass reads the planes as they lie, one page after the other, since the
-// processor's prefetcher loses the stream at anything else, which costs decode half of its speed; planes
-// that are read later may be asked for on the way (AttentionArgs::prefetch_bytes). For many query tokens
-// they come from a cache, and V::kSideBySide pages, or blocks of dims, are taken side by side: more
-// independent chains, and an operand is loaded once for all of them.
+// processor's prefetcher loses the stream at anything else, which costs decode half of its speed. Planes that
+// are read later may be asked for on the way (AttentionArgs::prefetch_bytes), in the order in which they lie.
+// For many query tokens planes come from a cache, and V::kSideBySide pages, or blocks of dims, are taken side
+// by side: more independent chains, and an operand is loaded once for all of them. Blocks of a page that was
+// asked for are, too; pages are not, which would read memory slower.
 #pragma once
 
 #include <cstdint>
@@ -25,20 +26,55 @@ struct AttentionTile {
 
   struct Tile {
     const AttentionArgs& args;
-    int planes_ahead = 0;  // how many planes later the one is read that is asked for; 0: none
+    const KvPlanes k_planes;
+    const KvPlanes v_planes;
+    const KvPlanes next_k_planes;  // of the next segment's KV head
+    const int next_segments_on;    // NextSegment::segments_on
+    int planes_ahead = 0;          // how many planes later the one is read that is asked for; 0: none
     int num_rows = 0;
     AttentionRow rows[kMaxRows];
+    GreatestScores<V, kMaxRows> greatest;
     // Padded, so that the rows' lines do not fall into the same sets of the cache.
     alignas(64) Operand q[kMaxRows][kMaxHeadDim + 32];
     alignas(64) float scores[kMaxRows][kSegmentTokens + 16];
     alignas(64) Operand weights[kMaxRows][kSegmentTokens + 32];
 
-    explicit Tile(const AttentionArgs& a) : args(a) {
+    Tile(const AttentionArgs& a, NextSegment next)
+        : args(a),
+          k_planes(a.kv.k_planes(a.kv_head)),
+          v_planes(a.kv.v_planes(a.kv_head)),
+          next_k_planes(a.kv.k_planes(next.kv_head)),
+          next_segments_on(next.segments_on) {
       if (a.prefetch_bytes == 0) return;
-      const auto planes = a.prefetch_bytes / static_cast<int64_t>(a.kv.shape->k_plane_bytes());
+      const auto planes = a.prefetch_bytes / static_cast<int64_t>(k_planes.plane_bytes);
       planes_ahead = planes > 1 ? static_cast<int>(planes) : 1;
     }
+    // index: of the page table.
+    const Element* plane(const KvPlanes& planes, int64_t index) const {
+      return reinterpret_cast<const Element*>(planes.at(args.page_table[index]));
+    }
+    const Element* k_plane(int64_t index) const { return plane(k_planes, index); }
+    const Element* v_plane(int64_t index) const { return plane(v_planes, index); }
   };
+
+  // How planes are read: so many pages, or blocks of dims, side by side; kAsksAhead: while later planes are
+  // asked for.
+  template <int kPagesAtOnce, int kBlocksAtOnce, bool kAsksAhead>
+  struct ReadMode {
+    static constexpr int kPages = kPagesAtOnce;
+    static constexpr int kBlocks = kBlocksAtOnce;
+    static constexpr bool kAhead = kAsksAhead;
+  };
+  // Calls f with a tile's.
+  template <class F>
+  static void with_mode(const Tile& tile, F&& f) {
+    if (tile.planes_ahead > 0)
+      f(ReadMode<1, V::kSideBySide, true>());
+    else if (tile.args.num_tokens > kFewQueryTokens)
+      f(ReadMode<V::kSideBySide, V::kSideBySide, false>());
+    else
+      f(ReadMode<1, 1, false>());
+  }
 
   static void store_query(Tile& tile, int row, const float* q) {
     const int head_dim = tile.args.kv.shape->head_dim;
@@ -48,54 +84,44 @@ struct AttentionTile {
     if (d < head_dim) Pairs::store_operands(V::load_n(q + d, head_dim - d), out + d);
   }
 
-  static const Element* k_plane(const AttentionArgs& args, int64_t index) {
-    return reinterpret_cast<const Element*>(args.kv.k_plane(args.page_table[index], args.kv_head));
-  }
-  static const Element* v_plane(const AttentionArgs& args, int64_t index) {
-    return reinterpret_cast<const Element*>(args.kv.v_plane(args.page_table[index], args.kv_head));
-  }
-
   // The plane that is read planes_ahead after the segment's n-th; they are K of its pages, V of its pages, K
-  // of the next segment's. By the page table, since a sequence's pages may be scattered. Null: none.
+  // of the next segment's. By the page table, since a sequence's pages may be scattered. Where none is left,
+  // the segment's first.
   static const Element* plane_after(const Tile& tile, const SegmentPages& pages, int n) {
-    if (tile.planes_ahead == 0) return nullptr;
-    const AttentionArgs& args = tile.args;
     const int num_pages = pages.end - pages.first;
-    const int64_t first = pages.position(pages.first) / kPageTokens;
+    const int64_t first = pages.table_index(pages.first);
     n += tile.planes_ahead;
-    if (n < num_pages) return k_plane(args, first + n);
-    if (n < 2 * num_pages) return v_plane(args, first + n - num_pages);
-    const int64_t index = first + n - num_pages;
-    return index < num_table_pages(args) ? k_plane(args, index) : nullptr;
+    if (n < num_pages) return tile.k_plane(first + n);
+    if (n < 2 * num_pages) return tile.v_plane(first + n - num_pages);
+    n -= 2 * num_pages;
+    const int64_t index = first + tile.next_segments_on * num_pages + n;
+    return tile.plane(tile.next_k_planes, index < num_table_pages(tile.args) ? index : first);
   }
-  // Starts loading 16 pairs, `offset` elements from the start of a plane.
-  [[gnu::always_inline]] static void prefetch_pairs(const Element* plane, int offset) {
-    if (plane == nullptr) return;
-    const auto* bytes = reinterpret_cast<const char*>(plane + offset);
-    for (size_t line = 0; line < 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
-  }
-
-  static bool is_side_by_side(const Tile& tile) {
-    return V::kSideBySide > 1 && tile.args.num_tokens > kFewQueryTokens;
+  // Starts loading kNum times 16 pairs.
+  template <int kNum>
+  [[gnu::always_inline]] static void prefetch_pairs(const Element* pairs) {
+    const auto* bytes = reinterpret_cast<const char*>(pairs);
+#pragma GCC unroll 4
+    for (size_t line = 0; line < kNum * 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
   }
 
   // ---- scores ----
 
   // Of kPages pages side by side.
-  template <int R, int kPages>
+  template <int R, int kPages, bool kAhead>
   static void page_scores(Tile& tile, const SegmentPages& pages, int first_page) {
     const Element* k[kPages];
     V score[kPages][R];
 #pragma GCC unroll 2
     for (int p = 0; p < kPages; ++p) {
-      k[p] = k_plane(tile.args, pages.position(first_page + p) / kPageTokens);
+      k[p] = tile.k_plane(pages.table_index(first_page + p));
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) score[p][r] = V::set1(0.0f);
     }
-    const Element* later = kPages == 1 ? plane_after(tile, pages, first_page - pages.first) : nullptr;
+    const Element* later = kAhead ? plane_after(tile, pages, first_page - pages.first) : nullptr;
     const int num_dims = tile.args.kv.shape->head_dim;
     for (int d = 0; d < num_dims; d += 2) {
-      if constexpr (kPages == 1) prefetch_pairs(later, d * kPageTokens);
+      if constexpr (kAhead) prefetch_pairs<kPages>(later + kPages * d * kPageTokens);
 #pragma GCC unroll 2
       for (int p = 0; p < kPages; ++p) {
         const Pairs pairs = Pairs::load(k[p] + d * kPageTokens);
@@ -112,25 +138,29 @@ struct AttentionTile {
   [[gnu::always_inline]] static void store_scores(Tile& tile, const SegmentPages& pages, int page,
                                                   const V (&score)[R]) {
     const V lowest = V::set1(-__builtin_inff());
-    const int64_t begin = pages.position(page);
+    const ScoreFinish<V> finish(tile.args);
+    const bool is_common = pages.is_common(page);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      V value = AttentionScores<V>::finish(tile.args, score[r]);
-      if (!pages.is_common(page)) {
-        const PageSlots slots = slots_of(tile.rows[r], begin);
+      V value = finish(score[r]);
+      if (!is_common) {
+        const PageSlots slots = slots_of(tile.rows[r], pages.position(page));
         value = V::keep(value, slots.begin, slots.end, lowest);
       }
       value.store(tile.scores[r] + page * kPageTokens);
+      tile.greatest.add(r, value);
     }
   }
 
   template <int R>
   static void segment_scores(Tile& tile, const SegmentPages& pages) {
-    int page = pages.first;
-    if (is_side_by_side(tile))
-      for (; page + V::kSideBySide <= pages.end; page += V::kSideBySide)
-        page_scores<R, V::kSideBySide>(tile, pages, page);
-    for (; page < pages.end; ++page) page_scores<R, 1>(tile, pages, page);
+    tile.greatest.reset();
+    with_mode(tile, [&]<class Mode>(Mode) {
+      int page = pages.first;
+      for (; page + Mode::kPages <= pages.end; page += Mode::kPages)
+        page_scores<R, Mode::kPages, Mode::kAhead>(tile, pages, page);
+      for (; page < pages.end; ++page) page_scores<R, 1, Mode::kAhead>(tile, pages, page);
+    });
   }
 
   // ---- values ----
@@ -141,7 +171,7 @@ struct AttentionTile {
                                                   V (&sums)[R]) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const V weights = AttentionScores<V>::weights(tile.scores[r], page, states[r].max);
+      const V weights = weights_of<V>(tile.scores[r], page, states[r].max);
       sums[r] = sums[r] + Pairs::store_weights(weights, tile.weights[r] + page * kPageTokens);
     }
   }
@@ -154,10 +184,11 @@ struct AttentionTile {
   };
 
   // kBlocks blocks of dims side by side, from `block` on.
-  template <int R, int kBlocks>
-  static void block_values(const Tile& tile, const ValuePlane& plane, int begin, int end, int block,
-                           AttentionState* states) {
+  template <int R, int kBlocks, bool kAhead>
+  [[gnu::always_inline]] static void block_values(const Tile& tile, const ValuePlane& plane, int begin,
+                                                  int end, int block, AttentionState* states) {
     const int block_begin = block * 16 * kPageTokens;
+    const Element* v = plane.v + block_begin;
     V acc[kBlocks][R];
 #pragma GCC unroll 2
     for (int b = 0; b < kBlocks; ++b) {
@@ -165,12 +196,11 @@ struct AttentionTile {
       for (int r = 0; r < R; ++r) acc[b][r] = V::load(states[r].out + 16 * (block + b));
     }
     for (int slot = begin; slot < end; slot += 2) {
-      if constexpr (kBlocks == 1) prefetch_pairs(plane.later, block_begin + slot * 16);
+      if constexpr (kAhead) prefetch_pairs<kBlocks>(plane.later + block_begin + kBlocks * slot * 16);
       const int token = plane.page * kPageTokens + slot;
       Pairs pairs[kBlocks];
 #pragma GCC unroll 2
-      for (int b = 0; b < kBlocks; ++b)
-        pairs[b] = Pairs::load(plane.v + block_begin + (b * kPageTokens + slot) * 16);
+      for (int b = 0; b < kBlocks; ++b) pairs[b] = Pairs::load(v + (b * kPageTokens + slot) * 16);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
@@ -186,14 +216,14 @@ struct AttentionTile {
   }
 
   // Slots [begin, end) of a page, both even, to which all rows attend.
-  template <int R>
-  static void common_values(const Tile& tile, const ValuePlane& plane, int begin, int end, int num_blocks,
-                            AttentionState* states) {
+  template <int R, class Mode>
+  [[gnu::always_inline]] static void common_values(const Tile& tile, const ValuePlane& plane, int begin,
+                                                   int end, int num_blocks, AttentionState* states) {
     int block = 0;
-    if (is_side_by_side(tile))
-      for (; block + V::kSideBySide <= num_blocks; block += V::kSideBySide)
-        block_values<R, V::kSideBySide>(tile, plane, begin, end, block, states);
-    for (; block < num_blocks; ++block) block_values<R, 1>(tile, plane, begin, end, block, states);
+    for (; block + Mode::kBlocks <= num_blocks; block += Mode::kBlocks)
+      block_values<R, Mode::kBlocks, Mode::kAhead>(tile, plane, begin, end, block, states);
+    for (; block < num_blocks; ++block)
+      block_values<R, 1, Mode::kAhead>(tile, plane, begin, end, block, states);
   }
 
   // Slots [begin, end) of a page for one row, pairs of which both slots are wanted as pairs; weights: those
@@ -239,7 +269,7 @@ struct AttentionTile {
   // taken row by row, in order:
   //   row 0   [----|=======|--)
   //   row 1     [--|=======|----)       |==|: common
-  template <int R>
+  template <int R, class Mode>
   static void edge_page_values(const Tile& tile, const ValuePlane& plane, int64_t page_begin, int num_blocks,
                                AttentionState* states) {
     const TileSlots<R> slots(tile, page_begin);
@@ -248,7 +278,7 @@ struct AttentionTile {
       row_values(plane.v, tile.weights[r] + plane.page * kPageTokens, slots.rows[r].begin,
                  common ? slots.common_begin : slots.rows[r].end, num_blocks, states[r].out);
     if (!common) return;
-    common_values<R>(tile, plane, slots.common_begin, slots.common_end, num_blocks, states);
+    common_values<R, Mode>(tile, plane, slots.common_begin, slots.common_end, num_blocks, states);
     for (int r = 0; r < R; ++r)
       row_values(plane.v, tile.weights[r] + plane.page * kPageTokens, slots.common_end, slots.rows[r].end,
                  num_blocks, states[r].out);
@@ -256,6 +286,22 @@ struct AttentionTile {
 
   // Weights are computed while values are read, so that memory is busy meanwhile, and a page early, since a
   // processor is slow to load parts of what it has just stored.
+  template <int R, class Mode>
+  static void add_values(Tile& tile, const SegmentPages& pages, int num_blocks, AttentionState* states,
+                         V (&sums)[R]) {
+    page_weights(tile, pages.first, states, sums);
+    for (int page = pages.first; page < pages.end; ++page) {
+      if (page + 1 < pages.end) page_weights(tile, page + 1, states, sums);
+      ValuePlane plane = {page, tile.v_plane(pages.table_index(page)), nullptr};
+      if constexpr (Mode::kAhead)
+        plane.later = plane_after(tile, pages, pages.end - pages.first + page - pages.first);
+      if (pages.is_common(page))
+        common_values<R, Mode>(tile, plane, 0, kPageTokens, num_blocks, states);
+      else
+        edge_page_values<R, Mode>(tile, plane, pages.position(page), num_blocks, states);
+    }
+  }
+
   template <int R>
   static void segment_values(Tile& tile, const SegmentPages& pages, AttentionState* states) {
     const int num_blocks = (tile.args.kv.shape->head_dim + 15) / 16;
@@ -264,18 +310,7 @@ struct AttentionTile {
       sums[r] = V::set1(0.0f);
       for (int block = 0; block < num_blocks; ++block) sums[r].store(states[r].out + 16 * block);
     }
-    page_weights(tile, pages.first, states, sums);
-    for (int page = pages.first; page < pages.end; ++page) {
-      if (page + 1 < pages.end) page_weights(tile, page + 1, states, sums);
-      const int64_t begin = pages.position(page);
-      const int before = pages.end - pages.first + page - pages.first;
-      const ValuePlane plane = {page, v_plane(tile.args, begin / kPageTokens),
-                                plane_after(tile, pages, before)};
-      if (pages.is_common(page))
-        common_values<R>(tile, plane, 0, kPageTokens, num_blocks, states);
-      else
-        edge_page_values<R>(tile, plane, begin, num_blocks, states);
-    }
+    with_mode(tile, [&]<class Mode>(Mode) { add_values<R, Mode>(tile, pages, num_blocks, states, sums); });
     for (int r = 0; r < R; ++r) states[r].sum = V::sum(sums[r]);
   }
 };

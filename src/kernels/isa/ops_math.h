@@ -12,28 +12,19 @@ struct Math {
   static constexpr float kIntegerRounder = 12582912.0f;
 
   // e^x within 1.5 units in the last place; 0 below -87, where results would soon be subnormal; infinite
-  // above the logarithm of the greatest float; NaN stays NaN. Cody-Waite reduction x = n ln 2 + r, then a
-  // polynomial of degree 6 on |r| <= ln 2 / 2.
+  // above the logarithm of the greatest float; NaN stays NaN.
   static V exp(V x) {
-    const V lowest = V::set1(-87.0f);
+    const V lowest = V::set1(kLowestExponent);
     const V highest = V::set1(88.72283f);  // n = 128 there, but p < 1, so that p * 2^n is finite
-    const V clamped = V::max(V::min(x, highest), lowest);
-    const V rounder = V::set1(kIntegerRounder);
-    const V shifted = V::fma(clamped, V::set1(1.44269504f), rounder);
-    const V n = shifted - rounder;
-    V r = V::fnma(n, V::set1(0.693359375f), clamped);
-    r = V::fnma(n, V::set1(-2.12194440e-4f), r);
-    V p = V::set1(1.9875691500e-4f);
-    p = V::fma(p, r, V::set1(1.3981999507e-3f));
-    p = V::fma(p, r, V::set1(8.3334519073e-3f));
-    p = V::fma(p, r, V::set1(4.1665795894e-2f));
-    p = V::fma(p, r, V::set1(1.6666665459e-1f));
-    p = V::fma(p, r, V::set1(5.0000001201e-1f));
-    const V r2 = r * r;
-    p = V::fma(p, r2, r) + V::set1(1.0f);
-    const V result = V::add_exponent(p, shifted);
+    const ExpParts parts = exp_parts(V::max(V::min(x, highest), lowest));
+    const V result = V::add_exponent(parts.p, parts.shifted_n);
     const V not_too_high = V::select_less(highest, x, V::set1(__builtin_inff()), result);
     return V::select_nan(x, x, V::select_less(x, lowest, V::set1(0.0f), not_too_high));
+  }
+  // The same bits for x <= 0 and NaN.
+  static V exp_of_nonpositive(V x) {
+    const ExpParts parts = exp_parts(x);
+    return V::product_from(V::set1(kLowestExponent), x, parts);
   }
 
   // Natural logarithm within 1 unit in the last place; -infinity at 0, NaN below.
@@ -102,6 +93,32 @@ struct Math {
     return V::fma(half, erf(V::set1(0.707106781f) * x), half);
   }
   static V relu(V x) { return V::select_nan(x, x, V::max(x, V::set1(0.0f))); }
+
+ private:
+  static constexpr float kLowestExponent = -87.0f;
+
+  // e^x = p * 2^n
+  struct ExpParts {
+    V p;
+    V n;
+    V shifted_n;  // n + kIntegerRounder
+  };
+  // Cody-Waite reduction x = n ln 2 + r, then a polynomial of degree 6 on |r| <= ln 2 / 2.
+  static ExpParts exp_parts(V x) {
+    const V rounder = V::set1(kIntegerRounder);
+    const V shifted = V::fma(x, V::set1(1.44269504f), rounder);
+    const V n = shifted - rounder;
+    V r = V::fnma(n, V::set1(0.693359375f), x);
+    r = V::fnma(n, V::set1(-2.12194440e-4f), r);
+    V p = V::set1(1.9875691500e-4f);
+    p = V::fma(p, r, V::set1(1.3981999507e-3f));
+    p = V::fma(p, r, V::set1(8.3334519073e-3f));
+    p = V::fma(p, r, V::set1(4.1665795894e-2f));
+    p = V::fma(p, r, V::set1(1.6666665459e-1f));
+    p = V::fma(p, r, V::set1(5.0000001201e-1f));
+    const V r2 = r * r;
+    return {V::fma(p, r2, r) + V::set1(1.0f), n, shifted};
+  }
 };
 
 }  // namespace pagoda

@@ -84,6 +84,12 @@ struct F32x16 {
     return {_mm512_castsi512_ps(
         _mm512_add_epi32(_mm512_castps_si512(p.v), _mm512_slli_epi32(_mm512_castps_si512(t.v), 23)))};
   }
+  // p and n of a NaN are NaN, and so is their product.
+  template <class Parts>
+  static F32x16 product_from(F32x16 lowest, F32x16 x, const Parts& parts) {
+    const __mmask16 not_less = _mm512_cmp_ps_mask(x.v, lowest.v, _CMP_NLT_UQ);
+    return {_mm512_maskz_scalef_ps(not_less, parts.p.v, parts.n.v)};
+  }
   static float sum(F32x16 a) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

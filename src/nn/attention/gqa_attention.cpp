@@ -106,7 +106,7 @@ class Attention {
   void run(SegmentSplit& split) const {
     if (fill(split) && split.is_worthwhile())
       split.run(step_.pool, step_.kernels,
-                [this](const SplitPiece& piece) { return args_of(piece.sequence, piece.kv_head); });
+                [this](int32_t sequence, int kv_head) { return args_of(sequence, kv_head); });
     else
       run_items();
   }
@@ -133,15 +133,13 @@ class Attention {
   }
 
   bool fill(SegmentSplit& split) const {
-    split.clear();
+    split.clear(spec_.num_kv_heads);
     if (step_.num_tokens * spec_.num_kv_heads > SegmentSplit::max_pieces(step_.pool.num_threads()))
       return false;
     for (size_t index = 0; index < places_.sequences().size(); ++index) {
       const AttentionArgs args = args_of(static_cast<int32_t>(index), 0);
       for (int32_t token = 0; token < args.num_tokens; ++token)
-        for (int32_t head = 0; head < spec_.num_kv_heads; ++head)
-          if (!split.add({static_cast<int32_t>(index), token, head}, segments_of(args, token).count))
-            return false;
+        if (!split.add({static_cast<int32_t>(index), token}, segments_of(args, token).count)) return false;
     }
     return true;
   }
