@@ -22,7 +22,7 @@ namespace {
 
 // A worker takes a quarter of what is left of a slab, so that streams stay long and the ends are even, and at
 // least a chunk, of which a slab has this many.
-constexpr size_t kChunksPerSlab = 32;
+constexpr size_t kChunksPerSlab = 256;
 constexpr uint32_t kTakenShare = 4;
 constexpr auto kSpinBeforePark = std::chrono::microseconds(200);
 constexpr int kSpinsBeforeYield = 2000;
