@@ -5,10 +5,9 @@
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
 // dim). For few query tokens each pass reads the planes as they lie, one page after the other, since the
 // processor's prefetcher loses the stream at anything else, which costs decode half of its speed. Planes that
-// are read later may be asked for on the way (AttentionArgs::prefetch_bytes), in the order in which they lie.
+// are read later may be asked for on the way (AttentionArgs::prefetch_bytes).
 // For many query tokens planes come from a cache, and V::kSideBySide pages, or blocks of dims, are taken side
-// by side: more independent chains, and an operand is loaded once for all of them. Blocks of a page that was
-// asked for are, too; pages are not, which would read memory slower.
+// by side: more independent chains, and an operand is loaded once for all of them.
 #pragma once
 
 #include <cstdint>
@@ -57,23 +56,22 @@ struct AttentionTile {
     const Element* v_plane(int64_t index) const { return plane(v_planes, index); }
   };
 
-  // How planes are read: so many pages, or blocks of dims, side by side; kAsksAhead: while later planes are
-  // asked for.
-  template <int kPagesAtOnce, int kBlocksAtOnce, bool kAsksAhead>
+  // How planes are read: kSide pages, or blocks of dims, side by side; kAhead: while later planes are asked
+  // for.
+  template <int kSideBySide, bool kAsksAhead>
   struct ReadMode {
-    static constexpr int kPages = kPagesAtOnce;
-    static constexpr int kBlocks = kBlocksAtOnce;
+    static constexpr int kSide = kSideBySide;
     static constexpr bool kAhead = kAsksAhead;
   };
   // Calls f with a tile's.
   template <class F>
   static void with_mode(const Tile& tile, F&& f) {
     if (tile.planes_ahead > 0)
-      f(ReadMode<1, V::kSideBySide, true>());
+      f(ReadMode<1, true>());
     else if (tile.args.num_tokens > kFewQueryTokens)
-      f(ReadMode<V::kSideBySide, V::kSideBySide, false>());
+      f(ReadMode<V::kSideBySide, false>());
     else
-      f(ReadMode<1, 1, false>());
+      f(ReadMode<1, false>());
   }
 
   static void store_query(Tile& tile, int row, const float* q) {
@@ -97,12 +95,10 @@ struct AttentionTile {
     const int64_t index = first + tile.next_segments_on * num_pages + n;
     return tile.plane(tile.next_k_planes, index < num_table_pages(tile.args) ? index : first);
   }
-  // Starts loading kNum times 16 pairs.
-  template <int kNum>
+  // Starts loading 16 pairs.
   [[gnu::always_inline]] static void prefetch_pairs(const Element* pairs) {
     const auto* bytes = reinterpret_cast<const char*>(pairs);
-#pragma GCC unroll 4
-    for (size_t line = 0; line < kNum * 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
+    for (size_t line = 0; line < 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
   }
 
   // ---- scores ----
@@ -121,7 +117,7 @@ struct AttentionTile {
     const Element* later = kAhead ? plane_after(tile, pages, first_page - pages.first) : nullptr;
     const int num_dims = tile.args.kv.shape->head_dim;
     for (int d = 0; d < num_dims; d += 2) {
-      if constexpr (kAhead) prefetch_pairs<kPages>(later + kPages * d * kPageTokens);
+      if constexpr (kAhead) prefetch_pairs(later + d * kPageTokens);
 #pragma GCC unroll 2
       for (int p = 0; p < kPages; ++p) {
         const Pairs pairs = Pairs::load(k[p] + d * kPageTokens);
@@ -157,8 +153,8 @@ struct AttentionTile {
     tile.greatest.reset();
     with_mode(tile, [&]<class Mode>(Mode) {
       int page = pages.first;
-      for (; page + Mode::kPages <= pages.end; page += Mode::kPages)
-        page_scores<R, Mode::kPages, Mode::kAhead>(tile, pages, page);
+      for (; page + Mode::kSide <= pages.end; page += Mode::kSide)
+        page_scores<R, Mode::kSide, Mode::kAhead>(tile, pages, page);
       for (; page < pages.end; ++page) page_scores<R, 1, Mode::kAhead>(tile, pages, page);
     });
   }
@@ -196,7 +192,7 @@ struct AttentionTile {
       for (int r = 0; r < R; ++r) acc[b][r] = V::load(states[r].out + 16 * (block + b));
     }
     for (int slot = begin; slot < end; slot += 2) {
-      if constexpr (kAhead) prefetch_pairs<kBlocks>(plane.later + block_begin + kBlocks * slot * 16);
+      if constexpr (kAhead) prefetch_pairs(plane.later + block_begin + slot * 16);
       const int token = plane.page * kPageTokens + slot;
       Pairs pairs[kBlocks];
 #pragma GCC unroll 2
@@ -220,8 +216,8 @@ struct AttentionTile {
   [[gnu::always_inline]] static void common_values(const Tile& tile, const ValuePlane& plane, int begin,
                                                    int end, int num_blocks, AttentionState* states) {
     int block = 0;
-    for (; block + Mode::kBlocks <= num_blocks; block += Mode::kBlocks)
-      block_values<R, Mode::kBlocks, Mode::kAhead>(tile, plane, begin, end, block, states);
+    for (; block + Mode::kSide <= num_blocks; block += Mode::kSide)
+      block_values<R, Mode::kSide, Mode::kAhead>(tile, plane, begin, end, block, states);
     for (; block < num_blocks; ++block)
       block_values<R, 1, Mode::kAhead>(tile, plane, begin, end, block, states);
   }
