@@ -18,13 +18,17 @@ struct Math {
     const V highest = V::set1(88.72283f);  // n = 128 there, but p < 1, so that p * 2^n is finite
     const ExpParts parts = exp_parts(V::max(V::min(x, highest), lowest));
     const V result = V::add_exponent(parts.p, parts.shifted_n);
-    const V not_too_high = V::select_less(highest, x, V::set1(__builtin_inff()), result);
-    return V::select_nan(x, x, V::select_less(x, lowest, V::set1(0.0f), not_too_high));
+    return unless_low(x, V::select_less(highest, x, V::set1(__builtin_inff()), result));
   }
   // The same bits for x <= 0 and NaN.
   static V exp_of_nonpositive(V x) {
+    const V lowest = V::set1(kLowestExponent);
     const ExpParts parts = exp_parts(x);
-    return V::product_from(V::set1(kLowestExponent), x, parts);
+    // p and n of a NaN are NaN, and so is their product.
+    if constexpr (requires { V::scale_unless_less(x, lowest, parts.p, parts.n); })
+      return V::scale_unless_less(x, lowest, parts.p, parts.n);
+    else
+      return unless_low(x, V::add_exponent(parts.p, parts.shifted_n));
   }
 
   // Natural logarithm within 1 unit in the last place; -infinity at 0, NaN below.
@@ -103,6 +107,10 @@ struct Math {
     V n;
     V shifted_n;  // n + kIntegerRounder
   };
+  // result, but 0 for an x below kLowestExponent and NaN for NaN.
+  static V unless_low(V x, V result) {
+    return V::select_nan(x, x, V::select_less(x, V::set1(kLowestExponent), V::set1(0.0f), result));
+  }
   // Cody-Waite reduction x = n ln 2 + r, then a polynomial of degree 6 on |r| <= ln 2 / 2.
   static ExpParts exp_parts(V x) {
     const V rounder = V::set1(kIntegerRounder);

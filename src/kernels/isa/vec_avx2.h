@@ -138,11 +138,6 @@ struct F32x16 {
   static F32x16 add_exponent(F32x16 p, F32x16 t) {
     return {add_exponent_half(p.lo, t.lo), add_exponent_half(p.hi, t.hi)};
   }
-  template <class Parts>
-  static F32x16 product_from(F32x16 lowest, F32x16 x, const Parts& parts) {
-    const F32x16 product = add_exponent(parts.p, parts.shifted_n);
-    return select_nan(x, x, select_less(x, lowest, set1(0.0f), product));
-  }
   static float sum(F32x16 a) {
     const __m256 eight = _mm256_add_ps(a.lo, a.hi);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -84,11 +84,10 @@ struct F32x16 {
     return {_mm512_castsi512_ps(
         _mm512_add_epi32(_mm512_castps_si512(p.v), _mm512_slli_epi32(_mm512_castps_si512(t.v), 23)))};
   }
-  // p and n of a NaN are NaN, and so is their product.
-  template <class Parts>
-  static F32x16 product_from(F32x16 lowest, F32x16 x, const Parts& parts) {
+  // p * 2^n, a normal number or NaN, but 0 where x < lowest: one instruction for add_exponent() and a select.
+  static F32x16 scale_unless_less(F32x16 x, F32x16 lowest, F32x16 p, F32x16 n) {
     const __mmask16 not_less = _mm512_cmp_ps_mask(x.v, lowest.v, _CMP_NLT_UQ);
-    return {_mm512_maskz_scalef_ps(not_less, parts.p.v, parts.n.v)};
+    return {_mm512_maskz_scalef_ps(not_less, p.v, n.v)};
   }
   static float sum(F32x16 a) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));

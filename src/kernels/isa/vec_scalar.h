@@ -135,13 +135,6 @@ struct F32x16 {
   static F32x16 add_exponent(F32x16 p, F32x16 t) {
     return make([&](int i) { return from_bits(to_bits(p.lane[i]) + (to_bits(t.lane[i]) << 23)); });
   }
-  // The product of Math::ExpParts, a normal number, where x >= lowest; 0 where x < lowest, NaN where x is
-  // NaN.
-  template <class Parts>
-  static F32x16 product_from(F32x16 lowest, F32x16 x, const Parts& parts) {
-    const F32x16 product = add_exponent(parts.p, parts.shifted_n);
-    return select_nan(x, x, select_less(x, lowest, set1(0.0f), product));
-  }
   // Lane i + lane i + 8, then + 4, + 2, + 1.
   static float sum(F32x16 a) {
     for (int step = 8; step > 0; step /= 2)
