@@ -35,6 +35,7 @@ struct ModelArguments {
   std::optional<KvType> kv_type;
   FloatActivations float_activations = FloatActivations::f32;
   std::optional<std::string> packed_cache;  // a folder; "": beside the model
+  int64_t min_screened_weights = kMinScreenedWeights;
   std::optional<LogLevel> log_level;
 };
 
@@ -91,6 +92,7 @@ struct BenchArguments {
   std::vector<int32_t> sequences;  // likewise (batch)
   std::vector<int64_t> depths;     // likewise: tokens in the cache before the measurement
   int32_t chunk = 0;               // tokens of a prompt in one step
+  bool all_logits = false;         // of every step, not only the greatest (decode and batch)
   int repeat = 0;
   std::string prompt;  // kv-cache
   bool json = false;

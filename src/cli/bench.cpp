@@ -84,6 +84,7 @@ boost::json::object to_object(const Bench& bench, const Measurement& measurement
   object["depth"] = measurement.bench_case.depth;
   object["sequences"] = measurement.bench_case.sequences;
   object["chunk"] = measurement.bench_case.chunk;
+  object["all_logits"] = measurement.bench_case.all_logits;
   object["repeat"] = measurement.repeat;
   object["tokens_per_second"] = to_object(measurement.tokens_per_second);
   object["bytes_per_token"] = measurement.work.bytes;

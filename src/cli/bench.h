@@ -33,6 +33,7 @@ struct BenchCase {
   int64_t depth = 0;
   int32_t sequences = 1;
   int32_t chunk = 0;
+  bool all_logits = false;
 };
 
 struct Measurement {

@@ -47,6 +47,9 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
   }
+  if (kind == BenchKind::decode || kind == BenchKind::batch)
+    app.add_flag("--all-logits", arguments->all_logits,
+                 "Compute all logits of every token, as sampling needs them, not only the greatest");
   if (kind == BenchKind::kv_cache) {
     arguments->prompt = "Once upon a time";
     app.add_option("--prompt", arguments->prompt, "The text that is continued")

@@ -5,6 +5,7 @@
 #include "cli/resident_memory.h"
 #include "cli/terminal.h"
 #include "engine/evaluate.h"
+#include "nn/screened_linear.h"
 
 namespace pagoda {
 
@@ -29,7 +30,7 @@ Result<double> time_decode(Evaluator& evaluator, const OpKernels& ops, const Ben
   const SteadyClock clock;
   const int64_t start_ns = clock.now_ns();
   for (int64_t step = 0; step < bench_case.tokens; ++step) {
-    PAGODA_TRY(const std::span<const float> logits, evaluator.step(tokens));
+    PAGODA_TRY(const std::span<const float> logits, evaluator.step(tokens, !bench_case.all_logits));
     const size_t vocab_size = logits.size() / tokens.size();
     for (size_t i = 0; i < tokens.size(); ++i)
       tokens[i] =
@@ -117,7 +118,8 @@ Status measure_sequences(Bench& bench, const BenchArguments& arguments, int32_t 
   for (const int64_t depth : depths) {
     PAGODA_TRY_STATUS(caches.extend_to(depth));
     for (const int64_t count : arguments.tokens) {
-      const BenchCase bench_case = {arguments.kind, count, depth, sequences, arguments.chunk};
+      const BenchCase bench_case = {arguments.kind, count,           depth,
+                                    sequences,      arguments.chunk, arguments.all_logits};
       PAGODA_TRY(const Measurement measurement,
                  measure(bench, evaluator, caches, bench_case, tokens, arguments.repeat));
       on_measurement(measurement);
@@ -174,7 +176,10 @@ Work work_per_token(const ModelInfo& info, const BenchCase& bench_case, Arithmet
                              static_cast<double>(info.head_macs) / (is_prefill ? tokens : 1);
   const double kv_bytes = static_cast<double>(kv.layer_page_bytes()) / kPageTokens;
   Work work;
-  work.bytes = static_cast<double>(info.bytes_per_token) / tokens_per_step + kv_bytes * read;
+  const bool is_screened =
+      !is_prefill && !bench_case.all_logits && bench_case.sequences <= ScreeningScratch::kMaxTokens;
+  const uint64_t weight_bytes = is_screened ? info.screened_bytes_per_token : info.bytes_per_token;
+  work.bytes = static_cast<double>(weight_bytes) / tokens_per_step + kv_bytes * read;
   double& linear_ops = peak == ArithmeticPeak::int8   ? work.int8_ops
                        : peak == ArithmeticPeak::bf16 ? work.bf16_ops
                                                       : work.f32_ops;

@@ -107,6 +107,12 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
       })
       ->type_name("[=DIR]")
       ->group(kGroup);
+  app.add_flag_callback(
+         "--no-vocabulary-screening", [&model] { model.min_screened_weights = kNoScreening; },
+         "Read all of the vocabulary projection for every token, even where the best one is wanted alone: "
+         "the "
+         "tokens are the same, greedy decoding is slower")
+      ->group(kGroup);
   app.add_option("--max-context", model.max_context,
                  "Most tokens of one sequence (default: the model's context)")
       ->type_name("N")

@@ -25,6 +25,7 @@ Result<LoadedModel> load_for_evaluation(const ModelArguments& arguments) {
   options.kv_type = arguments.kv_type;
   options.float_activations = arguments.float_activations;
   options.packed_cache = arguments.packed_cache;
+  options.min_screened_weights = arguments.min_screened_weights;
   options.max_weight_bytes = resources.memory_bytes;
   loaded.memory_bytes = resources.memory_bytes;
   Progress progress("loading");

@@ -50,6 +50,7 @@ EngineOptions engine_options(const ModelArguments& arguments, EngineOptions base
   base.kv_type = arguments.kv_type;
   base.float_activations = arguments.float_activations;
   base.packed_cache = arguments.packed_cache;
+  base.min_screened_weights = arguments.min_screened_weights;
   return base;
 }
 

@@ -1,6 +1,18 @@
 #include "engine/batch_builder.h"
 
+#include <algorithm>
+
 namespace pagoda {
+
+namespace {
+
+bool needs_only_greatest(const RowJob& job) {
+  const Sequence& sequence = *job.sequence;
+  return job.kind == RowJob::Kind::sample && !sequence.constraint && sequence.output.banned().empty() &&
+         needs_only_greatest(sequence.request.request.sampling);
+}
+
+}  // namespace
 
 BatchBuilder::BatchBuilder(const BatchLimits& limits) {
   const auto max_tokens = static_cast<size_t>(limits.max_tokens);
@@ -32,7 +44,9 @@ ForwardBatch BatchBuilder::build(const BatchPlan& plan, const KvCache& kv) {
           .positions = positions_,
           .sequences = slices_,
           .logits_rows = logits_rows_,
-          .hidden_rows = hidden_rows_};
+          .hidden_rows = hidden_rows_,
+          .only_greatest =
+              std::ranges::all_of(jobs_, [](const RowJob& job) { return needs_only_greatest(job); })};
 }
 
 void BatchBuilder::add_item(const PlanItem& item, const KvCache& kv) {

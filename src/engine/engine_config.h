@@ -29,9 +29,10 @@ struct EngineOptions {
   int32_t prefill_chunk = 0;        // most tokens of one prompt in one step; default max_batch_tokens
   std::optional<KvType> kv_type;    // as in LoadOptions
   FloatActivations float_activations = FloatActivations::f32;
-  std::optional<std::string> packed_cache;  // as in LoadOptions; default: none
-  std::string policy;                       // default kDefaultPolicy
-  std::optional<double> max_step_ms;        // a bound on the time of a step; default, or 0: none
+  std::optional<std::string> packed_cache;             // as in LoadOptions; default: none
+  int64_t min_screened_weights = kMinScreenedWeights;  // as in LoadOptions
+  std::string policy;                                  // default kDefaultPolicy
+  std::optional<double> max_step_ms;                   // a bound on the time of a step; default, or 0: none
   bool kv_ahead = true;      // keep and fetch the pages of preempted sequences by when they run again
   bool prefix_cache = true;  // keep pages for sequences that begin alike
   Eviction eviction = Eviction::cost;  // of kept pages

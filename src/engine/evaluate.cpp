@@ -70,9 +70,12 @@ struct Evaluator::Impl {
     std::iota(own.begin(), own.end(), static_cast<int32_t>(length));
   }
 
-  void forward(std::span<const int32_t> ids, size_t num_slices, size_t num_rows) {
-    const ForwardBatch batch = {ids, std::span(positions).first(ids.size()),
-                                std::span(slices).first(num_slices), std::span(rows).first(num_rows)};
+  void forward(std::span<const int32_t> ids, size_t num_slices, size_t num_rows, bool only_greatest) {
+    const ForwardBatch batch = {.token_ids = ids,
+                                .positions = std::span(positions).first(ids.size()),
+                                .sequences = std::span(slices).first(num_slices),
+                                .logits_rows = std::span(rows).first(num_rows),
+                                .only_greatest = only_greatest};
     workspace.reset();
     ForwardContext context = {pool, kernels, kv, workspace};
     model.forward(batch, context, std::span(logits).first(num_rows * vocab_size()));
@@ -151,7 +154,7 @@ Status Evaluator::append(int32_t sequence, std::span<const int32_t> ids, size_t 
     impl_->place(0, sequence, 0, num_tokens);
     std::iota(impl_->rows.begin(), impl_->rows.begin() + static_cast<std::ptrdiff_t>(num_rows),
               static_cast<int32_t>(first_row - done));
-    impl_->forward(ids.subspan(done, chunk_end - done), 1, num_rows);
+    impl_->forward(ids.subspan(done, chunk_end - done), 1, num_rows, false);
     impl_->cache.commit(impl_->handle(sequence), length + num_tokens);
     for (size_t row = 0; row < num_rows; ++row) {
       on_logits(length + static_cast<int64_t>(first_row - done + row),
@@ -162,7 +165,7 @@ Status Evaluator::append(int32_t sequence, std::span<const int32_t> ids, size_t 
   return {};
 }
 
-Result<std::span<const float>> Evaluator::step(std::span<const int32_t> tokens) {
+Result<std::span<const float>> Evaluator::step(std::span<const int32_t> tokens, bool only_greatest) {
   PAGODA_CHECK(tokens.size() <= impl_->handles.size(), "{} tokens for {} sequences", tokens.size(),
                impl_->handles.size());
   for (size_t i = 0; i < tokens.size(); ++i)
@@ -171,7 +174,7 @@ Result<std::span<const float>> Evaluator::step(std::span<const int32_t> tokens) 
     impl_->place(static_cast<int32_t>(i), static_cast<int32_t>(i), static_cast<int32_t>(i), 1);
     impl_->rows[i] = static_cast<int32_t>(i);
   }
-  impl_->forward(tokens, tokens.size(), tokens.size());
+  impl_->forward(tokens, tokens.size(), tokens.size(), only_greatest);
   for (const KvHandle handle : std::span(impl_->handles).first(tokens.size()))
     impl_->cache.commit(handle, impl_->cache.length(handle) + 1);
   return std::span<const float>(impl_->logits).first(tokens.size() * impl_->vocab_size());

@@ -45,8 +45,8 @@ class Evaluator {
                 const OnLogits& on_logits);
 
   // One step: tokens[i] is appended to sequence i. Returns the logits [tokens.size()][vocab_size], valid
-  // until the next call. Same errors.
-  Result<std::span<const float>> step(std::span<const int32_t> tokens);
+  // until the next call; only_greatest: as ForwardBatch has it. Same errors.
+  Result<std::span<const float>> step(std::span<const int32_t> tokens, bool only_greatest = false);
 
   // Forgets the tokens of a sequence from `length` on.
   void truncate(int32_t sequence, int64_t length);

@@ -101,6 +101,7 @@ Result<LoadedEngine> load_engine(const std::string& model_path, const EngineOpti
   auto loading = load_model(*file, kernels, *pool,
                             {.kv_type = options.kv_type,
                              .float_activations = options.float_activations,
+                             .min_screened_weights = options.min_screened_weights,
                              .max_weight_bytes = resources.memory_bytes,
                              .packed_cache = options.packed_cache,
                              .progress = progress.report,

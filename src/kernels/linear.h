@@ -20,8 +20,8 @@
 // Accumulators start at 0. Then y = acc, or acc + bias, and out = y or out + y.
 //
 // PACKED LAYOUT "R16": groups of 16 rows interleaved, 4 consecutive k per 32-bit lane, lane = row; one group
-// is one sequential run of bytes, drawn in kernels/isa/linear_layout.h. The last group is padded with zero
-// rows. A group of bf16 weights with palettes is 32 rows.
+// is one sequential run of bytes, drawn in kernels/isa/linear_layout.h (of an outline and its details: two).
+// The last group is padded with zero rows. A group of bf16 weights with palettes is 32 rows.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +34,7 @@ namespace pagoda {
 
 inline constexpr int64_t kRowsPerGroup = 16;  // of plain packing
 // Of the bytes that pack_group() makes. Packed weights outlive the process: raise it with any change of them.
-inline constexpr uint32_t kPackedLayoutVersion = 4;
+inline constexpr uint32_t kPackedLayoutVersion = 5;
 
 // What the activations must be for a weight format.
 enum class ActivationFormat {
@@ -48,10 +48,13 @@ enum class ActivationFormat {
 // processor has a dot product of bf16.
 enum class FloatActivations { f32, bf16 };
 
-// How a group is laid out, where its format leaves a choice. Neither changes a weight.
+// How a group is laid out, where its format leaves a choice. None changes a weight.
 enum class Packing {
   plain,    // the one layout of every format
   palette,  // bf16 only, 12.2 bits a weight: exponents are places in tables of 16
+  outline,  // q8_0 and q6_k: the upper bits of the weights with their scales, the *outline*, and elsewhere
+            // the lower bits, the *details*. From the outline alone every output is known up to an error that
+            // has a bound (LinearKernels::outline).
 };
 
 constexpr int64_t rows_per_group(Packing packing) {
@@ -60,6 +63,8 @@ constexpr int64_t rows_per_group(Packing packing) {
 
 // The packing that takes the fewest bytes, if all groups fit it.
 Packing smallest_packing(DType dtype, int64_t num_cols);
+// Whether a matrix can have Packing::outline.
+bool has_outline(DType dtype, int64_t num_cols);
 
 // A weight matrix [num_rows, num_cols] in packed form; memory is owned by someone else and aligned to 64
 // bytes.
@@ -70,9 +75,11 @@ struct PackedWeight {
   const std::byte* data = nullptr;
   FloatActivations float_activations = FloatActivations::f32;  // counts where dtype is bf16
   Packing packing = Packing::plain;
+  const std::byte* details = nullptr;  // Packing::outline only, aligned alike: `data` has the outlines
 
   ActivationFormat activation_format() const;
-  size_t group_bytes() const;  // packed_group_bytes() of this weight
+  size_t group_bytes() const;    // packed_group_bytes() of this weight
+  size_t details_bytes() const;  // packed_details_bytes() of this weight
   int64_t rows_per_group() const { return pagoda::rows_per_group(packing); }
   int64_t num_groups() const { return (num_rows + rows_per_group() - 1) / rows_per_group(); }
 };
@@ -80,10 +87,16 @@ struct PackedWeight {
 // Bytes of one packed group (a multiple of 64). num_cols must be a multiple of the format's block
 // length.
 size_t packed_group_bytes(DType dtype, Packing packing, int64_t num_cols);
+// Bytes of a group's details, likewise; 0 unless the packing is `outline`, of which packed_group_bytes() are
+// those of the outline.
+size_t packed_details_bytes(DType dtype, Packing packing, int64_t num_cols);
 
 // Bytes that one row of activations takes: what its numbers and scales need, padded to an odd number of cache
 // lines.
 size_t activation_row_bytes(ActivationFormat format, int64_t num_cols);
+
+// The Euclidean length of a row of int8 activations, rounded up.
+float activation_length(ActivationFormat format, const std::byte* row, int64_t num_cols);
 
 enum class Store { overwrite, add };
 
@@ -110,9 +123,18 @@ struct LinearKernels {
   void (*quantize)(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
   // Computes the outputs of row groups [group_begin, group_end) for all tokens.
   void (*linear)(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;
+  // The same from the outlines alone, of a weight that has them and no bias. An output differs from that of
+  // `linear` by at most the row's error times activation_length(); a group's 16 errors, f32, are the last
+  // bytes of its outline.
+  void (*outline)(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;
   // Packs num_blocks quantisation blocks of each of 16 rows; the part of pack_group() that is worth vectors.
   // `dtype` must be quantised. Same bytes on every ISA.
   void (*pack_blocks)(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
+  // The same for Packing::outline, of whole rows, and back to the bytes of pack_blocks.
+  void (*pack_outline)(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                       std::byte* details) noexcept;
+  void (*join_outline)(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                       std::byte* out) noexcept;
   // With which a single token gets through bf16 weights fastest. Both are read by all.
   Packing bf16_packing = Packing::plain;
 };
@@ -120,8 +142,10 @@ struct LinearKernels {
 // Packs the rows of a group, rows_per_group(packing) of them. rows[i] points to row_bytes(dtype, num_cols)
 // bytes as stored in the file (any alignment), or is null for a zero row. Any order of rows may be packed:
 // permutations and splits of fused weights are free. False if the group does not fit the packing, because too
-// many weights have exponents that are not in their palette: `out` then holds anything.
+// many weights have exponents that are not in their palette: `out` then holds anything. details: where there
+// are any.
 [[nodiscard]] bool pack_group(const LinearKernels& kernels, DType dtype, Packing packing,
-                              std::span<const std::byte* const> rows, int64_t num_cols, std::byte* out);
+                              std::span<const std::byte* const> rows, int64_t num_cols, std::byte* out,
+                              std::byte* details = nullptr);
 
 }  // namespace pagoda

@@ -29,6 +29,7 @@ struct Decoder::Buffers {
   std::span<AttentionSequence> sequences;
   std::span<AttentionItem> items;
   SegmentSplit split;
+  ScreeningScratch screening;
 };
 
 Decoder::Decoder(DecoderSpec spec, ModelInfo info, DecoderOuterWeights outer,
@@ -70,6 +71,8 @@ Decoder::Buffers Decoder::take_buffers(Source& source, const Sizes& sizes) const
   buffers.split =
       SegmentSplit::take(source, sizes.num_threads, sizes.max_context,
                          spec_.attention.num_heads / spec_.attention.num_kv_heads, spec_.attention.head_dim);
+  if (can_screen(outer_.head, 1))
+    buffers.screening = ScreeningScratch::take(source, outer_.head.matrix.num_groups());
   return buffers;
 }
 
@@ -175,12 +178,17 @@ void Decoder::compute_hidden(ForwardContext& context, const Step& step, int64_t 
   });
 }
 
-void Decoder::compute_logits(ForwardContext& context, const Step& step, std::span<float> logits) const {
+void Decoder::compute_logits(ForwardContext& context, const Step& step, const ScreeningScratch& screening,
+                             bool only_greatest, std::span<float> logits) {
   FormatSet formats;
   formats.add(outer_.head);
   read_residual(step, spec_.norm, outer_.final_norm, formats);
-  const std::array calls = {LinearCall{&outer_.head, logits.data(), spec_.vocab_size}};
-  run_linears(context.pool, context.kernels, step.activations, step.num_tokens, calls);
+  const LinearCall call = {&outer_.head, logits.data(), spec_.vocab_size};
+  if (only_greatest && can_screen(outer_.head, step.num_tokens))
+    run_screened_linear(context.pool, context.kernels, step.activations, step.num_tokens, call, screening,
+                        screening_gate_);
+  else
+    run_linears(context.pool, context.kernels, step.activations, step.num_tokens, std::span(&call, 1));
   if (spec_.final_softcap == 0.0f) return;
   context.pool.parallel_for(static_cast<size_t>(step.num_tokens), 1, [&](size_t begin, size_t end, int) {
     for (size_t row = begin; row < end; ++row) {
@@ -208,7 +216,7 @@ void Decoder::forward(const ForwardBatch& batch, ForwardContext& context, std::s
   const auto num_logits_rows = static_cast<int64_t>(batch.logits_rows.size());
   if (!batch.hidden_rows.empty()) compute_hidden(context, step, num_logits_rows);
   step.num_tokens = num_logits_rows;
-  if (num_logits_rows > 0) compute_logits(context, step, logits);
+  if (num_logits_rows > 0) compute_logits(context, step, buffers.screening, batch.only_greatest, logits);
 }
 
 }  // namespace pagoda

@@ -9,6 +9,7 @@
 #include "model/model.h"
 #include "nn/linear.h"
 #include "nn/rope.h"
+#include "nn/screened_linear.h"
 #include "weights/weight_store.h"
 
 namespace pagoda {
@@ -37,7 +38,8 @@ class Decoder final : public Model {
   LinearGroup linears_after(int layer, LinearTriple& storage) const;
   void run_layers(const ForwardBatch& batch, ForwardContext& context, Buffers& buffers, Step& step);
   void compute_hidden(ForwardContext& context, const Step& step, int64_t first_row) const;
-  void compute_logits(ForwardContext& context, const Step& step, std::span<float> logits) const;
+  void compute_logits(ForwardContext& context, const Step& step, const ScreeningScratch& screening,
+                      bool only_greatest, std::span<float> logits);
 
   DecoderSpec spec_;
   ModelInfo info_;
@@ -46,6 +48,7 @@ class Decoder final : public Model {
   FormatSet activation_formats_;  // of all linear layers
   std::vector<RopeFrequencies> ropes_;
   int64_t rotary_half_ = 0;  // floats of a position's cosines, of the rope that has most
+  ScreeningGate screening_gate_;
 };
 
 }  // namespace pagoda

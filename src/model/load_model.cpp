@@ -41,7 +41,8 @@ struct LinearTotals {
   void add(const LinearWeight& linear) {
     if (!linear.exists()) return;
     const PackedWeight& matrix = linear.matrix;
-    packed_bytes += static_cast<uint64_t>(matrix.num_groups()) * matrix.group_bytes();
+    packed_bytes +=
+        static_cast<uint64_t>(matrix.num_groups()) * (matrix.group_bytes() + matrix.details_bytes());
     macs += static_cast<uint64_t>(matrix.num_rows) * static_cast<uint64_t>(matrix.num_cols);
     all_float = all_float && is_float(matrix.dtype);
     formats.add(linear);
@@ -94,7 +95,10 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels& 
 
   WeightPlan plan(file, options.float_activations, kernels.linear.bf16_packing);
   DecoderWeights weights;
-  PAGODA_TRY_STATUS(plan_weights(file, spec, layout, plan, weights));
+  // Equal logits may come of unequal ones where they are capped, and then the smallest index counts.
+  const bool outline_head =
+      spec.final_softcap == 0.0f && spec.vocab_size * spec.hidden_size >= options.min_screened_weights;
+  PAGODA_TRY_STATUS(plan_weights(file, spec, layout, outline_head, plan, weights));
   warn_of_unused(file, plan);
   const std::string cache_path = options.packed_cache ? packed_cache_path(file, *options.packed_cache) : "";
   PAGODA_TRY(AlignedBuffer memory,
@@ -114,6 +118,9 @@ Result<std::unique_ptr<Model>> load_model(const ModelFile& file, const Kernels& 
   totals.add(outer.head);
   info.head_macs = totals.macs - info.macs_per_token;
   info.bytes_per_token = totals.packed_bytes;
+  info.screened_bytes_per_token =
+      totals.packed_bytes -
+      static_cast<uint64_t>(outer.head.matrix.num_groups()) * outer.head.matrix.details_bytes();
   info.architecture = architecture->name;
   info.name = model_name(config);
   info.vocab_size = spec.vocab_size;

@@ -30,6 +30,9 @@ struct ForwardBatch {
   std::span<const int32_t> logits_rows;  // ascending indices of tokens whose logits are wanted; may be empty
   // Likewise, after all logits_rows: tokens whose hidden states are wanted, after the final norm.
   std::span<const int32_t> hidden_rows = {};
+  // Of each row of logits only the greatest value is wanted, and the first index that has it. The others may
+  // then be approximations, all of them less.
+  bool only_greatest = false;
 };
 
 // Everything a forward pass may touch beside the batch and its own weights.
@@ -60,8 +63,10 @@ struct ModelInfo {
   KvShape kv_shape;              // with the dtype chosen for the cache
   uint64_t weight_bytes = 0;     // packed, in memory: without tables that are read in the file
   uint64_t bytes_per_token = 0;  // weight bytes that one decoded token reads
-  uint64_t macs_per_token = 0;   // multiply-adds of the linear layers without the vocabulary projection
-  uint64_t head_macs = 0;        // multiply-adds of one row of the vocabulary projection
+  // Likewise, where only the best next token is wanted: without those few that turn out to be needed.
+  uint64_t screened_bytes_per_token = 0;
+  uint64_t macs_per_token = 0;  // multiply-adds of the linear layers without the vocabulary projection
+  uint64_t head_macs = 0;       // multiply-adds of one row of the vocabulary projection
   int num_query_heads = 0;
   std::vector<int64_t> layer_windows;  // [layers] positions that a token sees, itself included; 0: all
 };

@@ -12,8 +12,14 @@ constexpr std::string_view kGgufRopeFactors = "rope_freqs.weight";
 
 class Planner {
  public:
-  Planner(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout, WeightPlan& plan)
-      : file_(file), spec_(spec), layout_(layout), names_(*layout.names), plan_(plan) {}
+  Planner(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout, bool outline_head,
+          WeightPlan& plan)
+      : file_(file),
+        spec_(spec),
+        layout_(layout),
+        names_(*layout.names),
+        outline_head_(outline_head),
+        plan_(plan) {}
 
   Status plan_outer(DecoderOuterWeights& outer);
   Status plan_layer(size_t index, DecoderLayerWeights& layer);
@@ -40,6 +46,7 @@ class Planner {
   const DecoderSpec& spec_;
   const WeightLayout& layout_;
   const DecoderTensorNames& names_;
+  bool outline_head_;
   WeightPlan& plan_;
   std::string hf_prefix_;
   size_t layer_ = 0;
@@ -78,7 +85,8 @@ Status Planner::add_layer_norm(TensorName name, int64_t size, NormWeight& target
 }
 
 Status Planner::add_head(DecoderOuterWeights& outer) {
-  LinearSource source = {.num_rows = spec_.vocab_size, .num_cols = spec_.hidden_size};
+  LinearSource source = {
+      .num_rows = spec_.vocab_size, .num_cols = spec_.hidden_size, .outline = outline_head_};
   const std::string embedding = outer_name(names_.token_embedding) + ".weight";
   const bool is_tied = is_gguf() ? file_.find(kGgufHead) == nullptr : layout_.is_tied;
   if (is_tied) {
@@ -155,8 +163,8 @@ Status Planner::plan_layer(size_t index, DecoderLayerWeights& layer) {
 }  // namespace
 
 Status plan_weights(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout,
-                    WeightPlan& plan, DecoderWeights& weights) {
-  Planner planner(file, spec, layout, plan);
+                    bool outline_head, WeightPlan& plan, DecoderWeights& weights) {
+  Planner planner(file, spec, layout, outline_head, plan);
   PAGODA_TRY_STATUS(planner.plan_outer(weights.outer));
   weights.layers.resize(spec.layers.size());
   for (size_t i = 0; i < weights.layers.size(); ++i)

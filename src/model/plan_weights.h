@@ -16,9 +16,10 @@ struct DecoderWeights {
   std::vector<DecoderLayerWeights> layers;
 };
 
-// `weights` is filled when the plan is loaded and must not move until then. A missing or misshapen tensor is
-// `corrupt` and named.
+// `weights` is filled when the plan is loaded and must not move until then. outline_head: the vocabulary
+// projection is to have an outline (nn/screened_linear.h). A missing or misshapen tensor is `corrupt` and
+// named.
 Status plan_weights(const ModelFile& file, const DecoderSpec& spec, const WeightLayout& layout,
-                    WeightPlan& plan, DecoderWeights& weights);
+                    bool outline_head, WeightPlan& plan, DecoderWeights& weights);
 
 }  // namespace pagoda

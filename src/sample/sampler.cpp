@@ -18,11 +18,6 @@ constexpr size_t kBlock = 1024;
 // Most distributions have their mass in so few tokens that sorting them is the fastest way.
 constexpr size_t kFewCandidates = 256;
 
-bool has_penalty(const SamplingParams& params) {
-  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
-         params.frequency_penalty != 0.0f;
-}
-
 bool ends_with(std::span<const int32_t> tokens, std::span<const int32_t> tail) {
   return tail.size() <= tokens.size() && std::ranges::equal(tokens.last(tail.size()), tail);
 }

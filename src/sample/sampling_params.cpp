@@ -80,6 +80,16 @@ bool is_greedy(const SamplingParams& params) {
   return params.temperature < kGreedyTemperature;
 }
 
+bool has_penalty(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
+         params.frequency_penalty != 0.0f;
+}
+
+bool needs_only_greatest(const SamplingParams& params) {
+  return is_greedy(params) && params.num_logprobs < 0 && !has_penalty(params) && params.logit_bias.empty() &&
+         params.bad_words.empty() && params.allowed_tokens.empty();
+}
+
 Status validate(const SamplingParams& params, int64_t vocab_size) {
   if (!(params.temperature >= 0.0f) || !std::isfinite(params.temperature))
     return fail(ErrorCode::invalid_argument, "temperature must be a number of at least 0, got {}",

@@ -41,6 +41,10 @@ int32_t max_top_logprobs(const SamplingParams& params);
 
 // Whether the best token is taken rather than one drawn.
 bool is_greedy(const SamplingParams& params);
+// Whether penalties depend on which tokens there have been.
+bool has_penalty(const SamplingParams& params);
+// Whether the token depends on the place of the greatest logit alone, where none is masked or banned.
+bool needs_only_greatest(const SamplingParams& params);
 
 // invalid_argument naming the parameter, if one is out of its range.
 Status validate(const SamplingParams& params, int64_t vocab_size);

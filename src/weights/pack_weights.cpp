@@ -24,6 +24,7 @@ struct Piece {
   size_t begin = 0;  // groups of the matrix
   size_t end = 0;
   std::byte* out = nullptr;
+  std::byte* details = nullptr;
   bool fits = true;  // known once it is packed
 
   bool is_by_columns() const { return matrix->storage == MatrixStorage::columns; }
@@ -31,7 +32,8 @@ struct Piece {
   Piece part(size_t at, size_t num_bytes) const {
     const size_t group_bytes = matrix->group_bytes();
     const size_t num_groups = std::max<size_t>(num_bytes / group_bytes, 1);
-    return {matrix, at, std::min(at + num_groups, end), out + (at - begin) * group_bytes};
+    return {matrix, at, std::min(at + num_groups, end), out + (at - begin) * group_bytes,
+            details + (at - begin) * matrix->details_bytes()};
   }
 };
 
@@ -51,7 +53,7 @@ std::span<const std::byte> source_of(const Piece& piece) {
 std::vector<Piece> cut(const PlannedWeights& weights, std::byte* out) {
   std::vector<Piece> pieces;
   for (const PlannedMatrix& matrix : weights.matrices) {
-    const Piece whole = {&matrix, 0, matrix.num_groups(), out + matrix.offset};
+    const Piece whole = {&matrix, 0, matrix.num_groups(), out + matrix.offset, out + matrix.details_offset};
     for (size_t begin = 0; begin < whole.end; begin = pieces.back().end)
       pieces.push_back(whole.part(begin, kPieceBytes));
   }
@@ -93,7 +95,8 @@ bool pack_groups(const LinearKernels& kernels, const Piece& piece, const std::by
     if (piece.is_by_columns())
       gather_columns(view, indices, matrix.num_cols, info(view.dtype).block_bytes, gathered.data());
     std::byte* out = piece.out + (group - piece.begin) * group_bytes;
-    if (!pack_group(kernels, view.dtype, matrix.packing, rows, matrix.num_cols, out)) return false;
+    std::byte* details = piece.details + (group - piece.begin) * matrix.details_bytes();
+    if (!pack_group(kernels, view.dtype, matrix.packing, rows, matrix.num_cols, out, details)) return false;
   }
   return true;
 }

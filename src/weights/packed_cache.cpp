@@ -48,8 +48,8 @@ BlockFileId packed_cache_id(const PlannedWeights& weights) {
   for (const PlannedMatrix& matrix : weights.matrices) {
     describe(*matrix.tensor, out);
     describe(matrix.rows, out);
-    fmt::format_to(out, " matrix {} {} {}\n", matrix.num_rows, matrix.num_cols,
-                   static_cast<int>(matrix.storage));
+    fmt::format_to(out, " matrix {} {} {}{}\n", matrix.num_rows, matrix.num_cols,
+                   static_cast<int>(matrix.storage), matrix.packing == Packing::outline ? " outline" : "");
   }
   for (const PlannedVector& vector : weights.vectors) {
     describe(*vector.tensor, out);
@@ -74,7 +74,7 @@ Status apply_packings(const std::string& path, std::span<const std::byte> note, 
     const bool has_palette = (note[i / 8] >> (i % 8) & std::byte{1}) != std::byte{0};
     if (has_palette && matrix.tensor->view.dtype != DType::bf16)
       return fail(ErrorCode::corrupt, "{}: has a palette for '{}'", path, matrix.tensor->name);
-    matrix.packing = has_palette ? Packing::palette : Packing::plain;
+    if (matrix.packing != Packing::outline) matrix.packing = has_palette ? Packing::palette : Packing::plain;
   }
   return {};
 }

@@ -27,7 +27,7 @@ std::string packed_cache_path(const ModelFile& file, const std::string& folder);
 // have been, and stands in the file's note.
 BlockFileId packed_cache_id(const PlannedWeights& weights);
 
-// The packing of each matrix, a bit each.
+// Which matrices have a palette, a bit each. Outlines are part of the identity.
 std::vector<std::byte> describe_packings(const PlannedWeights& weights);
 // Sets them by the note of the file at `path`; corrupt if it cannot be of these weights.
 Status apply_packings(const std::string& path, std::span<const std::byte> note, PlannedWeights& weights);

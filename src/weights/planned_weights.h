@@ -42,11 +42,13 @@ struct PlannedMatrix {
   MatrixStorage storage;
   Packing packing;
   LinearWeight* target;
-  uint64_t offset = 0;  // in the packed memory, as those below
+  uint64_t offset = 0;          // in the packed memory, as those below
+  uint64_t details_offset = 0;  // where the packing has details
 
   int64_t rows_per_group() const { return pagoda::rows_per_group(packing); }
   size_t num_groups() const;
   size_t group_bytes() const;  // packed
+  size_t details_bytes() const;
 };
 
 struct PlannedVector {

@@ -25,47 +25,40 @@ uint32_t load_word(const uint8_t* quants, int vector, int row) {
   return word;
 }
 
-// The eight words of 4 unsigned quants that 32 k of a row are packed from; the inverse of the table in
-// linear_layout.h.
+// The eight words of 4 unsigned quants that 32 k of a row are packed from.
 void unpack_words(int bits, const uint8_t* quants, int row, uint32_t (&o)[8]) {
-  const auto v = [=](int vector) { return load_word(quants, vector, row); };
+  uint32_t v[8];
+  for (int i = 0; i < bits; ++i) v[i] = load_word(quants, i, row);
   switch (bits) {
+    case 2:
+      return unpack_operands<2>(v, o);
+    case 3:
+      return unpack_operands<3>(v, o);
     case 4:
-      for (int g = 0; g < 4; ++g) {
-        o[2 * g] = v(g) & 0x0f0f0f0f;
-        o[2 * g + 1] = v(g) >> 4 & 0x0f0f0f0f;
-      }
-      break;
+      return unpack_operands<4>(v, o);
     case 5:
-      for (int i = 0; i < 5; ++i) o[i] = v(i) & 0x1f1f1f1f;
-      o[5] = (v(0) >> 5 & 0x07070707) | (v(1) >> 3 & 0x18181818);
-      o[6] = (v(2) >> 5 & 0x07070707) | (v(3) >> 3 & 0x18181818);
-      o[7] = (v(4) >> 5 & 0x07070707) | (v(1) >> 2 & 0x08080808) | (v(3) >> 1 & 0x10101010);
-      break;
+      return unpack_operands<5>(v, o);
     case 6:
-      for (int h = 0; h < 2; ++h) {
-        const uint32_t a = v(3 * h);
-        const uint32_t b = v(3 * h + 1);
-        const uint32_t c = v(3 * h + 2);
-        o[4 * h] = a & 0x3f3f3f3f;
-        o[4 * h + 1] = b & 0x3f3f3f3f;
-        o[4 * h + 2] = c & 0x3f3f3f3f;
-        o[4 * h + 3] = (a >> 6 & 0x03030303) | (b >> 4 & 0x0c0c0c0c) | (c >> 2 & 0x30303030);
-      }
-      break;
+      return unpack_operands<6>(v, o);
     default:
-      for (int i = 0; i < 8; ++i) o[i] = v(i);
+      return unpack_operands<8>(v, o);
   }
 }
 
-// One row of one block, in the arithmetic of tensor/dequantize.cpp.
-void unpack_block(const PackedFormat& format, const uint8_t* block, int row, float* out) {
+// One row of one block, in the arithmetic of tensor/dequantize.cpp. details: of an outline.
+void unpack_block(const PackedFormat& format, const uint8_t* block, const uint8_t* details, int row,
+                  float* out) {
   const BlockLayout at = block_layout(format);
   const float d = f16_to_f32(load_u16(block + at.d, row));
   const float dmin = format.has_min != 0 ? f16_to_f32(load_u16(block + at.dmin, row)) : 0.0f;
   for (int run = 0; run < format.block_length / 32; ++run, out += 32) {
     uint32_t words[8];
     unpack_words(format.bits, block + at.quants + run * 64 * format.bits, row, words);
+    if (format.detail_bits > 0) {
+      uint32_t lower[8];
+      unpack_words(format.detail_bits, details + run * 64 * format.detail_bits, row, lower);
+      for (int i = 0; i < 8; ++i) words[i] = words[i] << format.detail_bits | lower[i];
+    }
     uint8_t quants[32];
     std::memcpy(quants, words, sizeof quants);
     for (int i = 0; i < 32; ++i) {
@@ -111,10 +104,15 @@ void unpack_row(const PackedWeight& weight, int64_t row, std::span<float> out) {
       out[static_cast<size_t>(k)] = plain_value(weight, group, k, lane);
     return;
   }
-  const PackedFormat format = packed_format(weight.dtype);
+  const bool is_outline = weight.packing == Packing::outline;
+  const PackedFormat format = is_outline ? outline_format(weight.dtype) : packed_format(weight.dtype);
+  const auto* details = reinterpret_cast<const uint8_t*>(weight.details);
+  if (is_outline) details += static_cast<size_t>(row / rows) * weight.details_bytes();
   const auto block_bytes = static_cast<int64_t>(block_layout(format).bytes);
   for (int64_t b = 0; b < weight.num_cols / format.block_length; ++b)
-    unpack_block(format, group + b * block_bytes, lane, out.data() + b * format.block_length);
+    unpack_block(format, group + b * block_bytes,
+                 is_outline ? details + b * block_details_bytes(format) : nullptr, lane,
+                 out.data() + b * format.block_length);
 }
 
 }  // namespace pagoda

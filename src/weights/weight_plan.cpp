@@ -56,6 +56,10 @@ size_t PlannedMatrix::group_bytes() const {
   return packed_group_bytes(tensor->view.dtype, packing, num_cols);
 }
 
+size_t PlannedMatrix::details_bytes() const {
+  return packed_details_bytes(tensor->view.dtype, packing, num_cols);
+}
+
 void PlannedWeights::place() {
   num_bytes = 0;
   const auto reserve = [&](uint64_t size) {
@@ -63,7 +67,10 @@ void PlannedWeights::place() {
     num_bytes += (size + kAlignment - 1) / kAlignment * kAlignment;
     return offset;
   };
-  for (PlannedMatrix& matrix : matrices) matrix.offset = reserve(matrix.num_groups() * matrix.group_bytes());
+  for (PlannedMatrix& matrix : matrices) {
+    matrix.offset = reserve(matrix.num_groups() * matrix.group_bytes());
+    matrix.details_offset = reserve(matrix.num_groups() * matrix.details_bytes());
+  }
   for (PlannedVector& vector : vectors)
     vector.offset = reserve(static_cast<uint64_t>(vector.size) * sizeof(float));
 }
@@ -99,8 +106,9 @@ Status WeightPlan::add_linear(const LinearSource& source, LinearWeight& target) 
     return fail(ErrorCode::unsupported, "tensor '{}' of type {} is stored transposed", tensor->name,
                 to_string(view.dtype));
   PAGODA_TRY_STATUS(check_dtype(*tensor, source.num_cols));
-  const Packing packing =
+  Packing packing =
       bf16_packing_ == Packing::palette ? smallest_packing(view.dtype, source.num_cols) : Packing::plain;
+  if (source.outline && has_outline(view.dtype, source.num_cols)) packing = Packing::outline;
   target.matrix = {view.dtype, source.num_rows, source.num_cols, nullptr, float_activations_, packing};
   weights_.matrices.push_back(
       {tensor, source.num_rows, source.num_cols, source.rows, source.storage, packing, &target});
@@ -160,6 +168,7 @@ void WeightPlan::fill_targets(const std::byte* memory) const {
   for (const PlannedMatrix& matrix : weights_.matrices) {
     matrix.target->matrix.data = memory + matrix.offset;
     matrix.target->matrix.packing = matrix.packing;
+    if (matrix.packing == Packing::outline) matrix.target->matrix.details = memory + matrix.details_offset;
   }
   for (const PlannedVector& vector : weights_.vectors)
     *vector.target = reinterpret_cast<const float*>(memory + vector.offset);

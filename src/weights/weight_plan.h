@@ -25,6 +25,7 @@ struct LinearSource {
   int64_t num_cols = 0;
   RowSelection rows = {};  // of weight and bias
   MatrixStorage storage = MatrixStorage::rows;
+  bool outline = false;  // Packing::outline where the tensor can have it
 };
 
 struct VectorSource {

@@ -63,6 +63,7 @@ ModelInfo small_model() {
   info.num_query_heads = 6;
   info.layer_windows = {0, 4};
   info.bytes_per_token = 1000;
+  info.screened_bytes_per_token = 900;
   info.macs_per_token = 300;
   info.head_macs = 50;
   return info;
@@ -72,7 +73,7 @@ TEST(WorkPerToken, DecodeReadsItsContextAndTheWindow) {
   const BenchCase decode = {BenchKind::decode, 2, 10, 1, 256};
   const Work work = work_per_token(small_model(), decode, ArithmeticPeak::int8);
   // Positions 10 and 11 see 11 and 12 positions; 4 in the layer with a window.
-  EXPECT_DOUBLE_EQ(work.bytes, 1000 + 128 * (11.5 + 4));
+  EXPECT_DOUBLE_EQ(work.bytes, 900 + 128 * (11.5 + 4));
   EXPECT_DOUBLE_EQ(work.int8_ops, 2 * 350);
   EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 16 * (11.5 + 4));
 }
@@ -80,10 +81,18 @@ TEST(WorkPerToken, DecodeReadsItsContextAndTheWindow) {
 TEST(WorkPerToken, SequencesShareTheWeights) {
   const BenchCase batch = {BenchKind::batch, 1, 0, 4, 256};
   const Work work = work_per_token(small_model(), batch, ArithmeticPeak::f32);
-  EXPECT_DOUBLE_EQ(work.bytes, 250 + 128 * 2);
+  EXPECT_DOUBLE_EQ(work.bytes, 225 + 128 * 2);
   EXPECT_DOUBLE_EQ(work.int8_ops, 0);
   EXPECT_DOUBLE_EQ(work.f32_ops, 2 * 350);
   EXPECT_DOUBLE_EQ(work.bf16_ops, 4 * 6 * 16 * 2);
+}
+
+TEST(WorkPerToken, AllLogitsAndManySequencesNeedAllWeights) {
+  BenchCase batch = {BenchKind::batch, 1, 0, 4, 256, true};
+  EXPECT_DOUBLE_EQ(work_per_token(small_model(), batch, ArithmeticPeak::f32).bytes, 250 + 128 * 2);
+  batch.all_logits = false;
+  batch.sequences = 5;
+  EXPECT_DOUBLE_EQ(work_per_token(small_model(), batch, ArithmeticPeak::f32).bytes, 200 + 128 * 2);
 }
 
 TEST(WorkPerToken, AStepOfAPromptReadsEachPositionOnce) {

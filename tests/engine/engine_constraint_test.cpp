@@ -47,6 +47,17 @@ class EngineConstraint : public ::testing::Test {
   const ConstraintFactory factory = std::move(*ConstraintFactory::create(tokenizer, std::vector{kEos}));
 };
 
+TEST_F(EngineConstraint, AllLogitsAreWanted) {
+  std::vector<bool> wanted;
+  EngineHarness harness(small_config(), {.on_forward = [&](const ForwardBatch& batch) {
+                          wanted.push_back(batch.only_greatest);
+                        }});
+  harness.submit(request("[a-m]{3,5}", 10, 0.0f));
+  harness.run();
+  EXPECT_THAT(wanted, ::testing::Contains(false));
+  EXPECT_THAT(wanted, ::testing::Not(::testing::Contains(true)));
+}
+
 TEST_F(EngineConstraint, EverySequenceFits) {
   const std::string regex = "([a-m]{3,5} ){2}x+y";
   for (const float temperature : {0.0f, 1.0f, 1.5f}) {

@@ -38,6 +38,43 @@ TEST(EngineOutput, AgreesWithThePlainLoop) {
   }
 }
 
+// What the model may leave out; each parameter that looks at other logits makes it wanted.
+TEST(EngineOutput, OnlyTheGreatestLogitIsWantedWhereNothingElseIsLookedAt) {
+  const auto wants_only_greatest = [](const std::vector<Request>& requests) {
+    std::vector<bool> wanted;
+    EngineHarness harness(small_config(), {.on_forward = [&](const ForwardBatch& batch) {
+                            wanted.push_back(batch.only_greatest);
+                          }});
+    for (const Request& request : requests) harness.submit(request);
+    harness.run();
+    EXPECT_FALSE(wanted.empty());
+    return wanted;
+  };
+  Request greedy = make_request({5, 6, 7}, 3);
+  greedy.ignore_eos = true;
+  greedy.sampling.temperature = 0.0f;
+  EXPECT_THAT(wants_only_greatest({greedy, greedy}), ::testing::Each(true));
+  const auto expect_all_wanted = [&](auto&& change) {
+    Request other = greedy;
+    change(other);
+    EXPECT_THAT(wants_only_greatest({other}), ::testing::Contains(false));
+    EXPECT_THAT(wants_only_greatest({greedy, other}), ::testing::Contains(false));
+  };
+  expect_all_wanted([](Request& r) { r.sampling.temperature = 0.5f; });
+  expect_all_wanted([](Request& r) { r.sampling.num_logprobs = 0; });
+  expect_all_wanted([](Request& r) { r.sampling.repetition_penalty = 1.1f; });
+  expect_all_wanted([](Request& r) { r.sampling.presence_penalty = 0.1f; });
+  expect_all_wanted([](Request& r) { r.sampling.frequency_penalty = 0.1f; });
+  expect_all_wanted([](Request& r) { r.sampling.logit_bias = {{5, 1.0f}}; });
+  expect_all_wanted([](Request& r) { r.sampling.bad_words = {{5}}; });
+  expect_all_wanted([](Request& r) { r.sampling.allowed_tokens = {5, 6}; });
+  expect_all_wanted([](Request& r) { r.want_prompt_logprobs = true; });
+  expect_all_wanted([](Request& r) {
+    r.min_tokens = 2;
+    r.ignore_eos = false;
+  });
+}
+
 TEST(EngineOutput, OneUpdatePerToken) {
   EngineHarness harness;
   Request request = make_request({5, 6}, 10);

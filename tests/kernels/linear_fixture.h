@@ -158,23 +158,27 @@ class PackedMatrix {
   explicit PackedMatrix(const StoredMatrix& stored, FloatActivations activations = FloatActivations::f32,
                         Packing packing = Packing::plain)
       : weight_{stored.dtype(), stored.rows(), stored.cols(), nullptr, activations, packing},
-        buffer_(weight_.group_bytes() * static_cast<size_t>(weight_.num_groups())) {
+        buffer_(weight_.group_bytes() * static_cast<size_t>(weight_.num_groups())),
+        details_(weight_.details_bytes() * static_cast<size_t>(weight_.num_groups())) {
     for (int64_t g = 0; g < weight_.num_groups(); ++g) {
       const int64_t group_rows = weight_.rows_per_group();
       std::vector<const std::byte*> rows(static_cast<size_t>(group_rows));
       for (int64_t i = 0; i < group_rows && g * group_rows + i < stored.rows(); ++i)
         rows[static_cast<size_t>(i)] = stored.row(g * group_rows + i);
       PAGODA_CHECK(pack_group(kernels_for(Isa::scalar).linear, stored.dtype(), packing, rows, stored.cols(),
-                              buffer_.data() + static_cast<size_t>(g) * weight_.group_bytes()),
+                              buffer_.data() + static_cast<size_t>(g) * weight_.group_bytes(),
+                              details_.data() + static_cast<size_t>(g) * weight_.details_bytes()),
                    "more exponents than tests have");
     }
     weight_.data = buffer_.data();
+    if (packing == Packing::outline) weight_.details = details_.data();
   }
   const PackedWeight& weight() const { return weight_; }
 
  private:
   PackedWeight weight_;
   ExactBuffer buffer_;
+  ExactBuffer details_;
 };
 
 // Rows of activations quantised for a weight format.

@@ -22,7 +22,9 @@ struct Format {
 std::vector<Format> all_formats() {
   std::vector<Format> formats = {{DType::bf16, FloatActivations::bf16},
                                  {DType::bf16, FloatActivations::f32, Packing::palette},
-                                 {DType::bf16, FloatActivations::bf16, Packing::palette}};
+                                 {DType::bf16, FloatActivations::bf16, Packing::palette},
+                                 {DType::q8_0, FloatActivations::f32, Packing::outline},
+                                 {DType::q6_k, FloatActivations::f32, Packing::outline}};
   for (const DType dtype : kAllDTypes) formats.push_back({dtype});
   return formats;
 }
@@ -30,6 +32,7 @@ std::vector<Format> all_formats() {
 std::string name_of(const testing::TestParamInfo<Format>& info) {
   return std::string(to_string(info.param.weights)) +
          (info.param.packing == Packing::palette ? "_palette" : "") +
+         (info.param.packing == Packing::outline ? "_outline" : "") +
          (info.param.activations == FloatActivations::bf16 ? "_times_bf16" : "");
 }
 
@@ -292,13 +295,14 @@ TEST_P(LinearTest, NullRowsArePackedAsZeros) {
   const size_t group_bytes = empty.group_bytes();
   EXPECT_EQ(group_bytes % 64, 0u);
   const ExactBuffer buffer(group_bytes);
+  const ExactBuffer details(empty.details_bytes());
   ASSERT_TRUE(pack_group(kernels_for(Isa::scalar).linear, dtype(), GetParam().packing, rows, stored.cols(),
-                         buffer.data()));
+                         buffer.data(), details.data()));
   const std::vector<float> x = random_floats(static_cast<size_t>(stored.cols()), 13);
   const Activations activations(Isa::scalar, format(), x, stored.cols());
-  const std::vector<float> out = LinearRun{}(
-      {dtype(), num_rows, stored.cols(), buffer.data(), GetParam().activations, GetParam().packing},
-      activations.data());
+  const std::vector<float> out = LinearRun{}({dtype(), num_rows, stored.cols(), buffer.data(),
+                                              GetParam().activations, GetParam().packing, details.data()},
+                                             activations.data());
   for (size_t r = 0; r < rows.size(); ++r) EXPECT_EQ(out[r] == 0.0f, r != 9) << "row " << r;
 }
 

@@ -147,6 +147,7 @@ TEST(PackedLayout, ChangesOnlyWithItsVersion) {
   std::vector<std::pair<DType, Packing>> formats;
   for (const DType dtype : kAllDTypes) formats.emplace_back(dtype, Packing::plain);
   formats.emplace_back(DType::bf16, Packing::palette);
+  for (const DType dtype : {DType::q8_0, DType::q6_k}) formats.emplace_back(dtype, Packing::outline);
   for (const auto& [dtype, packing] : formats) {
     const int64_t cols = 2 * static_cast<int64_t>(info(dtype).block_len);
     const size_t bytes = row_bytes(dtype, static_cast<size_t>(cols));
@@ -161,12 +162,14 @@ TEST(PackedLayout, ChangesOnlyWithItsVersion) {
       for (size_t i = 1; i < stored.size(); i += 2) stored[i] &= std::byte{0x87};
     std::vector<const std::byte*> rows(num_rows);
     for (size_t r = 0; r < num_rows; ++r) rows[r] = stored.data() + r * bytes;
-    std::vector<std::byte> packed(packed_group_bytes(dtype, packing, cols));
-    ASSERT_TRUE(pack_group(kernels_for(Isa::scalar).linear, dtype, packing, rows, cols, packed.data()));
+    const size_t group_bytes = packed_group_bytes(dtype, packing, cols);
+    std::vector<std::byte> packed(group_bytes + packed_details_bytes(dtype, packing, cols));
+    ASSERT_TRUE(pack_group(kernels_for(Isa::scalar).linear, dtype, packing, rows, cols, packed.data(),
+                           packed.data() + group_bytes));
     for (const std::byte byte : packed) hash = (hash ^ std::to_integer<uint64_t>(byte)) * 0x100000001b3u;
   }
-  EXPECT_EQ(kPackedLayoutVersion, 4u);
-  EXPECT_EQ(hash, 1914888499530508562u);
+  EXPECT_EQ(kPackedLayoutVersion, 5u);
+  EXPECT_EQ(hash, 11346016858385852113u);
 }
 
 }  // namespace

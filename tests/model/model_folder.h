@@ -65,10 +65,12 @@ class FolderWithConfig {
 };
 
 inline std::unique_ptr<Model> load(const std::string& path, Isa isa, ThreadPool& pool,
-                                   std::optional<KvType> kv_type = {}) {
+                                   std::optional<KvType> kv_type = {},
+                                   int64_t min_screened_weights = kMinScreenedWeights) {
   const auto file = value_of(ModelFile::open(path));
   LoadOptions options;
   options.kv_type = kv_type;
+  options.min_screened_weights = min_screened_weights;
   return value_of(load_model(*file, kernels_for(isa), pool, options));
 }
 

@@ -34,6 +34,7 @@ class ModelRunner {
     int32_t max_tokens = 256;  // of a step
     int64_t max_context = 256;
     PageOrder order = PageOrder::ascending;
+    bool only_greatest = false;
   };
 
   ModelRunner(Model& model, ThreadPool& pool, const Options& options)
@@ -121,7 +122,7 @@ class ModelRunner {
     std::vector<float> logits(rows.size() * static_cast<size_t>(model_.info().vocab_size));
     workspace_.reset();
     ForwardContext context = {pool_, kernels_for(options_.isa), kv_, workspace_};
-    model_.forward({ids, positions, slices, rows}, context, logits);
+    model_.forward({ids, positions, slices, rows, {}, options_.only_greatest}, context, logits);
     return logits;
   }
 

@@ -134,6 +134,54 @@ TEST_P(RealModelTest, Identities) {
   expect_same_bits(std::span(together).subspan(vocab_size, kTokens * vocab_size), reference, "batch");
 }
 
+// Two sequences, so that steps are of one and of two tokens.
+TEST_P(RealModelTest, ScreeningChangesNoGreedyToken) {
+  constexpr int kSteps = 48;
+  const auto type = std::get<KvType>(GetParam());
+  const auto screened = load(find_model(tested().file), best_isa(), pool_, type, 1);
+  const auto plain = load(find_model(tested().file), best_isa(), pool_, type, kNoScreening);
+  EXPECT_LT(screened->info().screened_bytes_per_token, screened->info().bytes_per_token);
+  EXPECT_EQ(plain->info().screened_bytes_per_token, plain->info().bytes_per_token);
+  const int64_t vocab_size = plain->info().vocab_size;
+  ModelRunner::Options both = options();
+  both.num_sequences = 2;
+  ModelRunner want(*plain, pool_, both);
+  both.only_greatest = true;
+  ModelRunner got(*screened, pool_, both);
+  const std::vector<int32_t> prompts[] = {golden("english").ints("ids"), golden("code").ints("ids")};
+  std::array<int32_t, 2> next{};
+  const auto step = [&](const std::vector<Feed>& feeds) {
+    const std::vector<float> exact = want.step(feeds);
+    const std::vector<float> found = got.step(feeds);
+    ASSERT_EQ(found.size(), exact.size());
+    const size_t first = feeds.size() == 1 ? exact.size() / static_cast<size_t>(vocab_size) - 1 : 0;
+    for (size_t i = 0; i < feeds.size(); ++i) {
+      const auto row = [&](const std::vector<float>& logits) {
+        return std::span(logits).subspan((first + i) * static_cast<size_t>(vocab_size),
+                                         static_cast<size_t>(vocab_size));
+      };
+      const int32_t token = greedy(row(exact), vocab_size);
+      ASSERT_EQ(greedy(row(found), vocab_size), token);
+      ASSERT_EQ(row(found)[static_cast<size_t>(token)], row(exact)[static_cast<size_t>(token)]);
+      next[static_cast<size_t>(feeds[i].sequence)] = token;
+    }
+  };
+  for (int32_t sequence = 0; sequence < 2; ++sequence)
+    for (size_t at = 0; at < std::min<size_t>(prompts[sequence].size(), 48); at += 16)
+      step({{sequence,
+             std::span(prompts[sequence]).subspan(at, std::min<size_t>(16, prompts[sequence].size() - at))}});
+  for (int i = 0; i < kSteps; ++i) {
+    const std::array<int32_t, 2> ids = next;
+    const auto one = [&](int32_t sequence) {
+      return Feed{sequence, std::span(ids).subspan(static_cast<size_t>(sequence), 1)};
+    };
+    if (i % 3 == 0)
+      step({one(0), one(1)});
+    else
+      step({one(i % 2)});
+  }
+}
+
 TEST_P(RealModelTest, InstructionSets) {
   const std::vector<int32_t> ids = golden("english").ints("ids");
   const auto prompt = std::span(ids).first(6);

@@ -1,6 +1,7 @@
 // Weights from the cache are those of the model, whatever happens to either file.
 #include "weights/packed_cache.h"
 
+#include <bit>
 #include <cstring>
 #include <sstream>
 
@@ -196,6 +197,41 @@ TEST_F(PackedCacheTest, OfAnotherPackingOfBf16) {
       EXPECT_EQ(matrix.matrix.packing, wanted);
       EXPECT_EQ(warnings.text(), "");
     }
+  }
+}
+
+TEST_F(PackedCacheTest, OfOutlinesAndDetails) {
+  for (const std::string dtype : {"q8_0", "q6_k"}) {
+    const std::string cache = folder_.file(dtype + ".packed");
+    // The bits of all weights are added to `rows`; the warnings are returned.
+    const auto load = [&](bool outline, std::vector<uint32_t>& rows) {
+      const Warnings warnings;
+      auto file = ModelFile::open(model_);
+      EXPECT_TRUE(file);
+      WeightPlan plan(**file);
+      LinearWeight matrix;
+      check(plan.add_linear({.weight = dtype, .num_rows = kRows, .num_cols = kCols, .outline = outline},
+                            matrix));
+      const auto memory = plan.load(kernels_for(Isa::scalar).linear, pool_, {}, cache);
+      EXPECT_TRUE(memory);
+      EXPECT_EQ(matrix.matrix.packing, outline ? Packing::outline : Packing::plain);
+      EXPECT_EQ(points_into(*memory, matrix.matrix.details), outline);
+      const RowTable table = {.num_rows = kRows, .num_cols = kCols, .packed = matrix.matrix};
+      std::vector<float> values(kCols);
+      for (int64_t row = 0; row < kRows; ++row) {
+        table.read_row(row, values);
+        for (const float value : values) rows.push_back(std::bit_cast<uint32_t>(value));
+      }
+      return warnings.text();
+    };
+    std::vector<uint32_t> plain;
+    EXPECT_EQ(load(false, plain), "");
+    std::vector<uint32_t> packed;
+    EXPECT_THAT(load(true, packed), HasSubstr("made from something else"));
+    std::vector<uint32_t> read;
+    EXPECT_EQ(load(true, read), "");
+    EXPECT_TRUE(packed == plain);
+    EXPECT_TRUE(read == plain);
   }
 }
 

@@ -313,10 +313,14 @@ struct Bf16Products : PaletteUnpacker {
   }
 };
 
+void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  run_linear_of<Quantised, Plain, Bf16, Bf16Products>(args, group_begin, group_end, join_outline);
+}
+
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, run_linear_of<Quantised, Plain, Bf16, Bf16Products>, pack_blocks};
+  return {quantize, linear, run_outline_of<Quantised>, pack_blocks, pack_outline, join_outline};
 }
 
 }  // namespace pagoda::isa_avx2

@@ -39,7 +39,9 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {isa_avx512::quantize, linear, isa_avx512::pack_blocks, Packing::palette};
+  LinearKernels kernels = isa_avx512::linear_kernels();
+  kernels.linear = linear;
+  return kernels;
 }
 
 }  // namespace pagoda::isa_avx512_bf16

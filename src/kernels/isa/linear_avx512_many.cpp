@@ -29,7 +29,8 @@ struct PairedBf16Products : Bf16Products<kPacking> {
 }  // namespace
 
 void linear_of_many(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  run_linear_of<PairedQuantised, PairedPlain, PairedBf16, PairedBf16Products>(args, group_begin, group_end);
+  run_linear_of<PairedQuantised, PairedPlain, PairedBf16, PairedBf16Products>(args, group_begin, group_end,
+                                                                              join_outline);
 }
 
 }  // namespace pagoda::isa_avx512

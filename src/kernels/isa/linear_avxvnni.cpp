@@ -36,14 +36,17 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
     case DType::bf16:
       return isa_avx2::linear_kernels().linear(args, group_begin, group_end);
     default:  // all others are quantised
-      return run_quantised_of<Quantised>(args, group_begin, group_end);
+      return run_quantised_of<Quantised>(args, group_begin, group_end, isa_avx2::join_outline);
   }
 }
 
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {isa_avx2::quantize, linear, isa_avx2::pack_blocks};
+  LinearKernels kernels = isa_avx2::linear_kernels();
+  kernels.linear = linear;
+  kernels.outline = run_outline_of<Quantised>;
+  return kernels;
 }
 
 }  // namespace pagoda::isa_avxvnni

@@ -39,7 +39,7 @@ struct PassSums {
 template <PackedFormat kFormat, template <int> class ProductsOf, int kTokens>
 struct QuantisedPass {
   static constexpr int kBits = kFormat.bits;
-  using Products = ProductsOf<kBits>;
+  using Products = ProductsOf<kFormat.operand_bits()>;
   using Rows = TokenRows<kTokens>;
   using Sums = __m256i[kTokens][2];
   static constexpr Masks kMasks = Products::masks_of(kTokens);
@@ -53,9 +53,9 @@ struct QuantisedPass {
     PAGODA_UNROLL for (int i = 0; i < kTokens; ++i) sums[i][0] = sums[i][1] =
         kZeroPoint == ZeroPoint::first ? broadcast(rows[i] + offset) : _mm256_setzero_si256();
     PAGODA_UNROLL for (int o = kFirst; o < kFirst + kCount; ++o) {
-      const __m256i low = operand<kBits, kMasks>(quants, o);
+      const __m256i low = operand_of<kFormat, kMasks>(quants, o);
       if constexpr (kTokens > 4) forget_loads();
-      const __m256i high = operand<kBits, kMasks>(quants + 32, o);
+      const __m256i high = operand_of<kFormat, kMasks>(quants + 32, o);
       PAGODA_UNROLL for (int i = 0; i < kTokens; ++i) {
         const __m256i a = broadcast(rows[i] + 4 * o);
         sums[i][0] = Products::add(sums[i][0], low, a);
@@ -195,12 +195,18 @@ struct QuantisedPass {
 
 template <PackedFormat kFormat, template <int> class ProductsOf>
 struct QuantisedOf {
-  static constexpr int kMaxTokens = ProductsOf<kFormat.bits>::kMaxTokens;
+  // Moving quants to their places takes registers, too.
+  static constexpr int kMaxTokens =
+      kFormat.detail_bits != 0 ? 2 : ProductsOf<kFormat.operand_bits()>::kMaxTokens;
   static constexpr int kMaxTileTokens = 2 * kMaxTokens;
 
   template <int kTileTokens>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
-    constexpr int kTokens = kTileTokens <= kMaxTokens ? kTileTokens : kTileTokens / 2;
+    constexpr int kTokens = [] {
+      int tokens = kTileTokens;
+      while (tokens > kMaxTokens) tokens = tokens % 2 == 0 ? tokens / 2 : 1;
+      return tokens;
+    }();
     for (int token = 0; token < kTileTokens; token += kTokens)
       QuantisedPass<kFormat, ProductsOf, kTokens>::run(tile, token);
   }

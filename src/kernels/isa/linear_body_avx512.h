@@ -30,51 +30,65 @@ PAGODA_INLINE void multiply_operand(const __m512i (&w)[kGroups], int o, const To
   }
 }
 
-// Bytes of 32 k of a group with their share of the scales.
+// Bytes of 32 k of a group with their share of the scales, and of their details.
 template <PackedFormat kFormat>
 inline constexpr int kRunBytes = block_layout(kFormat).bytes / (kFormat.block_length / 32);
+template <PackedFormat kFormat>
+inline constexpr int kRunDetailsBytes = kFormat.has_details ? kVectorBytes * kFormat.detail_bits : 0;
 
-// Asks for the lines of 32 k that are read later (null: for none), a quarter at a time: evenly among the
-// loads of what is read now, they keep memory busy, all at once they do not.
+// What a single token asks for ahead of reading it; null: nothing.
+struct Later {
+  const uint8_t* run;
+  const uint8_t* details;
+};
+
+// Asks for the lines of 32 k that are read later, a quarter at a time: evenly among the loads of what is read
+// now, they keep memory busy, all at once they do not.
 template <PackedFormat kFormat, int kQuarter>
-PAGODA_INLINE void prefetch_quarter(const uint8_t* later) {
-  constexpr int kLines = (kRunBytes<kFormat> + 63) / 64;
-  if (later == nullptr) return;
-  PAGODA_UNROLL for (int i = kLines * kQuarter / 4; i < kLines * (kQuarter + 1) / 4; ++i)
-      __builtin_prefetch(later + 64 * i);
+PAGODA_INLINE void prefetch_quarter(const Later& later) {
+  const auto prefetch_lines = []<int kBytes>(const uint8_t* first) PAGODA_INLINE_LAMBDA {
+    constexpr int kLines = (kBytes + 63) / 64;
+    PAGODA_UNROLL for (int i = kLines * kQuarter / 4; i < kLines * (kQuarter + 1) / 4; ++i)
+        __builtin_prefetch(first + 64 * i);
+  };
+  if (later.run == nullptr) return;
+  prefetch_lines.template operator()<kRunBytes<kFormat>>(later.run);
+  prefetch_lines.template operator()<kRunDetailsBytes<kFormat>>(later.details);
 }
 
 // Of a single token, operands [kFirst, kFirst + kCount): two chains, so that the latency of vpdpbusd does not
 // bind.
 template <PackedFormat kFormat, int kFirst, int kCount>
-PAGODA_INLINE void multiply_operands(const uint8_t* quants, const uint8_t* later, const TokenRows<1>& rows,
+PAGODA_INLINE void multiply_operands(const Quants& quants, const Later& later, const TokenRows<1>& rows,
                                      __m512i& sum) {
   __m512i even[1][1] = {{sum}};
   __m512i odd[1][1] = {{_mm512_setzero_si512()}};
   [&]<int... kPair>(std::integer_sequence<int, kPair...>) PAGODA_INLINE_LAMBDA {
-    (..., (multiply_operand({operand<kFormat.bits, kFirst + 2 * kPair>(quants)}, kFirst + 2 * kPair, rows, 0,
-                            even),
-           multiply_operand({operand<kFormat.bits, kFirst + 2 * kPair + 1>(quants)}, kFirst + 2 * kPair + 1,
-                            rows, 0, odd),
-           prefetch_quarter<kFormat, kFirst / 2 + kPair>(later)));
+    (...,
+     (multiply_operand({operand_of<kFormat, kFirst + 2 * kPair>(quants)}, kFirst + 2 * kPair, rows, 0, even),
+      multiply_operand({operand_of<kFormat, kFirst + 2 * kPair + 1>(quants)}, kFirst + 2 * kPair + 1, rows, 0,
+                       odd),
+      prefetch_quarter<kFormat, kFirst / 2 + kPair>(later)));
   }(std::make_integer_sequence<int, kCount / 2>());
   sum = _mm512_add_epi32(even[0][0], odd[0][0]);
 }
 
 // Of the tokens from first_token on.
 template <PackedFormat kFormat, int kFirst, int kCount, int kTileTokens, int kTokens, int kGroups>
-PAGODA_INLINE void multiply_operands(const uint8_t* quants, int64_t group_bytes,
+PAGODA_INLINE void multiply_operands(const Quants& quants, int64_t group_bytes,
                                      const TokenRows<kTileTokens>& rows, int first_token,
                                      __m512i (&sums)[kTokens][kGroups]) {
   if constexpr (kGroups == 1) {
     __m512i w[8];
-    unpack<kFormat.bits>(quants, w);
+    unpack<kFormat>(quants, w);
     PAGODA_UNROLL for (int o = kFirst; o < kFirst + kCount; ++o)
         multiply_operand({w[o]}, o, rows, first_token, sums);
   } else {
+    static_assert(!kFormat.has_details);
+    const Quants second = {quants.packed + group_bytes, nullptr};
     [&]<int... kOperand>(std::integer_sequence<int, kOperand...>) PAGODA_INLINE_LAMBDA {
-      (..., multiply_operand({operand<kFormat.bits, kFirst + kOperand>(quants),
-                              operand<kFormat.bits, kFirst + kOperand>(quants + group_bytes)},
+      (..., multiply_operand({operand_of<kFormat, kFirst + kOperand>(quants),
+                              operand_of<kFormat, kFirst + kOperand>(second)},
                              kFirst + kOperand, rows, first_token, sums));
     }(std::make_integer_sequence<int, kCount>());
   }
@@ -93,29 +107,33 @@ PAGODA_INLINE void start_sums(const TokenRows<kTileTokens>& rows, int first_toke
 }
 
 // Several tokens ask for the weights of 32 k that are read later at once; what a single token is to ask for
-// is returned, or null.
+// is returned. Of the details it is fewer bytes ahead, since fewer are read in the same time.
 template <PackedFormat kFormat, int kTokens, int kGroups>
-PAGODA_INLINE const uint8_t* prefetch_run(const uint8_t* run, const Tile& tile) {
+PAGODA_INLINE Later prefetch_run(const uint8_t* run, const uint8_t* details, const Tile& tile) {
   if constexpr (kTokens > 1) {
     prefetch_groups<kRunBytes<kFormat>, kTokens, kGroups>(run, tile);
-    return nullptr;
+    if constexpr (kFormat.has_details) prefetch<kRunDetailsBytes<kFormat>, kTokens>(details, 0);
+    return {};
   }
-  return tile.prefetch_bytes == 0 ? nullptr : run + tile.prefetch_bytes;
+  if (tile.prefetch_bytes == 0) return {};
+  if constexpr (!kFormat.has_details) return {run + tile.prefetch_bytes, nullptr};
+  return {run + tile.prefetch_bytes, details + tile.prefetch_bytes / 2};
 }
 
 template <PackedFormat kFormat, int kTokens, int kGroups>
-PAGODA_INLINE void add_block32(const Tile& tile, const uint8_t* block, const TokenRows<kTokens>& rows,
-                               __m512 (&acc)[kTokens][kGroups]) {
+PAGODA_INLINE void add_block32(const Tile& tile, const uint8_t* block, const uint8_t* details,
+                               const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens][kGroups]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   constexpr int kStep = kLive<kTokens, kGroups>;
-  const uint8_t* later = prefetch_run<kFormat, kTokens, kGroups>(block, tile);
+  const Quants quants = {block + kAt.quants, details};
+  const Later later = prefetch_run<kFormat, kTokens, kGroups>(block, details, tile);
   PAGODA_UNROLL for (int first = 0; first < kTokens; first += kStep) {
     __m512i sums[kStep][kGroups];
     start_sums<kFormat>(rows, first, zero_point_offset<kFormat>(), sums);
     if constexpr (kTokens == 1)
-      multiply_operands<kFormat, 0, 8>(block + kAt.quants, later, rows, sums[0][0]);
+      multiply_operands<kFormat, 0, 8>(quants, later, rows, sums[0][0]);
     else
-      multiply_operands<kFormat, 0, 8>(block + kAt.quants, tile.group_bytes, rows, first, sums);
+      multiply_operands<kFormat, 0, 8>(quants, tile.group_bytes, rows, first, sums);
     PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
       const uint8_t* scales = block + g * tile.group_bytes;
       const __m512 d = load_f16(scales);
@@ -147,9 +165,9 @@ PAGODA_INLINE void add_scaled(const uint8_t* scales, int64_t group_bytes, int fi
 
 // A run of 32 k of a block of 256.
 struct Run {
-  const uint8_t* quants;
+  Quants quants;
   const uint8_t* scales;
-  const uint8_t* later;  // what a single token asks for, or null
+  Later later;
 };
 
 // The operands [kFirst, kFirst + kCount) of a run (an Activation256::Run) that share the scales.
@@ -205,8 +223,8 @@ PAGODA_INLINE void sum_mins(const uint8_t* mins, const TokenRows<kTokens>& rows,
 }
 
 template <PackedFormat kFormat, int kTokens, int kGroups>
-PAGODA_INLINE void add_block256(const Tile& tile, const uint8_t* block, const TokenRows<kTokens>& rows,
-                                __m512 (&acc)[kTokens][kGroups]) {
+PAGODA_INLINE void add_block256(const Tile& tile, const uint8_t* block, const uint8_t* details,
+                                const TokenRows<kTokens>& rows, __m512 (&acc)[kTokens][kGroups]) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   __m512i sums[kTokens][kGroups];
   clear(sums);
@@ -215,12 +233,13 @@ PAGODA_INLINE void add_block256(const Tile& tile, const uint8_t* block, const To
   const uint8_t* stream = block;
   TokenRows<kTokens> run_rows = rows;
   for (int run = 0; run < 8; ++run) {
-    const uint8_t* later = prefetch_run<kFormat, kTokens, kGroups>(stream, tile);
-    add_run<kFormat>(tile, {quants, scales, later}, run_rows, sums);
+    const Later later = prefetch_run<kFormat, kTokens, kGroups>(stream, details, tile);
+    add_run<kFormat>(tile, {{quants, details}, scales, later}, run_rows, sums);
     run_rows.advance(sizeof(Activation256::Run));
     quants += 64 * kFormat.bits;
     scales += 32 / kFormat.sub_length * 16;
     stream += kRunBytes<kFormat>;
+    details += kRunDetailsBytes<kFormat>;
   }
   PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {
     const uint8_t* header = block + g * tile.group_bytes;
@@ -251,16 +270,26 @@ struct Quantised {
   template <int kTokens, int kGroups = 1>
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr bool kLong = kFormat.block_length == 256;
+    if constexpr (kLong && kFormat.detail_bits != 0 && kTokens == 6) {
+      // Its sums and the operands on their way to their places have no registers.
+      Tile rest = tile;
+      rest.activations += 3 * tile.activation_stride;
+      rest.out += 3 * tile.out_stride;
+      Quantised::tile<3>(tile);
+      return Quantised::tile<3>(rest);
+    }
     constexpr int kBlockBytes = block_layout(kFormat).bytes;
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
     __m512 acc[kTokens][kGroups];
     clear(acc);
     const uint8_t* block = tile.group;
+    const uint8_t* details = tile.details;
     for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += kBlockBytes) {
       if constexpr (kLong)
-        add_block256<kFormat>(tile, block, rows, acc);
+        add_block256<kFormat>(tile, block, details, rows, acc);
       else
-        add_block32<kFormat>(tile, block, rows, acc);
+        add_block32<kFormat>(tile, block, details, rows, acc);
+      if constexpr (kFormat.has_details) details += block_details_bytes(kFormat);
       rows.advance(kLong ? sizeof(Activation256) : sizeof(Activation32));
     }
     store(tile, acc);

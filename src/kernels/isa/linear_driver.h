@@ -55,6 +55,7 @@ PAGODA_INLINE void prefetch(const uint8_t* p, int64_t ahead) {
 // A group times a few tokens.
 struct Tile {
   const uint8_t* group;          // packed weights
+  const uint8_t* details;        // of it, or null
   int64_t group_bytes;           // to the next group
   const std::byte* activations;  // of the first token
   int64_t activation_stride;     // bytes
@@ -169,6 +170,9 @@ inline void set_groups(const LinearArgs& args, int64_t group, int num_groups, in
   const int64_t rows_left = args.weight.num_rows - row;
   const int64_t num_rows = num_groups * args.weight.rows_per_group();
   tile.group = reinterpret_cast<const uint8_t*>(args.weight.data) + group * tile.group_bytes;
+  if (args.weight.details != nullptr)
+    tile.details = reinterpret_cast<const uint8_t*>(args.weight.details) +
+                   static_cast<size_t>(group) * args.weight.details_bytes();
   tile.bias = args.bias == nullptr ? nullptr : args.bias + row;
   tile.out = args.out + token * args.out_stride + row;
   tile.num_rows = static_cast<int>(rows_left < num_rows ? rows_left : num_rows);
@@ -229,9 +233,61 @@ inline bool has_bf16_activations(const PackedWeight& weight) {
   return weight.dtype == DType::bf16 && weight.float_activations == FloatActivations::bf16;
 }
 
+// What lies on the stack where weights are unpacked before they are multiplied.
+inline constexpr size_t kUnpackedBytes = 512 * 1024;
+
+// Unpacks groups [group_begin, group_end) to plain ones, num_at_once at a time, which must fit, and calls
+// run(part, num_groups, next): the plain groups [0, num_groups) of `part` are to be multiplied, `next` is the
+// group behind them. unpack(group, out) writes all that a group becomes.
+// Not inline: callers that unpack nothing need no such stack.
+template <class Unpack, class Run>
+[[gnu::noinline]] void run_unpacked(const LinearArgs& args, int64_t group_begin, int64_t group_end,
+                                    int64_t num_at_once, Unpack unpack, Run run) noexcept {
+  alignas(64) uint8_t groups[kUnpackedBytes];
+  LinearArgs part = args;
+  part.weight.packing = Packing::plain;
+  part.weight.data = reinterpret_cast<const std::byte*>(groups);
+  part.weight.details = nullptr;
+  const int64_t plain_groups = args.weight.rows_per_group() / part.weight.rows_per_group();
+  const size_t plain_bytes = static_cast<size_t>(plain_groups) * part.weight.group_bytes();
+  for (int64_t block = group_begin; block < group_end; block += num_at_once) {
+    const int64_t count = num_at_once < group_end - block ? num_at_once : group_end - block;
+    for (int64_t i = 0; i < count; ++i) unpack(block + i, groups + static_cast<size_t>(i) * plain_bytes);
+    const int64_t row = block * args.weight.rows_per_group();
+    part.weight.num_rows = args.weight.num_rows - row;
+    part.bias = args.bias == nullptr ? nullptr : args.bias + row;
+    part.out = args.out + row;
+    const int64_t num_groups = plain_groups * count;
+    run(part, num_groups < part.weight.num_groups() ? num_groups : part.weight.num_groups(), block + count);
+  }
+}
+
+// LinearKernels::linear of outlines and details: run(part, num_groups) multiplies plain groups. A single
+// token's stay in the L1 cache.
+template <class Run>
+PAGODA_INLINE void run_joined(const LinearArgs& args, int64_t group_begin, int64_t group_end,
+                              decltype(LinearKernels::join_outline) join, Run run) {
+  const PackedWeight& w = args.weight;
+  const size_t outline_bytes = w.group_bytes();
+  const size_t details_bytes = w.details_bytes();
+  const int64_t num_blocks = w.num_cols / packed_format(w.dtype).block_length;
+  const int64_t num_at_once =
+      args.num_tokens == 1 ? 1
+                           : groups_per_cache_block(packed_group_bytes(w.dtype, Packing::plain, w.num_cols));
+  run_unpacked(
+      args, group_begin, group_end, num_at_once,
+      [&](int64_t group, uint8_t* out) PAGODA_INLINE_LAMBDA {
+        const auto index = static_cast<size_t>(group);
+        join(w.dtype, w.data + index * outline_bytes, w.details + index * details_bytes, num_blocks,
+             reinterpret_cast<std::byte*>(out));
+      },
+      [&](const LinearArgs& part, int64_t num_groups, int64_t)
+          PAGODA_INLINE_LAMBDA { run(part, num_groups); });
+}
+
 // A body is a template over a packed format.
 template <template <PackedFormat> class Quantised>
-void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+void run_plain_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
   switch (args.weight.dtype) {
     case DType::f32:
     case DType::f16:
@@ -260,38 +316,46 @@ void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group
   }
 }
 
-// From more tokens than a tile has, weights of a palette are unpacked once for all; what lies on the stack
-// then.
+template <template <PackedFormat> class Quantised>
+void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group_end,
+                      decltype(LinearKernels::join_outline) join) noexcept {
+  if (args.weight.packing != Packing::outline)
+    return run_plain_quantised_of<Quantised>(args, group_begin, group_end);
+  run_joined(args, group_begin, group_end, join,
+             [](const LinearArgs& part, int64_t num_groups)
+                 PAGODA_INLINE_LAMBDA { run_plain_quantised_of<Quantised>(part, 0, num_groups); });
+}
+
+// LinearKernels::outline.
+template <template <PackedFormat> class Quantised>
+void run_outline_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  if (args.weight.dtype == DType::q6_k)
+    run_linear<Quantised<kOutlineQ6K>>(args, group_begin, group_end);
+  else
+    run_linear<Quantised<kOutlineQ80>>(args, group_begin, group_end);
+}
+
+// From more tokens than a tile has, weights of a palette are unpacked once for all.
 inline constexpr int64_t kUnpackForTokens = 9;
-inline constexpr size_t kUnpackedBytes = 512 * 1024;
 
 // Multiplies weights of a palette as plain ones, a few groups at a time that fit the L2 cache: a tile of many
 // tokens keeps the multipliers busy and has no instruction to spare for unpacking. Meanwhile the next groups
 // are fetched. Plain has `unpack_palette`, too, which makes two plain groups of one.
 template <class Plain>
 void run_linear_unpacked(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  alignas(64) uint8_t groups[kUnpackedBytes];
-  LinearArgs part = args;
-  part.weight.packing = Packing::plain;
-  part.weight.data = reinterpret_cast<const std::byte*>(groups);
   const size_t packed_bytes = args.weight.group_bytes();
-  const size_t plain_bytes = kPaletteParts * part.weight.group_bytes();
-  const int64_t num_groups = groups_per_cache_block(part.weight.group_bytes()) / kPaletteParts;
-  for (int64_t block = group_begin; block < group_end; block += num_groups) {
-    const int64_t count = num_groups < group_end - block ? num_groups : group_end - block;
-    const auto* packed =
-        reinterpret_cast<const uint8_t*>(args.weight.data) + static_cast<size_t>(block) * packed_bytes;
-    for (int64_t i = 0; i < count; ++i, packed += packed_bytes)
-      Plain::unpack_palette(packed, args.weight.num_cols, groups + static_cast<size_t>(i) * plain_bytes);
-    const int64_t row = block * args.weight.rows_per_group();
-    part.weight.num_rows = args.weight.num_rows - row;
-    part.bias = args.bias == nullptr ? nullptr : args.bias + row;
-    part.out = args.out + row;
-    const int64_t plain_groups = kPaletteParts * count;
-    run_linear<Plain>(part, 0,
-                      plain_groups < part.weight.num_groups() ? plain_groups : part.weight.num_groups(),
-                      reinterpret_cast<intptr_t>(packed) - reinterpret_cast<intptr_t>(groups));
-  }
+  const auto at = [&](int64_t group) {
+    return reinterpret_cast<const uint8_t*>(args.weight.data) + static_cast<size_t>(group) * packed_bytes;
+  };
+  const size_t plain_bytes = packed_group_bytes(args.weight.dtype, Packing::plain, args.weight.num_cols);
+  run_unpacked(
+      args, group_begin, group_end, groups_per_cache_block(plain_bytes) / kPaletteParts,
+      [&](int64_t group, uint8_t* out) { Plain::unpack_palette(at(group), args.weight.num_cols, out); },
+      [&](const LinearArgs& part, int64_t num_groups, int64_t next) {
+        run_linear<Plain>(
+            part, 0, num_groups,
+            reinterpret_cast<intptr_t>(at(next)) - reinterpret_cast<intptr_t>(part.weight.data));
+      });
 }
 
 // A body is a template over the packing of bf16 weights. A group that does not fit the stack is unpacked by
@@ -310,7 +374,8 @@ void run_bf16_of(const LinearArgs& args, int64_t group_begin, int64_t group_end)
 // activations in f32, Bf16Products<packing> with activations in bf16.
 template <template <PackedFormat> class Quantised, template <DType> class Plain,
           template <Packing> class Bf16, template <Packing> class Bf16Products>
-void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_end,
+                   decltype(LinearKernels::join_outline) join) noexcept {
   if (has_bf16_activations(args.weight)) {
     const FlushSubnormals flush;
     return run_bf16_of<Bf16Products>(args, group_begin, group_end);
@@ -323,7 +388,7 @@ void run_linear_of(const LinearArgs& args, int64_t group_begin, int64_t group_en
     case DType::bf16:
       return run_bf16_of<Bf16>(args, group_begin, group_end);
     default:
-      return run_quantised_of<Quantised>(args, group_begin, group_end);
+      return run_quantised_of<Quantised>(args, group_begin, group_end, join);
   }
 }
 

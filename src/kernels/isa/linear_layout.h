@@ -7,6 +7,8 @@
 // so that unpacking takes only shifts, ands and ors of whole vectors (v = packed vector, o = operand,
 // [a:b] = bits a down to b):
 //
+//   2 bits   v[h] = o[4h] | o[4h+1] << 2 | o[4h+2] << 4 | o[4h+3] << 6   h = 0..1
+//   3 bits   v[i] = o[2i] | o[2i+1] << 3 | o6[i] << 6 | o7[i] << 7       i = 0..2
 //   4 bits   v[g] = o[2g] | o[2g+1] << 4                       g = 0..3
 //   5 bits   v[i] = o[i] | extra << 5, where extra of i = 0..4 is
 //            o5[2:0], {o5[4:3], o7[3]}, o6[2:0], {o6[4:3], o7[4]}, o7[2:0]
@@ -21,6 +23,8 @@
 //                  quants of 8 x 32 k
 //   mins           sub_length 32: uint8[4][16][2], pairs of neighbouring sub-blocks
 //                  sub_length 16: uint8[16][16]
+//   outline        the same blocks with fewer bits, then, at the next 64 bytes, f32[16], the rows' errors
+//   details        quants of all blocks
 //   f32 f16        [k][16]
 //   bf16           [k / 2][16][2], the last pair filled up with 0
 //   bf16, palette  two parts of 16 rows; B blocks of 64 k, the last filled up with 0
@@ -51,17 +55,27 @@ struct PackedFormat {
   int sub_length;    // elements that share an integer scale; block_length where there is none
   int zero_point;    // stored minus true quant
   int has_min;       // 1: a second scale multiplies the sum of the activations
+  int detail_bits;   // of an outline: that are elsewhere, below `bits`. The zero point is that of all bits.
+  int has_details;   // 1: these are read, too; else half of what they may be stands for them
+
+  // Of what products are computed with.
+  constexpr int operand_bits() const { return bits + detail_bits; }
+  constexpr int middle() const { return 1 << detail_bits >> 1; }
 };
 
-inline constexpr PackedFormat kPackedQ40 = {4, 32, 32, 8, 0};
-inline constexpr PackedFormat kPackedQ41 = {4, 32, 32, 0, 1};
-inline constexpr PackedFormat kPackedQ50 = {5, 32, 32, 16, 0};
-inline constexpr PackedFormat kPackedQ51 = {5, 32, 32, 0, 1};
-inline constexpr PackedFormat kPackedQ80 = {8, 32, 32, 128, 0};  // also iq4_nl, table applied
-inline constexpr PackedFormat kPackedQ2K = {4, 256, 16, 0, 1};
-inline constexpr PackedFormat kPackedQ4K = {4, 256, 32, 0, 1};
-inline constexpr PackedFormat kPackedQ5K = {5, 256, 32, 0, 1};
-inline constexpr PackedFormat kPackedQ6K = {6, 256, 16, 32, 0};  // also q3_k
+inline constexpr PackedFormat kPackedQ40 = {4, 32, 32, 8, 0, 0, 0};
+inline constexpr PackedFormat kPackedQ41 = {4, 32, 32, 0, 1, 0, 0};
+inline constexpr PackedFormat kPackedQ50 = {5, 32, 32, 16, 0, 0, 0};
+inline constexpr PackedFormat kPackedQ51 = {5, 32, 32, 0, 1, 0, 0};
+inline constexpr PackedFormat kPackedQ80 = {8, 32, 32, 128, 0, 0, 0};  // also iq4_nl, table applied
+inline constexpr PackedFormat kPackedQ2K = {4, 256, 16, 0, 1, 0, 0};
+inline constexpr PackedFormat kPackedQ4K = {4, 256, 32, 0, 1, 0, 0};
+inline constexpr PackedFormat kPackedQ5K = {5, 256, 32, 0, 1, 0, 0};
+inline constexpr PackedFormat kPackedQ6K = {6, 256, 16, 32, 0, 0, 0};  // also q3_k
+inline constexpr PackedFormat kOutlineQ80 = {5, 32, 32, 128, 0, 3, 0};
+inline constexpr PackedFormat kOutlineQ6K = {4, 256, 16, 32, 0, 2, 0};
+inline constexpr PackedFormat kJoinedQ80 = {5, 32, 32, 128, 0, 3, 1};
+inline constexpr PackedFormat kJoinedQ6K = {4, 256, 16, 32, 0, 2, 1};
 
 constexpr PackedFormat packed_format(DType dtype) {
   switch (dtype) {
@@ -84,6 +98,48 @@ constexpr PackedFormat packed_format(DType dtype) {
       return kPackedQ6K;
     default:
       return kPackedQ80;
+  }
+}
+
+constexpr PackedFormat outline_format(DType dtype) {
+  return dtype == DType::q6_k ? kOutlineQ6K : kOutlineQ80;
+}
+// Wider matrices are packed plainly: two groups have room where weights are unpacked.
+inline constexpr int64_t kMaxOutlineCols = 8192;
+
+// Low bits of each of the 4 bytes of a word.
+inline constexpr uint32_t kLow1 = 0x01010101;
+inline constexpr uint32_t kLow2 = 0x03030303;
+inline constexpr uint32_t kLow3 = 0x07070707;
+inline constexpr uint32_t kLow4 = 0x0f0f0f0f;
+inline constexpr uint32_t kLow5 = 0x1f1f1f1f;
+inline constexpr uint32_t kLow6 = 0x3f3f3f3f;
+
+// The operands that v, as drawn above, is packed from. A Word has 4 quants of a row, or of several, and the
+// operators of uint32_t.
+template <int kBits, class Word>
+PAGODA_INLINE void unpack_operands(const Word* v, Word (&o)[8]) {
+  if constexpr (kBits == 2) {
+    PAGODA_UNROLL for (int i = 0; i < 8; ++i) o[i] = v[i / 4] >> (i % 4 * 2) & kLow2;
+  } else if constexpr (kBits == 3) {
+    PAGODA_UNROLL for (int i = 0; i < 6; ++i) o[i] = v[i / 2] >> (i % 2 * 3) & kLow3;
+    PAGODA_UNROLL for (int i = 6; i < 8; ++i) o[i] =
+        (v[0] >> i & kLow1) | (v[1] >> i & kLow1) << 1 | (v[2] >> i & kLow1) << 2;
+  } else if constexpr (kBits == 4) {
+    PAGODA_UNROLL for (int i = 0; i < 8; ++i) o[i] = v[i / 2] >> (i % 2 * 4) & kLow4;
+  } else if constexpr (kBits == 5) {
+    PAGODA_UNROLL for (int i = 0; i < 5; ++i) o[i] = v[i] & kLow5;
+    o[5] = (v[0] >> 5 & kLow3) | (v[1] >> 3 & 0x18181818);
+    o[6] = (v[2] >> 5 & kLow3) | (v[3] >> 3 & 0x18181818);
+    o[7] = (v[4] >> 5 & kLow3) | (v[1] >> 2 & 0x08080808) | (v[3] >> 1 & 0x10101010);
+  } else if constexpr (kBits == 6) {
+    PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
+      PAGODA_UNROLL for (int i = 0; i < 3; ++i) o[4 * h + i] = v[3 * h + i] & kLow6;
+      o[4 * h + 3] =
+          (v[3 * h] >> 6 & kLow2) | (v[3 * h + 1] >> 4 & 0x0c0c0c0c) | (v[3 * h + 2] >> 2 & 0x30303030);
+    }
+  } else {
+    PAGODA_UNROLL for (int i = 0; i < 8; ++i) o[i] = v[i];
   }
 }
 
@@ -114,6 +170,16 @@ constexpr BlockLayout block_layout(PackedFormat f) {
 }
 
 inline constexpr int kVectorBytes = 64;  // 4 consecutive k of 8 bits, or 2 of 16, of 16 rows
+
+// Of an outline, where the rows' errors are; the gap before them is zeros.
+inline constexpr int64_t kErrorsBytes = kRowsPerGroup * sizeof(float);
+constexpr int64_t errors_offset(PackedFormat outline, int64_t num_blocks) {
+  return (num_blocks * block_layout(outline).bytes + 63) / 64 * 64;
+}
+// Of an outline's block.
+constexpr int block_details_bytes(PackedFormat outline) {
+  return outline.block_length / 32 * kVectorBytes * outline.detail_bits;
+}
 
 // bf16 weights with palettes.
 inline constexpr int kPaletteParts = 2;  // of a group

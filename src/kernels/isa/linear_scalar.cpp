@@ -1,6 +1,6 @@
 // The definition of linear layers: plain C++, one output at a time, written for reading.
 #include "kernels/isa/flush_subnormals.h"
-#include "kernels/isa/linear_layout.h"
+#include "kernels/isa/linear_driver.h"
 #include "kernels/isa/tables.h"
 #include "tensor/half.h"
 
@@ -47,8 +47,10 @@ struct RowBlock {
 void read_row(const PackedFormat& format, const uint8_t* block, int row, RowBlock& out) {
   const BlockLayout at = block_layout(format);
   for (int i = 0; i < format.block_length; ++i)
-    out.quants[i] =
-        unpack(format.bits, block + at.quants + i / 32 * 64 * format.bits, row, i % 32) - format.zero_point;
+    out.quants[i] = (unpack(format.bits, block + at.quants + i / 32 * 64 * format.bits, row, i % 32)
+                         << format.detail_bits |
+                     format.middle()) -
+                    format.zero_point;
   out.d = load_f16(block + at.d, row);
   out.dmin = format.has_min ? load_f16(block + at.dmin, row) : 0.0f;
   if (format.block_length != 256) return;
@@ -153,7 +155,8 @@ void linear_row(const LinearArgs& args, int64_t row, int64_t token_begin, int64_
   else if (is_float(w.dtype))
     plain_row(w, group, lane, activations, stride, num_tokens, acc);
   else
-    quantised_row(packed_format(w.dtype), group, lane, w.num_cols, activations, stride, num_tokens, acc);
+    quantised_row(w.packing == Packing::outline ? outline_format(w.dtype) : packed_format(w.dtype), group,
+                  lane, w.num_cols, activations, stride, num_tokens, acc);
 }
 
 void compute_groups(const LinearArgs& args, int64_t group_begin, int64_t group_end) {
@@ -175,16 +178,24 @@ void compute_groups(const LinearArgs& args, int64_t group_begin, int64_t group_e
 }
 
 void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  if (args.weight.packing == Packing::outline)
+    return run_joined(
+        args, group_begin, group_end, join_outline,
+        [](const LinearArgs& part, int64_t num_groups) { compute_groups(part, 0, num_groups); });
   if (args.weight.activation_format() != ActivationFormat::bf16)
     return compute_groups(args, group_begin, group_end);
   const FlushSubnormals flush;
   compute_groups(args, group_begin, group_end);
 }
 
+void outline(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  compute_groups(args, group_begin, group_end);
+}
+
 }  // namespace
 
 LinearKernels linear_kernels() {
-  return {quantize, linear, pack_blocks};
+  return {quantize, linear, outline, pack_blocks, pack_outline, join_outline};
 }
 
 }  // namespace pagoda::isa_scalar

@@ -93,10 +93,10 @@ PAGODA_INLINE void multiply_tiles(const uint8_t* weights, const std::byte* activ
   token_tile.template operator()<3>();
 }
 
-template <int kBits>
+template <PackedFormat kFormat>
 PAGODA_INLINE void unpack_to(const uint8_t* quants, uint8_t (&operands)[8][64]) {
   __m512i w[8];
-  unpack<kBits>(quants, w);
+  unpack<kFormat>({quants, nullptr}, w);
   PAGODA_UNROLL for (int o = 0; o < 8; ++o) _mm512_store_si512(operands[o], w[o]);
 }
 
@@ -104,7 +104,7 @@ template <class Unit, PackedFormat kFormat, int kTiles>
 void add_block32(const uint8_t* block, const std::byte* activations, int64_t stride, TileSums<kTiles>& sums) {
   constexpr BlockLayout kAt = block_layout(kFormat);
   alignas(64) uint8_t operands[8][64];
-  unpack_to<kFormat.bits>(block + kAt.quants, operands);
+  unpack_to<kFormat>(block + kAt.quants, operands);
   multiply_tiles<Unit>(operands[0], activations + offsetof(Activation32, q), stride, sums);
   const __m512 d = load_f16(block + kAt.d);
   for (int t = 0; t < sums.kTokens; ++t, activations += stride) {
@@ -168,7 +168,7 @@ void add_block256(const uint8_t* block, const std::byte* activations, int64_t st
   alignas(64) uint8_t operands[8][64];
   for (int t = 0; t < sums.kTokens; ++t) _mm512_store_si512(sums.scaled[t], _mm512_setzero_si512());
   for (int run = 0; run < 8; ++run) {
-    unpack_to<kFormat.bits>(block + kAt.quants + run * 64 * kFormat.bits, operands);
+    unpack_to<kFormat>(block + kAt.quants + run * 64 * kFormat.bits, operands);
     const std::byte* a = activations + run * sizeof(Activation256::Run);
     for (int j = 0; j < kScalesPerRun; ++j)
       add_sub_block<Unit, kFormat>(operands[j * operands_per_scale(kFormat)],
@@ -271,7 +271,9 @@ void run_tiles(const LinearArgs& args, int64_t group_begin, int64_t group_end, L
 template <class Unit>
 void run_linear_by_tiles(const LinearArgs& args, int64_t group_begin, int64_t group_end,
                          LinearFunction by_vectors) {
-  if (args.num_tokens < kTileTokens) return by_vectors(args, group_begin, group_end);
+  // Outlines are of the vocabulary projection, which few tokens meet.
+  if (args.num_tokens < kTileTokens || args.weight.packing == Packing::outline)
+    return by_vectors(args, group_begin, group_end);
   switch (args.weight.dtype) {
     case DType::q4_0:
       return run_tiles<Unit, kPackedQ40>(args, group_begin, group_end, by_vectors);

@@ -46,12 +46,27 @@ PAGODA_INLINE __m256i mask_of(int byte) {
 // are read at each use. one_register: the one that all operands of a format need.
 enum class Masks { registers, one_register, memory };
 
-enum class Stored { ones16, low2, low2_at2, low2_at4, low3, bit3, two_at3, bit4, low4, low5, low6 };
-alignas(32) constexpr uint32_t kStored[11][8] = {
+enum class Stored {
+  ones16,
+  low2,
+  low2_at2,
+  low2_at4,
+  low3,
+  bit3,
+  two_at3,
+  bit4,
+  low4,
+  low5,
+  low6,
+  bit1,
+  bit2
+};
+alignas(32) constexpr uint32_t kStored[13][8] = {
 #define PAGODA_8(x) {x, x, x, x, x, x, x, x}
     PAGODA_8(0x00010001), PAGODA_8(0x03030303), PAGODA_8(0x0c0c0c0c), PAGODA_8(0x30303030),
     PAGODA_8(0x07070707), PAGODA_8(0x08080808), PAGODA_8(0x18181818), PAGODA_8(0x10101010),
-    PAGODA_8(0x0f0f0f0f), PAGODA_8(0x1f1f1f1f), PAGODA_8(0x3f3f3f3f)
+    PAGODA_8(0x0f0f0f0f), PAGODA_8(0x1f1f1f1f), PAGODA_8(0x3f3f3f3f), PAGODA_8(0x02020202),
+    PAGODA_8(0x04040404)
 #undef PAGODA_8
 };
 // One of them, at a place that the compiler does not know if kHide, so that it cannot keep it in a register.
@@ -99,6 +114,16 @@ PAGODA_INLINE __m256i operand(const uint8_t* p, int o) {
   } else {
     return load(p + 64 * o);
   }
+}
+
+// What is multiplied of it.
+template <PackedFormat kFormat, Masks kMasks>
+PAGODA_INLINE __m256i operand_of(const uint8_t* p, int o) {
+  const __m256i quants = operand<kFormat.bits, kMasks>(p, o);
+  if constexpr (kFormat.detail_bits == 0) return quants;
+  constexpr Stored kMiddle = kFormat.detail_bits == 2 ? Stored::bit1 : Stored::bit2;
+  return _mm256_or_si256(_mm256_slli_epi32(quants, kFormat.detail_bits),
+                         stored < kMasks != Masks::registers > (kMiddle));
 }
 
 // Sum over the sub-blocks of min * (sum of activations), for 8 rows and one token.

@@ -37,17 +37,21 @@ PAGODA_INLINE __m128i load128(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }
 
+template <int kLeft>
+PAGODA_INLINE __m512i moved(__m512i v) {
+  return kLeft > 0 ? _mm512_slli_epi32(v, kLeft) : kLeft < 0 ? _mm512_srli_epi32(v, -kLeft) : v;
+}
 // (v >> shift) & mask, where mask cuts what the shift drags in from the neighbouring byte.
 template <int kShift>
 PAGODA_INLINE __m512i field(__m512i v, int mask) {
-  return _mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)));
+  return _mm512_and_si512(moved<-kShift>(v), _mm512_set1_epi8(static_cast<char>(mask)));
 }
 // ((v >> shift) & mask) | rest, in one ternary operation after the shift.
 template <int kShift>
 PAGODA_INLINE __m512i field_or(__m512i v, int mask, __m512i rest) {
   constexpr int kAAndBOrC = 0xea;
-  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, kShift), _mm512_set1_epi8(static_cast<char>(mask)),
-                                   rest, kAAndBOrC);
+  return _mm512_ternarylogic_epi32(moved<-kShift>(v), _mm512_set1_epi8(static_cast<char>(mask)), rest,
+                                   kAAndBOrC);
 }
 
 // Operand kOperand of the 8 of 32 k.
@@ -74,11 +78,53 @@ PAGODA_INLINE __m512i operand(const uint8_t* p) {
   }
 }
 
+// The quants of 32 k; `details` where the format has them.
+struct Quants {
+  const uint8_t* packed;
+  const uint8_t* details;
+};
+
+// The bits of a where the mask has them, else those of b.
+PAGODA_INLINE __m512i select(int mask, __m512i a, __m512i b) {
+  constexpr int kMaskAOrB = 0xca;
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi8(static_cast<char>(mask)), a, b, kMaskAOrB);
+}
+// Operand kOperand of an outline's upper bits and their details: fields go to their places by one shift each,
+// and masks drop what comes along.
+template <int kBits, int kOperand>
+PAGODA_INLINE __m512i joined_operand(const Quants& quants) {
+  const auto v = [&](int i) { return load(quants.packed + 64 * i); };
+  const auto d = [&](int i) { return load(quants.details + 64 * i); };
+  if constexpr (kBits == 4) {
+    const __m512i lower = field<kOperand % 4 * 2>(d(kOperand / 4), 3);
+    return field_or < kOperand % 2 == 0 ? -2 : 2 > (v(kOperand / 2), 0x3c, lower);
+  } else if constexpr (kOperand < 5) {
+    return select(0xf8, moved<3>(v(kOperand)), moved<-(kOperand % 2 * 3)>(d(kOperand / 2)));
+  } else if constexpr (kOperand == 5) {
+    return select(0xf8, select(0xc0, v(1), moved<-2>(v(0))), moved<-3>(d(2)));
+  } else {
+    const __m512i lower =
+        select(1, moved<-kOperand>(d(0)), select(2, moved<1 - kOperand>(d(1)), moved<2 - kOperand>(d(2))));
+    if constexpr (kOperand == 6) return select(0xf8, select(0xc0, v(3), moved<-2>(v(2))), lower);
+    return select(0xf8, select(0x80, moved<2>(v(3)), select(0x40, moved<1>(v(1)), moved<-2>(v(4)))), lower);
+  }
+}
+
+// What is multiplied of them.
+template <PackedFormat kFormat, int kOperand>
+PAGODA_INLINE __m512i operand_of(const Quants& quants) {
+  if constexpr (kFormat.has_details) return joined_operand<kFormat.bits, kOperand>(quants);
+  const __m512i upper = operand<kFormat.bits, kOperand>(quants.packed);
+  if constexpr (kFormat.detail_bits == 0) return upper;
+  return _mm512_or_si512(_mm512_slli_epi32(upper, kFormat.detail_bits),
+                         _mm512_set1_epi8(static_cast<char>(kFormat.middle())));
+}
+
 // The 8 operands of 32 k.
-template <int kBits>
-PAGODA_INLINE void unpack(const uint8_t* p, __m512i (&w)[8]) {
+template <PackedFormat kFormat>
+PAGODA_INLINE void unpack(const Quants& quants, __m512i (&w)[8]) {
   [&]<int... kOperand>(std::integer_sequence<int, kOperand...>) {
-    (..., (w[kOperand] = operand<kBits, kOperand>(p)));
+    (..., (w[kOperand] = operand_of<kFormat, kOperand>(quants)));
   }(std::make_integer_sequence<int, 8>());
 }
 

@@ -141,6 +141,16 @@ struct Ops {
       if (x[i] == best) return i;
     return 0;
   }
+  static void bound_groups(const float* x, int64_t n, const std::byte* errors, size_t stride, float length,
+                           float* bounds) noexcept {
+    const V factor = V::set1(length);
+    const V lowest = V::set1(-__builtin_inff());
+    for_runs(n, [&](int64_t i, int lanes) {
+      const V error = V::load(reinterpret_cast<const float*>(errors + static_cast<size_t>(i / 16) * stride));
+      const V bound = V::max(V::fma(error, factor, load(x + i, lanes)), lowest);
+      bounds[i / 16] = V::max_lane(V::keep(bound, 0, lanes, lowest));
+    });
+  }
   static float total_of(const float* x, int64_t n) {
     V total = V::set1(0.0f);
     for_runs(n, [&](int64_t i, int lanes) { total = total + load(x + i, lanes); });
@@ -198,6 +208,7 @@ struct Ops {
         .attention_merge = AttentionBody<V, I, Bf16Pairs<V>>::attention_merge,
         .argmax = argmax,
         .max = max,
+        .bound_groups = bound_groups,
         .log_sum_exp = log_sum_exp,
         .all_valid = all_valid,
         .apply_mask = apply_mask,

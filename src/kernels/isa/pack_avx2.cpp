@@ -1,7 +1,7 @@
 // Packing 8 rows at a time.
 #include <immintrin.h>
 
-#include "kernels/isa/pack_body.h"
+#include "kernels/isa/outline_body.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda::isa_avx2 {
@@ -51,6 +51,7 @@ class Rows8 {
     const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
     return reinterpret_cast<Word>(_mm256_shuffle_epi8(_mm256_set_m128i(row, row), vector(indices)));
   }
+  PAGODA_INLINE static Word select(uint32_t mask, Word a, Word b) { return (a & mask) | (b & ~mask); }
 
  private:
   PAGODA_INLINE static __m256i vector(Word word) { return reinterpret_cast<__m256i>(word); }
@@ -75,6 +76,16 @@ class Rows8 {
 
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept {
   pack_blocks_of<Rows8>(dtype, rows, num_blocks, out);
+}
+
+void pack_outline(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                  std::byte* details) noexcept {
+  pack_outline_of<Rows8>(dtype, rows, num_blocks, outline, details);
+}
+
+void join_outline(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                  std::byte* out) noexcept {
+  join_outline_of<Rows8>(dtype, outline, details, num_blocks, out);
 }
 
 }  // namespace pagoda::isa_avx2

@@ -1,7 +1,7 @@
 // Packing 16 rows at a time.
 #include <immintrin.h>
 
-#include "kernels/isa/pack_body.h"
+#include "kernels/isa/outline_body.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda::isa_avx512 {
@@ -47,6 +47,11 @@ class Rows16 {
     const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
     return reinterpret_cast<Word>(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(row), vector(indices)));
   }
+  PAGODA_INLINE static Word select(uint32_t mask, Word a, Word b) {
+    constexpr int kMaskAOrB = 0xca;
+    return reinterpret_cast<Word>(_mm512_ternarylogic_epi32(_mm512_set1_epi32(static_cast<int>(mask)),
+                                                            vector(a), vector(b), kMaskAOrB));
+  }
 
  private:
   PAGODA_INLINE static __m512i vector(Word word) { return reinterpret_cast<__m512i>(word); }
@@ -62,6 +67,16 @@ class Rows16 {
 
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept {
   pack_blocks_of<Rows16>(dtype, rows, num_blocks, out);
+}
+
+void pack_outline(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                  std::byte* details) noexcept {
+  pack_outline_of<Rows16>(dtype, rows, num_blocks, outline, details);
+}
+
+void join_outline(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                  std::byte* out) noexcept {
+  join_outline_of<Rows16>(dtype, outline, details, num_blocks, out);
 }
 
 }  // namespace pagoda::isa_avx512

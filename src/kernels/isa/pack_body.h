@@ -11,20 +11,23 @@
 namespace pagoda {
 namespace {
 
-// 32 k: o are the 8 operands.
-template <int kBits, class Rows>
-PAGODA_INLINE void pack_run(const Rows& rows, const typename Rows::Word (&o)[8], uint8_t* out) {
-  using Word = typename Rows::Word;
-  const auto store = [&](int vector, const Word& word)
-                         PAGODA_INLINE_LAMBDA { rows.store_words(word, out + 64 * vector); };
-  if constexpr (kBits == 4) {
+// 32 k: o are the 8 operands. Calls store(vector, word).
+template <int kBits, class Word, class Store>
+PAGODA_INLINE void pack_vectors(const Word (&o)[8], Store store) {
+  if constexpr (kBits == 2) {
+    PAGODA_UNROLL for (int h = 0; h < 2; ++h)
+        store(h, o[4 * h] | o[4 * h + 1] << 2 | o[4 * h + 2] << 4 | o[4 * h + 3] << 6);
+  } else if constexpr (kBits == 3) {
+    PAGODA_UNROLL for (int i = 0; i < 3; ++i)
+        store(i, o[2 * i] | o[2 * i + 1] << 3 | (o[6] >> i & kLow1) << 6 | (o[7] >> i & kLow1) << 7);
+  } else if constexpr (kBits == 4) {
     PAGODA_UNROLL for (int g = 0; g < 4; ++g) store(g, o[2 * g] | o[2 * g + 1] << 4);
   } else if constexpr (kBits == 5) {
-    store(0, o[0] | (o[5] & 0x07070707) << 5);
+    store(0, o[0] | (o[5] & kLow3) << 5);
     store(1, o[1] | (o[7] & 0x08080808) << 2 | (o[5] & 0x18181818) << 3);
-    store(2, o[2] | (o[6] & 0x07070707) << 5);
+    store(2, o[2] | (o[6] & kLow3) << 5);
     store(3, o[3] | (o[7] & 0x10101010) << 1 | (o[6] & 0x18181818) << 3);
-    store(4, o[4] | (o[7] & 0x07070707) << 5);
+    store(4, o[4] | (o[7] & kLow3) << 5);
   } else if constexpr (kBits == 6) {
     PAGODA_UNROLL for (int h = 0; h < 2; ++h) {
       const Word spread = o[4 * h + 3];
@@ -35,6 +38,12 @@ PAGODA_INLINE void pack_run(const Rows& rows, const typename Rows::Word (&o)[8],
   } else {
     PAGODA_UNROLL for (int i = 0; i < 8; ++i) store(i, o[i]);
   }
+}
+
+template <int kBits, class Rows>
+PAGODA_INLINE void pack_run(const Rows& rows, const typename Rows::Word (&o)[8], uint8_t* out) {
+  pack_vectors<kBits>(o, [&](int vector, const typename Rows::Word& word)
+                             PAGODA_INLINE_LAMBDA { rows.store_words(word, out + 64 * vector); });
 }
 
 // Scales and minima of a block.

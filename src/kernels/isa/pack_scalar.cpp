@@ -1,5 +1,5 @@
 // Packing row by row.
-#include "kernels/isa/pack_body.h"
+#include "kernels/isa/outline_body.h"
 #include "kernels/isa/tables.h"
 
 namespace pagoda::isa_scalar {
@@ -24,6 +24,7 @@ class Row {
     for (int j = 0; j < 4; ++j) found |= Word{table[indices >> 8 * j & 15]} << 8 * j;
     return found;
   }
+  static Word select(uint32_t mask, Word a, Word b) { return (a & mask) | (b & ~mask); }
 
  private:
   const std::byte* stored_;  // null where the row does not exist
@@ -46,6 +47,32 @@ void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, 
       }
     }
   });
+}
+
+void pack_outline(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                  std::byte* details) noexcept {
+  visit_outlined<Row>(dtype, [&]<class Block, PackedFormat kWhole, PackedFormat kOutline>() {
+    auto* upper = reinterpret_cast<uint8_t*>(outline);
+    auto* lower = reinterpret_cast<uint8_t*>(details);
+    OutlineErrors errors;
+    for (int64_t b = 0; b < num_blocks; ++b) {
+      for (int r = 0; r < 16; ++r) {
+        const Row row(rows, r, b * Block::kBytes);
+        if (rows[r] == nullptr)
+          pack_outline_block<kWhole, kOutline>(row, r, ZeroBlock<kWhole>(), errors, upper, lower);
+        else
+          pack_outline_block<kWhole, kOutline>(row, r, Block(row), errors, upper, lower);
+      }
+      upper += block_layout(kOutline).bytes;
+      lower += block_details_bytes(kOutline);
+    }
+    errors.store<kOutline>(num_blocks, reinterpret_cast<uint8_t*>(outline));
+  });
+}
+
+void join_outline(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                  std::byte* out) noexcept {
+  join_outline_of<Row>(dtype, outline, details, num_blocks, out);
 }
 
 }  // namespace pagoda::isa_scalar

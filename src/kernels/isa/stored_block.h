@@ -24,11 +24,6 @@
 namespace pagoda {
 namespace {
 
-inline constexpr uint32_t kLow1 = 0x01010101;
-inline constexpr uint32_t kLow2 = 0x03030303;
-inline constexpr uint32_t kLow4 = 0x0f0f0f0f;
-inline constexpr uint32_t kLow6 = 0x3f3f3f3f;
-
 template <class Rows, int kNum>
 PAGODA_INLINE void load_words(const Rows& rows, int offset, typename Rows::Word (&words)[kNum]) {
   static_assert(kNum % 4 == 0);

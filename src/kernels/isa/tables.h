@@ -8,6 +8,10 @@ namespace pagoda::isa_scalar {
 LinearKernels linear_kernels();
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
+void pack_outline(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                  std::byte* details) noexcept;
+void join_outline(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                  std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_scalar
 
@@ -15,6 +19,10 @@ namespace pagoda::isa_avx2 {
 LinearKernels linear_kernels();
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
+void pack_outline(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                  std::byte* details) noexcept;
+void join_outline(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                  std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx2
 
@@ -30,6 +38,10 @@ LinearKernels linear_kernels();
 void linear_of_many(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept;
 void quantize(ActivationFormat format, const float* x, int64_t num_cols, std::byte* out) noexcept;
 void pack_blocks(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* out) noexcept;
+void pack_outline(DType dtype, const std::byte* const* rows, int64_t num_blocks, std::byte* outline,
+                  std::byte* details) noexcept;
+void join_outline(DType dtype, const std::byte* outline, const std::byte* details, int64_t num_blocks,
+                  std::byte* out) noexcept;
 OpKernels op_kernels();
 }  // namespace pagoda::isa_avx512
 
