@@ -91,8 +91,8 @@ PAGODA_INLINE Word sum_bytes(const Word& word) {
 template <class Word>
 PAGODA_INLINE Word squared_byte(const Word& word, int j) {
   const Word byte = word >> (8 * j) & 0xff;
-  const Word magnitude = (byte ^ 0x80) - 0x80;  // of two's complement, of which the square is the same
-  return magnitude * magnitude;
+  const Word extended = (byte ^ 0x80) - 0x80;  // its square is right in two's complement, too
+  return extended * extended;
 }
 
 // A block of the rows from `first` on.
