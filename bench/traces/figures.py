@@ -20,6 +20,10 @@ FIGURES = {
     "slowdown": ("all", "slowdown", "mean"),
     "slowdown max": ("all", "slowdown", "max"),
     "queueing short": ("classes", "short", "queue_share"),
+    "forecast off p50": ("all", "forecast_error", "p50"),
+    "forecast off p90": ("all", "forecast_error", "p90"),
+    "forecast relative p50": ("all", "forecast_relative_error", "p50"),
+    "forecast relative p90": ("all", "forecast_relative_error", "p90"),
     "tokens/s": ("output_tokens_per_second",),
     "failed": ("failed",),
 }

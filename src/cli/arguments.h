@@ -174,6 +174,7 @@ struct SimulateArguments {
   std::string disk_model;    // file; empty: no disk
   EngineOptions engine;
   int64_t kv_tokens = 0;
+  int64_t max_tokens = 0;
 };
 
 struct BenchCostModelArguments {

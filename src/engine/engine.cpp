@@ -238,8 +238,8 @@ Forecast Engine::Impl::forecast(int64_t num_prompt_tokens) const {
 int64_t Engine::Impl::retry_after_seconds() const {
   constexpr double kLeast = 1;
   constexpr double kMost = 300;
-  const Forecast last = pagoda::forecast(stats_.outlook().work, kNumClasses - 1, 0);
-  return static_cast<int64_t>(std::clamp(std::ceil(last.queue_seconds), kLeast, kMost));
+  const double seconds = start_all_seconds(stats_.outlook().work);
+  return static_cast<int64_t>(std::clamp(std::ceil(seconds), kLeast, kMost));
 }
 
 void Engine::Impl::measure_costs(int64_t max_ns) {

@@ -16,7 +16,7 @@ constexpr int64_t kLeastSharedTokens = kPageTokens;
 // Looking for the like of a waiting sequence costs a look at each running one.
 constexpr size_t kMostHeldBack = 64;
 
-// Of the usual output and the usual token.
+// Of the usual token.
 constexpr double kNewest = 1.0 / 16;
 
 int64_t shared_tokens(const Sequence& a, const Sequence& b, int64_t limit) {
@@ -46,6 +46,8 @@ void Roster::add(std::unique_ptr<RequestState> request) {
   leader.alone_seconds = leader.prefill_seconds;
   leader.backlog_seconds = backlog_seconds();
   policy_.on_arrival(leader);
+  arriving_work_.add(policy_.class_of(leader),
+                     leader.prefill_seconds + left_tokens(leader) * seconds_per_token(), leader.arrival_ns);
   requests_.emplace(request->id, std::move(request));
   add_waiting(leader);
 }
@@ -70,9 +72,15 @@ void Roster::add_waiting(Sequence& sequence) {
   sequence.queued_class = policy_.class_of(sequence);
   sequence.queued_seconds = sequence.prefill_seconds;
   WaitingWork& work = waiting_work_[static_cast<size_t>(sequence.queued_class)];
-  work.prompt_seconds += sequence.queued_seconds;
-  work.max_tokens += sequence.max_generated - sequence.num_generated;
   ++work.num_sequences;
+  work.prompt_seconds += sequence.queued_seconds;
+  if (sequence.num_generated > 0) {
+    sequence.queued_tokens = left_tokens(sequence);
+    work.begun_tokens += sequence.queued_tokens;
+  } else {
+    work.num_new += places(sequence);
+    work.max_tokens += places(sequence) * sequence.max_generated;
+  }
   if (sequence.request.parked)
     ++num_parked_;
   else
@@ -85,34 +93,40 @@ void Roster::remove_waiting(Sequence& sequence) {
   waiting_[sequence.waiting_place]->waiting_place = sequence.waiting_place;
   waiting_.pop_back();
   WaitingWork& work = waiting_work_[static_cast<size_t>(sequence.queued_class)];
-  work.max_tokens -= sequence.max_generated - sequence.num_generated;
+  work.prompt_seconds -= sequence.queued_seconds;
+  if (sequence.num_generated > 0) {
+    work.begun_tokens -= sequence.queued_tokens;
+  } else {
+    work.num_new -= places(sequence);
+    work.max_tokens -= places(sequence) * sequence.max_generated;
+  }
   // No sum keeps what rounding has left.
-  work.prompt_seconds = --work.num_sequences > 0 ? work.prompt_seconds - sequence.queued_seconds : 0;
+  if (--work.num_sequences == 0) work = {};
 }
 
-double Roster::output_seconds(double num_outputs, double max_tokens) const {
-  // Of the first, nothing is known yet.
-  constexpr double kFirstGuess = 64;
-  const double usual = usual_output_ > 0 ? usual_output_ : kFirstGuess;
-  const double token_seconds = seconds_per_token_ > 0 ? seconds_per_token_ : costs_.predict_alone({0, 1, 1});
-  return std::clamp(num_outputs * usual, 0.0, std::max(max_tokens, 0.0)) * token_seconds;
+double Roster::seconds_per_token() const {
+  return seconds_per_token_ > 0 ? seconds_per_token_ : costs_.predict_alone({0, 1, 1});
+}
+
+double Roster::left_tokens(const Sequence& sequence) const {
+  return places(sequence) * policy_.output_lengths().expected_left(
+                                sequence.num_generated, sequence.max_generated - sequence.num_generated);
 }
 
 double Roster::waiting_seconds(const WaitingWork& work) const {
-  return std::max(work.prompt_seconds, 0.0) +
-         output_seconds(static_cast<double>(work.num_sequences), static_cast<double>(work.max_tokens));
-}
-
-double Roster::left_seconds(const Sequence& sequence) const {
-  // Half of an output is left, on average.
-  return output_seconds(0.5, static_cast<double>(sequence.max_generated - sequence.num_generated));
+  if (work.num_sequences == 0) return 0;
+  double tokens = std::max(work.begun_tokens, 0.0);
+  if (work.num_new > 0)
+    tokens += static_cast<double>(work.num_new) *
+              policy_.output_lengths().expected_left(0, work.max_tokens / work.num_new);
+  return std::max(work.prompt_seconds, 0.0) + tokens * seconds_per_token();
 }
 
 double Roster::backlog_seconds() const {
   double seconds = 0;
-  for (const WaitingWork& work : waiting_work_)
-    if (work.num_sequences > 0) seconds += waiting_seconds(work);
-  for (const Sequence* sequence : running_) seconds += sequence->prefill_seconds + left_seconds(*sequence);
+  for (const WaitingWork& work : waiting_work_) seconds += waiting_seconds(work);
+  for (const Sequence* sequence : running_)
+    seconds += sequence->prefill_seconds + left_tokens(*sequence) * seconds_per_token();
   return seconds;
 }
 
@@ -124,12 +138,19 @@ QueuedWork Roster::queued_work(double max_seconds) const {
   double left = 0;
   for (const Sequence* sequence : running_) {
     work.prompt_seconds[static_cast<size_t>(policy_.class_of(*sequence))] += sequence->prefill_seconds;
-    left += left_seconds(*sequence);
+    left += left_tokens(*sequence) * seconds_per_token();
     if (sequence->num_generated > 0) decodes.add({sequence->num_known(), 1, 1}, costs_.reach());
   }
-  if (max_seconds > 0) work.decode_share = costs_.predict(decodes) / max_seconds;
+  work.decode_seconds = decodes.num_sequences > 0 ? costs_.predict(decodes) : 0;
+  work.max_step_seconds = max_seconds;
+  work.arriving_share = arriving_work_.shares(now_ns_);
   // They end one after the other, evenly until all are gone.
-  if (places_taken_ >= max_sequences_) work.place_seconds = left / static_cast<double>(running_.size());
+  if (places_taken_ >= max_sequences_) {
+    work.place_seconds = left / static_cast<double>(running_.size());
+    const Sequence& last = *running_.back();
+    work.num_place_takers =
+        policy_.num_place_takers(last, pages_of_victim(last, pages_left() + pages_to_come(last)));
+  }
   return work;
 }
 
@@ -203,15 +224,17 @@ std::optional<size_t> Roster::victims_for(const Sequence& sequence, int64_t plac
     if (num_victims == running_.size()) return std::nullopt;
     const Sequence& victim = *running_[running_.size() - 1 - num_victims];
     unused += pages_to_come(victim);
-    const bool kept = unused >= num_left_pages_ || comes_back_from_store(victim);
-    if (!policy_.preempts(sequence, victim,
-                          kept ? SchedulerPolicy::Pages::kept : SchedulerPolicy::Pages::may_be_lost))
-      return std::nullopt;
+    if (!policy_.preempts(sequence, victim, pages_of_victim(victim, unused))) return std::nullopt;
     places_wanted -= places(victim);
     pages_wanted -= std::ssize(kv_.page_table(victim.kv)) + pages_to_come(victim);
     ++num_victims;
   }
   return num_victims;
+}
+
+SchedulerPolicy::Pages Roster::pages_of_victim(const Sequence& victim, int64_t unused) const {
+  const bool kept = unused >= num_left_pages_ || comes_back_from_store(victim);
+  return kept ? SchedulerPolicy::Pages::kept : SchedulerPolicy::Pages::may_be_lost;
 }
 
 bool Roster::comes_back_from_store(const Sequence& victim) const {
@@ -444,8 +467,7 @@ void Roster::finish(Sequence& sequence, int64_t now_ns) {
       policy_.remove(sequence);
   }
   sequence.state = SequenceState::finished;
-  if (sequence.num_generated > 0)
-    move_average(usual_output_, static_cast<double>(sequence.num_generated), kNewest);
+  if (sequence.num_generated > 0) policy_.output_lengths().add(sequence.num_generated);
   if (has_arrived) policy_.on_finish(sequence, now_ns);
   --sequence.request.num_unfinished;
 }

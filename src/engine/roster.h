@@ -15,6 +15,7 @@
 
 #include "engine/sequence.h"
 #include "kv/kv_cache.h"
+#include "sched/arriving_work.h"
 #include "sched/cost_model.h"
 #include "sched/scheduler_policy.h"
 
@@ -67,10 +68,14 @@ class Roster {
   void finish(Sequence& sequence, int64_t now_ns);
 
  private:
+  // Of all that wait in a class. What is expected of outputs that have not begun changes with each one that
+  // ends: they are only counted.
   struct WaitingWork {
-    double prompt_seconds = 0;
-    int64_t max_tokens = 0;
     int64_t num_sequences = 0;
+    double prompt_seconds = 0;
+    double begun_tokens = 0;  // expected of outputs that have begun
+    int64_t num_new = 0;      // outputs that have not,
+    int64_t max_tokens = 0;   // and what they may get together
   };
 
   void order_running();
@@ -105,12 +110,15 @@ class Roster {
   void leave_place(Sequence& sequence);
   void send_back(Sequence& sequence);
   double waiting_seconds(const WaitingWork& work) const;
-  // For what a running sequence has left to generate.
-  double left_seconds(const Sequence& sequence) const;
+  // What becomes of the pages of the last that runs, if it gives up its place and `unused` ones will not be
+  // needed then.
+  SchedulerPolicy::Pages pages_of_victim(const Sequence& victim, int64_t unused) const;
+  // Expected of what the sequence, and those that will fork from it, have left to generate.
+  double left_tokens(const Sequence& sequence) const;
+  // For one token of a sequence that generates among others.
+  double seconds_per_token() const;
   // Until all that is here is done.
   double backlog_seconds() const;
-  // For that many outputs, as long as is usual but together at most max_tokens.
-  double output_seconds(double num_outputs, double max_tokens) const;
   void add_waiting(Sequence& sequence);
   void remove_waiting(Sequence& sequence);
 
@@ -127,8 +135,8 @@ class Roster {
   int64_t num_preemptions_ = 0;
   int64_t num_left_pages_ = 0;  // of those that were preempted and wait; as many as there were
   std::array<WaitingWork, kNumClasses> waiting_work_{};  // by class
-  double usual_output_ = 0;       // tokens of a sequence, moving average; 0: none has ended
-  double seconds_per_token_ = 0;  // of a sequence that generates, likewise
+  ArrivingWork arriving_work_;
+  double seconds_per_token_ = 0;  // of a sequence that generates, moving average; 0: none has
   size_t next_refreshed_ = 0;
   std::vector<Sequence*> held_back_;  // of one admit()
   std::vector<Sequence*> returning_;  // waiting sequences whose pages are awaited

@@ -53,6 +53,7 @@ struct Sequence : ScheduledSequence {
   size_t waiting_place = 0;        // among those that wait, where it does
   int32_t queued_class = 0;        // likewise: what it adds to the queued work
   double queued_seconds = 0;       // of its prompt
+  double queued_tokens = 0;        // expected of its output, where that has begun
   bool has_news = false;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;

@@ -8,14 +8,18 @@ namespace pagoda {
 
 // Classes of urgency that a policy tells apart: those of a smaller number go first whenever they came.
 inline constexpr int32_t kNumClasses = 32;
+using ByClass = std::array<double, kNumClasses>;
 
 // What an engine still has to do. The shares of sequences in a step add up to its time, so that work in
 // seconds is done at the rate of a second in a second, however it is batched.
 struct QueuedWork {
-  std::array<double, kNumClasses> waiting_seconds{};  // by class: all that those that wait still need
-  std::array<double, kNumClasses> prompt_seconds{};   // by class: prompts of those that run
-  double place_seconds = 0;  // until one of those that run will end; 0 while there is a free place
-  double decode_share = 0;   // of the time of a step, that those that generate take
+  ByClass waiting_seconds{};     // all that those that wait still need
+  ByClass prompt_seconds{};      // prompts of those that run
+  ByClass arriving_share{};      // of all time, that the requests which come lately need
+  double place_seconds = 0;      // until one of those that run will end; 0 while there is a free place
+  int32_t num_place_takers = 0;  // so many of the first classes need not wait for that
+  double decode_seconds = 0;     // of each step, for those that generate
+  double max_step_seconds = 0;   // 0: no bound in time
 };
 
 struct Forecast {
@@ -25,5 +29,7 @@ struct Forecast {
 
 // Of a request of that class whose prompt takes prefill_seconds by itself.
 Forecast forecast(const QueuedWork& work, int32_t request_class, double prefill_seconds);
+// Until all that waits now has started, if nothing else came.
+double start_all_seconds(const QueuedWork& work);
 
 }  // namespace pagoda

@@ -46,7 +46,7 @@ void MlfqPolicy::reserve(size_t num_sequences) {
 }
 
 int32_t MlfqPolicy::level_of(const ScheduledSequence& sequence) const {
-  const double seconds = lengths_.index_seconds(
+  const double seconds = output_lengths().index_seconds(
       {.prompt_seconds = std::max(sequence.alone_seconds, sequence.prefill_seconds),
        .left_seconds = sequence.prefill_seconds,
        .token_seconds = sequence.token_seconds * token_share_.load(std::memory_order_relaxed),
@@ -117,7 +117,6 @@ void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t /*now_ns*/) {
   if (deadlines_.contains(sequence)) deadlines_.remove(sequence);
   if (sequence.num_generated > 0) {
     const auto num_tokens = static_cast<double>(sequence.num_generated);
-    lengths_.add(sequence.num_generated);
     constexpr double kNewest = 1.0 / 200;
     move_average(usual_tokens_, num_tokens, kNewest);
     move_average(usual_seconds_, seconds_with(sequence, num_tokens), kNewest);

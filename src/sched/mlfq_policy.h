@@ -22,7 +22,6 @@
 #include <atomic>
 #include <unordered_map>
 
-#include "sched/output_lengths.h"
 #include "sched/scheduler_policy.h"
 #include "sched/sequence_heap.h"
 
@@ -53,8 +52,11 @@ class MlfqPolicy final : public SchedulerPolicy {
   }
   bool preempts(const ScheduledSequence& waiting, const ScheduledSequence& running,
                 Pages pages) const override {
-    if (running.num_generated == 0) return waiting.level < running.level;
-    return pages == Pages::kept && waiting.level + kGap <= running.level;
+    return waiting.level < num_place_takers(running, pages);
+  }
+  int32_t num_place_takers(const ScheduledSequence& running, Pages pages) const override {
+    if (running.num_generated == 0) return running.level;
+    return pages == Pages::kept ? running.level - kGap + 1 : kAged;
   }
 
   int32_t class_of(const ScheduledSequence& sequence) const override;
@@ -87,7 +89,6 @@ class MlfqPolicy final : public SchedulerPolicy {
   SequenceHeap<EarlierDeadline, &ScheduledSequence::deadline_place> deadlines_;
   std::unordered_map<uint64_t, Client> clients_;
   std::array<double, kNumLevels> time_{};  // by level: the tag of the latest to start
-  OutputLengths lengths_;
   // Of one that generates: its share of a step, compared to the same token by itself.
   std::atomic<double> token_share_ = 1;
   // Moving averages over what has ended; 0: nothing has.

@@ -12,6 +12,9 @@ namespace {
 // impossible.
 constexpr double kGuess = 8;
 constexpr double kDoubt = 0.2;
+// What the first output is expected to have. The mean of the first guess would not do: nearly all of it comes
+// from lengths that hardly ever occur.
+constexpr int64_t kFirstTokens = 64;
 constexpr double kMostWeight = 1e100;
 // As short as an output counts: the slowdown of one token is nobody's concern, and a slight chance of one
 // would outweigh all that is likely.
@@ -28,8 +31,7 @@ const OutputLengths::Buckets OutputLengths::kLongest = [] {
   return longest;
 }();
 
-OutputLengths::OutputLengths() {
-  weights_.fill(kGuess / kNumBuckets);
+OutputLengths::OutputLengths() : guess_(kGuess) {
   publish();
 }
 
@@ -47,16 +49,41 @@ void OutputLengths::add(int64_t num_tokens) {
   newest_ *= 1 + 1 / kMemory;
   if (newest_ > kMostWeight) {
     for (double& weight : weights_) weight /= newest_;
+    guess_ /= newest_;
     newest_ = 1;
   }
   publish();
 }
 
+double OutputLengths::middle_of(size_t bucket) {
+  const int64_t before = bucket == 0 ? 0 : kLongest[bucket - 1];
+  return 0.5 * static_cast<double>(before + 1 + kLongest[bucket]);
+}
+
 void OutputLengths::publish() {
-  const double doubt = newest_ * kDoubt / kNumBuckets;
-  const double sum = std::accumulate(weights_.begin(), weights_.end(), kNumBuckets * doubt);
+  for (size_t i = kNumBuckets; i-- > 0;) {
+    weights_from_[i] = weights_from_[i + 1] + weights_[i];
+    tokens_from_[i] = tokens_from_[i + 1] + weights_[i] * middle_of(i);
+  }
+  const double unseen = guess_ + newest_ * kDoubt;
+  const double sum = weights_from_[0] + unseen;
   for (size_t i = 0; i < kNumBuckets; ++i)
-    share_[i].store((weights_[i] + doubt) / sum, std::memory_order_relaxed);
+    share_[i].store((weights_[i] + unseen / kNumBuckets) / sum, std::memory_order_relaxed);
+}
+
+double OutputLengths::expected_left(int64_t num_generated, int64_t most) const {
+  if (most <= 0) return 0;
+  const size_t first = bucket_of(num_generated + 1);
+  // From there on it gets all that it may.
+  const int64_t end = num_generated + most;
+  const size_t cut = end > kLongest.back() ? kNumBuckets : bucket_of(end);
+  const double doubt = newest_ * kDoubt;
+  const double left = tokens_from_[first] - tokens_from_[cut] -
+                      static_cast<double>(num_generated) * (weights_from_[first] - weights_from_[cut]) +
+                      static_cast<double>(most) * weights_from_[cut] +
+                      doubt * static_cast<double>(std::min(std::max(num_generated, kFirstTokens), most));
+  // The middle of the bucket that it is in may be behind it.
+  return std::clamp(left / (weights_from_[first] + doubt), 1.0, static_cast<double>(most));
 }
 
 double OutputLengths::index_seconds(const UnfinishedWork& work) const {

@@ -35,6 +35,10 @@ class OutputLengths {
   // service to be expected; among works of unknown lengths with a known distribution its order gives the best
   // mean there is for one server.
   double index_seconds(const UnfinishedWork& work) const;
+  // How many tokens an output that has come so far has still to come on average, at least one, where it gets
+  // at most `most` more. Of one older than all that were seen, as many again as it has. On the thread that
+  // writes.
+  double expected_left(int64_t num_generated, int64_t most) const;
   // How many tokens must have been generated before the age says anything new.
   static int64_t next_age(int64_t num_generated);
 
@@ -44,10 +48,15 @@ class OutputLengths {
   static const Buckets kLongest;  // of each bucket
 
   static size_t bucket_of(int64_t num_tokens);
+  static double middle_of(size_t bucket);
   void publish();
 
-  std::array<double, kNumBuckets> weights_{};
-  double newest_ = 1;                                     // weight of the next output
+  std::array<double, kNumBuckets> weights_{};  // of outputs that have ended
+  double guess_;                               // of those that the first guess counts, all buckets together
+  double newest_ = 1;                          // weight of the next output
+  // Of a bucket and all longer ones: weights, and weights times tokens.
+  std::array<double, kNumBuckets + 1> weights_from_{};
+  std::array<double, kNumBuckets + 1> tokens_from_{};
   std::array<std::atomic<double>, kNumBuckets> share_{};  // of all outputs, for readers
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "sched/forecast.h"
+#include "sched/output_lengths.h"
 #include "sched/scheduled_sequence.h"
 
 namespace pagoda {
@@ -51,10 +52,21 @@ class SchedulerPolicy {
   // In which class of urgency it is, or would be if it came now: of those that wait, a smaller number goes
   // first whenever it came. In [0, kNumClasses). Callable from any thread for a sequence of its own.
   virtual int32_t class_of(const ScheduledSequence&) const { return 0; }
+  // So many of the first classes may take the place of one that runs, as far as that depends on the class.
+  virtual int32_t num_place_takers(const ScheduledSequence& /*running*/, Pages /*of_running*/) const {
+    return 0;
+  }
   // When one that waits goes first whatever comes.
   virtual int64_t due_ns(const ScheduledSequence&) const { return INT64_MAX; }
   // Whether the queue's order depends on prefix hits, which change while sequences wait.
   virtual bool orders_by_prefix() const { return false; }
+
+  // What orders and forecasts are made by. The engine adds outputs as they end, before on_finish.
+  OutputLengths& output_lengths() { return lengths_; }
+  const OutputLengths& output_lengths() const { return lengths_; }
+
+ private:
+  OutputLengths lengths_;
 };
 
 // "fcfs", …; an unknown name is invalid_argument and lists the known ones.

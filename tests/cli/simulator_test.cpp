@@ -117,6 +117,31 @@ TEST(Simulator, WaitingIsTimeInWhichNoStepServes) {
   EXPECT_EQ(simulation.outcomes[2].waited_ns, 8 * kSecond);
 }
 
+TEST(Simulator, ForecastsAreOfTheTimeAtWhichRequestsCome) {
+  SimulationOptions options;
+  options.engine.max_sequences = 1;
+  // Two seconds a step; the second comes in the middle of one, when nobody knows yet how long outputs are.
+  const Simulation simulation = run(make_trace({request(0, 16, 5), request(3, 16, 1)}), options);
+  EXPECT_NEAR(simulation.outcomes[0].forecast_ttft_seconds, 2, 1e-9);
+  EXPECT_GT(simulation.outcomes[1].forecast_ttft_seconds, simulation.outcomes[1].ttft_seconds());
+}
+
+TEST(Simulator, RequestsMayAskForMoreThanTheyGet) {
+  const Trace trace = make_trace({request(0, 16, 5), request(0, 16, 3), request(4, 16, 1)});
+  SimulationOptions options;
+  options.engine.max_sequences = 2;
+  const Simulation exact = run(trace, options);
+  options.engine.max_context = 1000;
+  options.max_tokens = 500;
+  const Simulation bounded = run(trace, options);
+  EXPECT_EQ(bounded.num_steps, exact.num_steps);
+  for (size_t i = 0; i < trace.requests.size(); ++i) {
+    EXPECT_EQ(bounded.outcomes[i].error, "");
+    EXPECT_EQ(bounded.outcomes[i].num_output_tokens, trace.requests[i].num_output_tokens);
+    EXPECT_EQ(bounded.outcomes[i].end_ns, exact.outcomes[i].end_ns);
+  }
+}
+
 TEST(Simulator, ClientsShareALevelOfMlfq) {
   Trace trace = make_trace({});
   for (int64_t i = 0; i < 9; ++i) {

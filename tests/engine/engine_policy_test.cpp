@@ -194,6 +194,62 @@ TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
   harness.run();
 }
 
+// What running ones have left is told by their age, not by the mean: here they have outlasted most.
+TEST(EnginePolicy, ForecastsKnowThatOldOutputsGoOn) {
+  EngineConfig config = small_config();
+  config.max_sequences = 1;
+  EngineHarness* running = nullptr;
+  EngineHarness harness(config,
+                        {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(20'000'000); }});
+  running = &harness;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    harness.submit(make_request(4, seed % 8 == 0 ? 80 : 10, seed));
+    harness.run();
+  }
+  harness.submit(make_request(4, 100, 50));
+  const auto seconds_at = [&](int64_t age) {
+    while (harness.engine->stats().generation_tokens < static_cast<uint64_t>(35 * 10 + 5 * 80 + age))
+      harness.engine->step();
+    return harness.engine->forecast(4).queue_seconds;
+  };
+  // 20 ms a token: 18.75 in all on average, the longer ones 80.
+  EXPECT_NEAR(seconds_at(1), 0.02 * 17.75, 0.1);
+  EXPECT_NEAR(seconds_at(20), 0.02 * 60, 0.2);
+  EXPECT_NEAR(seconds_at(60), 0.02 * 20, 0.2);
+  harness.run();
+}
+
+TEST(EnginePolicy, ForecastsKnowWhoTakesAPlace) {
+  for (const std::string_view policy : {"fcfs", "mlfq"}) {
+    const auto harness = make_harness(policy, 1);
+    harness->submit(make_request(200, 50, 1));
+    harness->engine->step();  // computes its prompt
+    const double seconds = harness->engine->forecast(10).queue_seconds;
+    // 50 tokens of a millisecond, unless its prompt is given up for the short one.
+    EXPECT_NEAR(seconds, policy == "mlfq" ? 0.0 : 0.05, 0.001) << policy;
+    harness->run();
+  }
+}
+
+TEST(EnginePolicy, ForecastsCountEachSequenceOfARequest) {
+  const auto seconds_behind = [](int32_t num_sequences) {
+    const auto harness = make_harness("fcfs", 4);
+    harness->submit(make_request(200, 50, 1));
+    harness->submit(make_request(200, 50, 2));
+    harness->submit(make_request(200, 50, 3));
+    harness->submit(make_request(200, 50, 4));
+    Request several = make_request(10, 50, 5);
+    several.num_sequences = num_sequences;
+    harness->submit(several);
+    harness->engine->step();
+    const double seconds = harness->engine->forecast(10).queue_seconds;
+    harness->run();
+    return seconds;
+  };
+  // 50 tokens of a millisecond, and as much for the pass.
+  EXPECT_NEAR(seconds_behind(3) - seconds_behind(1), 2 * 50 * 0.001, 0.03);
+}
+
 TEST(EnginePolicy, ParkedRequestsLeaveTheQueueUntilTheyAreResumed) {
   for (const std::string_view policy : scheduler_policy_names()) {
     const auto harness = make_harness(policy, 1);

@@ -37,6 +37,7 @@ class MlfqPolicyTest : public ::testing::Test {
       ScheduledSequence ended{.id = ~SequenceId{0}, .num_generated = 0, .token_seconds = 0.004};
       policy_.on_arrival(ended);
       ended.num_generated = num_tokens;
+      policy_.output_lengths().add(ended.num_generated);
       policy_.on_finish(ended, 0);
     }
   }

@@ -130,6 +130,59 @@ TEST(OutputLengths, IsGittinsIndexByItsDefinition) {
   }
 }
 
+TEST(OutputLengths, ExpectsAGuessBeforeAnyHasEnded) {
+  const OutputLengths lengths;
+  EXPECT_EQ(lengths.expected_left(0, 1000), 64);
+  EXPECT_EQ(lengths.expected_left(0, 20), 20);
+  EXPECT_EQ(lengths.expected_left(500, 10'000), 500) << "as many again";
+  EXPECT_EQ(lengths.expected_left(500, 0), 0);
+}
+
+TEST(OutputLengths, ExpectsTheMeanOfTheRest) {
+  OutputLengths lengths;
+  // Means are what matters: of a tenth that is long, most of the tokens come.
+  for (int i = 0; i < 5000; ++i) lengths.add(i % 10 == 0 ? 2000 : 50);
+  EXPECT_NEAR(lengths.expected_left(0, 100'000), 245, 20);
+  EXPECT_NEAR(lengths.expected_left(0, 500), 95, 5) << "the long ones are cut";
+  EXPECT_NEAR(lengths.expected_left(40, 100'000), 205, 20);
+  EXPECT_NEAR(lengths.expected_left(60, 100'000), 1940, 100) << "the short ones have ended";
+  EXPECT_NEAR(lengths.expected_left(1500, 100'000), 500, 100);
+  EXPECT_NEAR(lengths.expected_left(5000, 100'000), 5000, 1) << "none was seen as old";
+  EXPECT_NEAR(lengths.expected_left(200'000, 10), 10, 0) << "nor in any bucket";
+}
+
+TEST(OutputLengths, ExpectsAtLeastATokenMore) {
+  OutputLengths lengths;
+  learn(lengths, 1000, 5000);
+  EXPECT_GE(lengths.expected_left(999, 100'000), 1);
+  EXPECT_LT(lengths.expected_left(999, 100'000), 20);
+}
+
+// By the definition, over a list of lengths.
+TEST(OutputLengths, ExpectsWhatAListOfLengthsSays) {
+  std::mt19937 random(2);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same each time
+  OutputLengths lengths;
+  std::vector<int64_t> history;
+  for (int i = 0; i < 1000; ++i)
+    history.push_back(1 + static_cast<int64_t>(std::exp(static_cast<double>(random() % 7000) / 1000)));
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::ranges::shuffle(history, random);
+    for (const int64_t length : history) lengths.add(length);
+  }
+  for (const int64_t age : {0, 5, 50, 300})
+    for (const int64_t most : {20, 200, 5000}) {
+      double left = 0;
+      int64_t num_left = 0;
+      for (const int64_t length : history) {
+        if (length <= age) continue;
+        left += static_cast<double>(std::min(length - age, most));
+        ++num_left;
+      }
+      EXPECT_NEAR(lengths.expected_left(age, most) / (left / static_cast<double>(num_left)), 1, 0.07)
+          << age << ' ' << most;
+    }
+}
+
 TEST(OutputLengths, MayBeReadWhileItLearns) {
   OutputLengths lengths;
   std::jthread reader([&](const std::stop_token& stop) {

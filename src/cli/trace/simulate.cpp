@@ -54,6 +54,7 @@ Status execute(const SimulateArguments& arguments) {
   Progress progress(arguments.report.trace);
   const SimulationOptions options{.engine = arguments.engine,
                                   .kv_tokens = arguments.kv_tokens,
+                                  .max_tokens = arguments.max_tokens,
                                   .costs = std::move(costs),
                                   .pace = std::move(pace),
                                   .disk = disk,

@@ -21,10 +21,15 @@ constexpr TokenRange kIds = {1, kVocabSize - 1};
 constexpr uint64_t kEndlessMemory = uint64_t{1} << 50;
 constexpr int64_t kNever = INT64_MAX;
 
-// Notes when tokens come.
+// Notes when tokens come, and says when there are as many as the trace has.
 class OutcomeSink final : public RequestSink {
  public:
-  OutcomeSink(const Clock& clock, TraceOutcome& outcome) : clock_(clock), outcome_(outcome) {
+  OutcomeSink(const Clock& clock, TraceOutcome& outcome, int64_t num_output_tokens,
+              std::function<void()> on_complete)
+      : clock_(clock),
+        outcome_(outcome),
+        num_output_tokens_(num_output_tokens),
+        on_complete_(std::move(on_complete)) {
     outcome_.arrival_ns = clock_.now_ns();
   }
 
@@ -37,18 +42,25 @@ class OutcomeSink final : public RequestSink {
       outcome_.largest_gap_ns = std::max(outcome_.largest_gap_ns, now_ns - last_token_ns_);
     last_token_ns_ = now_ns;
     outcome_.num_output_tokens += std::ssize(update.tokens);
+    outcome_.end_ns = now_ns;
+    if (is_complete() && !update.finish) on_complete_();
   }
   void on_prompt_logprobs(std::span<const TokenEvent>) override {}
   void on_done(const RequestTimings& timings, const Status& status) override {
-    outcome_.end_ns = clock_.now_ns();
     outcome_.num_cached_tokens = timings.num_cached_tokens;
     outcome_.waited_ns = timings.waited_ns;
+    if (is_complete()) return;
+    outcome_.end_ns = clock_.now_ns();
     if (!status) outcome_.error = to_string(status.error().code);
   }
 
  private:
+  bool is_complete() const { return outcome_.num_output_tokens == num_output_tokens_; }
+
   const Clock& clock_;
   TraceOutcome& outcome_;
+  const int64_t num_output_tokens_;
+  const std::function<void()> on_complete_;
   int64_t last_token_ns_ = 0;
 };
 
@@ -81,6 +93,7 @@ class Simulator {
         options_(options),
         timeline_(std::make_shared<Timeline>(arrivals(trace), [this](size_t i) { submit(i); })) {
     result_.outcomes.resize(trace.requests.size());
+    ids_.resize(trace.requests.size());
   }
 
   Result<Simulation> run() {
@@ -150,12 +163,16 @@ class Simulator {
     TraceOutcome& outcome = result_.outcomes[index];
     Request request{.prompt = make_prompt(trace_, index, kIds, "")};
     request.sampling.temperature = 0;
-    request.max_tokens = wish.num_output_tokens;
+    request.max_tokens = std::max(wish.num_output_tokens, options_.max_tokens);
     request.ignore_eos = true;
     request.client = std::hash<std::string>{}(wish.key);
-    if (const auto id =
-            engine_->submit(std::move(request), std::make_shared<OutcomeSink>(*timeline_, outcome));
-        !id) {
+    const Forecast forecast = engine_->forecast(wish.num_prompt_tokens);
+    outcome.forecast_ttft_seconds = forecast.queue_seconds + forecast.prefill_seconds;
+    auto sink = std::make_shared<OutcomeSink>(*timeline_, outcome, wish.num_output_tokens,
+                                              [this, index] { engine_->cancel(ids_[index]); });
+    if (const auto id = engine_->submit(std::move(request), std::move(sink))) {
+      ids_[index] = *id;
+    } else {
       outcome.error = to_string(id.error().code);
       outcome.end_ns = outcome.arrival_ns;
     }
@@ -182,6 +199,7 @@ class Simulator {
   const Trace& trace_;
   const SimulationOptions& options_;
   Simulation result_;
+  std::vector<RequestId> ids_;  // of the engine, by request of the trace
   PageUsage usage_;
   std::shared_ptr<Timeline> timeline_;
   std::unique_ptr<Engine> engine_;

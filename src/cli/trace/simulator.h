@@ -24,7 +24,8 @@ struct SimulationOptions {
   // As for a server. 0 or empty: as there, but for max_context (what the longest request needs) and
   // max_queued_requests (all of the trace).
   EngineOptions engine;
-  int64_t kv_tokens = 0;  // room in the KV cache; 0: for max_sequences at full context
+  int64_t kv_tokens = 0;   // room in the KV cache; 0: for max_sequences at full context
+  int64_t max_tokens = 0;  // that each request asks for at least; 0: just as long as it is
   CostModel costs = CostModel();
   Pace pace;                                // of the machine, by the trace's first arrival
   std::optional<DiskModel> disk;            // that full pages are kept on, too, in engine.kv_disk_bytes of it

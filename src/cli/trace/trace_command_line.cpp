@@ -163,6 +163,8 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
         "Requests that may wait; more are refused (default: all of the trace)");
   count("--kv-tokens", arguments->kv_tokens,
         "Room in the KV cache (default: for --max-sequences of the longest request)");
+  count("--max-tokens", arguments->max_tokens,
+        "What requests ask for, however short they turn out to be (default: just their length)");
   app.add_flag_callback(
          "--no-prefix-cache", [raw = arguments.get()] { raw->engine.prefix_cache = false; },
          "Compute every prompt wholly")

@@ -27,6 +27,7 @@ json::value spread(std::vector<double> values) {
   for (const double value : values) sum += value;
   return json::object{{"mean", sum / static_cast<double>(values.size())},
                       {"p50", quantile(values, 0.5)},
+                      {"p90", quantile(values, 0.9)},
                       {"p95", quantile(values, 0.95)},
                       {"p99", quantile(values, 0.99)},
                       {"max", values.back()}};
@@ -52,6 +53,11 @@ class Group {
     cached_tokens_ += outcome.num_cached_tokens;
     output_tokens_ += outcome.num_output_tokens;
     if (ttft <= options.objectives.ttft_seconds && tpot <= options.objectives.tpot_seconds) ++num_good_;
+    if (outcome.forecast_ttft_seconds >= 0) {
+      const double error = std::abs(outcome.forecast_ttft_seconds - ttft);
+      forecast_error_.push_back(error);
+      forecast_relative_error_.push_back(error / ttft);
+    }
     if (outcome.waited_ns >= 0) {
       waited_ += static_cast<double>(outcome.waited_ns) * 1e-9;
       latency_of_waited_ += jct;
@@ -77,6 +83,8 @@ class Group {
             {"slowdown", spread(slowdown_)},
             {"queue_share", share(waited_, latency_of_waited_)},
             {"delay_share", share(delayed_, latency_)},
+            {"forecast_error", spread(forecast_error_)},
+            {"forecast_relative_error", spread(forecast_relative_error_)},
             {"goodput", static_cast<double>(num_good_) / static_cast<double>(num_requests_)}};
   }
 
@@ -100,6 +108,8 @@ class Group {
   std::vector<double> largest_gap_;
   std::vector<double> normalised_jct_;
   std::vector<double> slowdown_;
+  std::vector<double> forecast_error_;
+  std::vector<double> forecast_relative_error_;
 };
 
 }  // namespace
@@ -157,6 +167,7 @@ json::object to_object(const TraceRequest& request, const TraceOutcome& outcome,
   object["ttft"] = outcome.ttft_seconds();
   object["tpot"] = outcome.tpot_seconds();
   object["largest_gap"] = static_cast<double>(outcome.largest_gap_ns) * 1e-9;
+  if (outcome.forecast_ttft_seconds >= 0) object["forecast_ttft"] = outcome.forecast_ttft_seconds;
   if (outcome.waited_ns >= 0) object["waited"] = static_cast<double>(outcome.waited_ns) * 1e-9;
   if (options.isolated_seconds) object["isolated"] = options.isolated_seconds(request);
   return object;

@@ -21,9 +21,10 @@ struct TraceOutcome {
   int64_t end_ns = 0;          // of the last token
   int64_t largest_gap_ns = 0;  // between two tokens of the stream, or what came as one
   int64_t num_output_tokens = 0;
-  int64_t num_cached_tokens = 0;  // of the prompt
-  int64_t waited_ns = -1;         // no step computed anything of it; -1: not known
-  std::string error;              // it failed: nothing else but arrival_ns and end_ns holds
+  int64_t num_cached_tokens = 0;      // of the prompt
+  int64_t waited_ns = -1;             // no step computed anything of it; -1: not known
+  double forecast_ttft_seconds = -1;  // as foretold when it came; -1: not known
+  std::string error;                  // it failed: nothing else but arrival_ns and end_ns holds
 
   double jct_seconds() const { return static_cast<double>(end_ns - arrival_ns) * 1e-9; }
   double ttft_seconds() const { return static_cast<double>(first_token_ns - arrival_ns) * 1e-9; }
@@ -53,6 +54,8 @@ struct ReportOptions {
 //   delay_share                    likewise: 1 - sum of isolated times / sum of jct, from 0 on; sharing steps
 //                                  with others included
 //   goodput                        share of the requests that met both objectives
+//   forecast_error                 |foretold ttft - ttft| in seconds
+//   forecast_relative_error        that by ttft
 Result<boost::json::object> make_report(const Trace& trace, std::span<const TraceOutcome> outcomes,
                                         const ReportOptions& options);
 
