@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cli/trace/cost_model_file.h"
 #include "cli/trace/recorded_costs.h"
 #include "cli/trace/simulator.h"
 #include "cli/trace/step_replay.h"
@@ -167,6 +168,16 @@ TEST(Pace, StretchesTheStepsOfASimulation) {
   };
   EXPECT_NEAR(jct(*uneven, 0) / jct(*even, 0), 3, 1e-3);
   EXPECT_NEAR(jct(*uneven, 1) / jct(*even, 1), 0.5, 1e-3);
+}
+
+TEST_F(StepReplayTest, ACostModelKeepsTheRecordingThatItWasFittedTo) {
+  const std::string path = record(8192);
+  const auto recording = read_recording(path);
+  const auto file = read_cost_model(path);
+  ASSERT_TRUE(recording && file);
+  EXPECT_EQ(file->model.coefficients(), fit_costs(*recording).coefficients());
+  ASSERT_TRUE(file->recording);
+  EXPECT_EQ(file->recording->moments.size(), recording->moments.size());
 }
 
 TEST_F(StepReplayTest, DamagedRecordingsAreRefused) {

@@ -221,8 +221,9 @@ TEST(CostModelFile, ReadsWhatIsWritten) {
       folder.write("cost.json", "{\"other\": 1}\n" + to_json(to_object(model, windows)) + "\n");
   const auto read = read_cost_model(path);
   ASSERT_TRUE(read) << read.error().message;
-  EXPECT_EQ(read->coefficients(), seconds);
-  EXPECT_EQ(read->reach().positions(5000), model.reach().positions(5000));
+  EXPECT_EQ(read->model.coefficients(), seconds);
+  EXPECT_EQ(read->model.reach().positions(5000), model.reach().positions(5000));
+  EXPECT_FALSE(read->recording);
 }
 
 TEST(CostModelFile, RefusesWhatIsNotWhole) {

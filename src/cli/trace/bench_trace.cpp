@@ -4,6 +4,7 @@
 #include "cli/arguments.h"
 #include "cli/json.h"
 #include "cli/terminal.h"
+#include "cli/trace/cost_model_file.h"
 #include "cli/trace/print_report.h"
 #include "cli/trace/trace_client.h"
 
@@ -11,7 +12,12 @@ namespace pagoda {
 
 Status execute(const BenchTraceArguments& arguments) {
   PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
-  PAGODA_TRY(const ReportOptions report_options, report_options_of(arguments.report));
+  std::optional<CostModel> costs;
+  if (!arguments.report.cost_model.empty()) {
+    PAGODA_TRY(CostModelFile file, read_cost_model(arguments.report.cost_model));
+    costs = std::move(file.model);
+  }
+  const ReportOptions report_options = report_options_of(arguments.report, std::move(costs));
   Progress progress(arguments.report.trace);
   ReplayOptions options{.url = arguments.url,
                         .model = arguments.served_model,

@@ -1,7 +1,6 @@
 #include "cli/trace/cost_model_file.h"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 #include <boost/json.hpp>
@@ -48,27 +47,28 @@ json::object to_object(const CostModel& model, std::span<const int64_t> layer_wi
   return {{"coefficients", coefficients}, {"layer_windows", json::value_from(layer_windows)}};
 }
 
-Result<CostModel> read_cost_model(const std::string& path) {
-  std::optional<CostModel> model;
-  bool is_recording = false;
+Result<CostModelFile> read_cost_model(const std::string& path) {
+  CostModelFile file;
+  if (is_recording(path)) {
+    PAGODA_TRY(file.recording, read_recording(path));
+    file.model = fit_costs(*file.recording);
+    return file;
+  }
+  bool is_found = false;
   PAGODA_TRY_STATUS(for_each_line(path, [&](std::string_view line) -> Status {
     json::error_code error;
     const json::value value = json::parse(line, error);
     const json::object* object = error ? nullptr : value.if_object();
     if (!object) return fail(ErrorCode::invalid_argument, "not a JSON object");
-    is_recording |= object->contains("recording");
-    if (is_recording || model || !object->contains("coefficients")) return {};
-    PAGODA_TRY(model, parse_cost_model(*object));
+    if (is_found || !object->contains("coefficients")) return {};
+    PAGODA_TRY(file.model, parse_cost_model(*object));
+    is_found = true;
     return {};
   }));
-  if (is_recording) {
-    PAGODA_TRY(const StepRecording recording, read_recording(path));
-    return fit_costs(recording);
-  }
-  if (!model)
+  if (!is_found)
     return fail(ErrorCode::invalid_argument, "{}: no line has 'coefficients'; 'bench cost-model' makes them",
                 path);
-  return *std::move(model);
+  return file;
 }
 
 double isolated_seconds(const CostModel& model, int64_t num_prompt_tokens, int64_t num_output_tokens,

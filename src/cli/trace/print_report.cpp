@@ -58,15 +58,14 @@ Status write_requests(const Trace& trace, std::span<const TraceOutcome> outcomes
 
 }  // namespace
 
-Result<ReportOptions> report_options_of(const ReportArguments& arguments) {
+ReportOptions report_options_of(const ReportArguments& arguments, std::optional<CostModel> costs) {
   ReportOptions options{
       .objectives = {.ttft_seconds = arguments.ttft_ms / 1000, .tpot_seconds = arguments.tpot_ms / 1000},
       .warm_up_ns = std::llround(arguments.warm_up_seconds * 1e9)};
-  if (arguments.cost_model.empty()) return options;
-  PAGODA_TRY(CostModel model, read_cost_model(arguments.cost_model));
-  options.isolated_seconds = [model = std::move(model)](const TraceRequest& request) {
-    return isolated_seconds(model, request.num_prompt_tokens, request.num_output_tokens, kIsolatedChunk);
-  };
+  if (costs)
+    options.isolated_seconds = [model = *std::move(costs)](const TraceRequest& request) {
+      return isolated_seconds(model, request.num_prompt_tokens, request.num_output_tokens, kIsolatedChunk);
+    };
   return options;
 }
 

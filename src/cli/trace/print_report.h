@@ -2,17 +2,19 @@
 // trace.
 #pragma once
 
+#include <optional>
 #include <span>
 
 #include <boost/json/object.hpp>
 
 #include "cli/arguments.h"
 #include "cli/trace/trace_report.h"
+#include "sched/cost_model.h"
 
 namespace pagoda {
 
-// Reads the cost model, if one is named.
-Result<ReportOptions> report_options_of(const ReportArguments& arguments);
+// `costs` tell how long requests take on an idle machine; none: that is not known.
+ReportOptions report_options_of(const ReportArguments& arguments, std::optional<CostModel> costs);
 
 // Prints `report`, as JSON or as a table, and writes arguments.requests_out.
 Status print_report(const Trace& trace, std::span<const TraceOutcome> outcomes, const ReportOptions& options,

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <fstream>
 
 #include <boost/json.hpp>
 
@@ -123,6 +124,15 @@ class Reader {
 };
 
 }  // namespace
+
+bool is_recording(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string line;
+  if (!std::getline(file, line)) return false;
+  json::error_code error;
+  const json::value value = json::parse(line, error);
+  return !error && value.is_object() && value.get_object().contains("recording");
+}
 
 Result<StepRecording> read_recording(const std::string& path) {
   Reader reader;

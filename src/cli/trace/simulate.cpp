@@ -30,19 +30,25 @@ Status replay(const SimulateArguments& arguments) {
               replay.difference);
 }
 
+// Of the machine that the recording named by --pace is of; often it is the one that the costs come from.
+Result<Pace> read_pace(const SimulateArguments& arguments, const CostModelFile& costs) {
+  if (arguments.pace.empty()) return Pace();
+  if (costs.recording && arguments.pace == arguments.report.cost_model)
+    return Pace::of(*costs.recording, costs.model);
+  PAGODA_TRY(const StepRecording recording, read_recording(arguments.pace));
+  return Pace::of(recording, costs.model);
+}
+
 }  // namespace
 
 Status execute(const SimulateArguments& arguments) {
   init_logging(LogLevel::warning);
   if (!arguments.replay.empty()) return replay(arguments);
   PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
-  PAGODA_TRY(const ReportOptions report_options, report_options_of(arguments.report));
-  PAGODA_TRY(CostModel costs, read_cost_model(arguments.report.cost_model));
-  Pace pace;
-  if (!arguments.pace.empty()) {
-    PAGODA_TRY(const StepRecording recording, read_recording(arguments.pace));
-    pace = Pace::of(recording, costs);
-  }
+  PAGODA_TRY(CostModelFile costs, read_cost_model(arguments.report.cost_model));
+  PAGODA_TRY(Pace pace, read_pace(arguments, costs));
+  costs.recording.reset();  // as large as the trace
+  const ReportOptions report_options = report_options_of(arguments.report, costs.model);
   std::optional<DiskModel> disk;
   if (!arguments.disk_model.empty()) {
     PAGODA_TRY(disk, read_disk_model(arguments.disk_model));
@@ -55,7 +61,7 @@ Status execute(const SimulateArguments& arguments) {
   const SimulationOptions options{.engine = arguments.engine,
                                   .kv_tokens = arguments.kv_tokens,
                                   .max_tokens = arguments.max_tokens,
-                                  .costs = std::move(costs),
+                                  .costs = std::move(costs.model),
                                   .pace = std::move(pace),
                                   .disk = disk,
                                   .recorder = std::move(recorder),

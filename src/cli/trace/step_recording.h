@@ -75,6 +75,9 @@ struct StepRecording {
   std::vector<RecordedMoment> moments;
 };
 
+// Whether the file begins like one. No, if it cannot be read.
+bool is_recording(const std::string& path);
+
 // invalid_argument or not_found names file, line and what is wrong; unsupported where the recording holds a
 // request that a replay cannot repeat: several sequences, log probabilities of the prompt, embeddings.
 Result<StepRecording> read_recording(const std::string& path);
