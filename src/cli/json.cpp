@@ -109,9 +109,14 @@ double float_number(float value) {
   return std::strtod(fmt::format("{}", value).c_str(), nullptr);
 }
 
-Result<JsonMembers> split_json_object(std::string_view text) {
-  PAGODA_TRY(const json::value parsed, parse_json(text));
+Result<json::object> json_object_of(std::string_view text) {
+  PAGODA_TRY(json::value parsed, parse_json(text));
   if (!parsed.is_object()) return fail(ErrorCode::invalid_argument, "not a JSON object");
+  return std::move(parsed.get_object());
+}
+
+Result<JsonMembers> split_json_object(std::string_view text) {
+  PAGODA_TRY_STATUS(json_object_of(text));
   JsonMembers members;
   Scanner scanner(text);
   scanner.take('{');

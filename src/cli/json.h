@@ -28,6 +28,9 @@ Result<JsonMembers> split_json_object(std::string_view text);
 // The text of a JSON string literal.
 Result<std::string> parse_json_string(std::string_view literal);
 
+// A whole object. invalid_argument if `text` is anything else.
+Result<boost::json::object> json_object_of(std::string_view text);
+
 // Calls handle(line) for each line of a file that is not blank. An error is prefixed with the file and line
 // number.
 Status for_each_line(const std::string& path, const std::function<Status(std::string_view line)>& handle);

@@ -56,12 +56,9 @@ Result<CostModelFile> read_cost_model(const std::string& path) {
   }
   bool is_found = false;
   PAGODA_TRY_STATUS(for_each_line(path, [&](std::string_view line) -> Status {
-    json::error_code error;
-    const json::value value = json::parse(line, error);
-    const json::object* object = error ? nullptr : value.if_object();
-    if (!object) return fail(ErrorCode::invalid_argument, "not a JSON object");
-    if (is_found || !object->contains("coefficients")) return {};
-    PAGODA_TRY(file.model, parse_cost_model(*object));
+    PAGODA_TRY(const json::object object, json_object_of(line));
+    if (is_found || !object.contains("coefficients")) return {};
+    PAGODA_TRY(file.model, parse_cost_model(object));
     is_found = true;
     return {};
   }));

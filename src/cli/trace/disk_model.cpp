@@ -23,10 +23,7 @@ Result<double> read_positive(const json::object& line, std::string_view name) {
 class Reader {
  public:
   Status read_line(std::string_view text) {
-    json::error_code error;
-    const json::value value = json::parse(text, error);
-    if (error || !value.is_object()) return fail(ErrorCode::invalid_argument, "not a JSON object");
-    const json::object& line = value.get_object();
+    PAGODA_TRY(const json::object line, json_object_of(text));
     const json::value* direction = line.if_contains("direction");
     const json::value* io = line.if_contains("io");
     if (!direction || !io) return {};

@@ -15,12 +15,10 @@ namespace json = boost::json;
 // The lines of a recording, one after the other. What json::value's accessors throw means a damaged line.
 class Reader {
  public:
-  Status read_line(std::string_view line) {
-    json::error_code error;
-    const json::value value = json::parse(line, error);
-    if (error || !value.is_object()) return fail(ErrorCode::invalid_argument, "not a JSON object");
+  Status read_line(std::string_view text) {
+    PAGODA_TRY(const json::object line, json_object_of(text));
     try {
-      return read(value.get_object());
+      return read(line);
     } catch (const std::exception&) {
       return fail(ErrorCode::invalid_argument, "not a line of a recording");
     }
@@ -129,9 +127,8 @@ bool is_recording(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string line;
   if (!std::getline(file, line)) return false;
-  json::error_code error;
-  const json::value value = json::parse(line, error);
-  return !error && value.is_object() && value.get_object().contains("recording");
+  const Result<json::object> object = json_object_of(line);
+  return object && object->contains("recording");
 }
 
 Result<StepRecording> read_recording(const std::string& path) {

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/kernels.h"
+#include "text/tokenizer.h"
+
 namespace pagoda {
 
 namespace {
@@ -49,8 +52,16 @@ void SimulatedModel::forward(const ForwardBatch& batch, ForwardContext&, std::sp
   on_forward_(batch, logits);
 }
 
-std::shared_ptr<const Tokenizer> make_silent_tokenizer(int64_t vocab_size) {
-  return std::make_shared<SilentTokenizer>(vocab_size);
+Engine::Parts simulated_parts(std::unique_ptr<SimulatedModel> model, std::shared_ptr<const Clock> clock,
+                              CostModel costs) {
+  const int64_t vocab_size = model->info().vocab_size;
+  return {.model = std::move(model),
+          .tokenizer = std::make_shared<SilentTokenizer>(vocab_size),
+          .end_tokens = {},
+          .pool = std::make_unique<ThreadPool>(1),
+          .kernels = &kernels_for(Isa::scalar),
+          .clock = std::move(clock),
+          .costs = std::move(costs)};
 }
 
 }  // namespace pagoda

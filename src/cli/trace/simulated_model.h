@@ -6,8 +6,10 @@
 #include <memory>
 #include <span>
 
+#include "base/clock.h"
+#include "engine/engine.h"
 #include "model/model.h"
-#include "text/tokenizer.h"
+#include "sched/cost_model.h"
 
 namespace pagoda {
 
@@ -29,7 +31,8 @@ class SimulatedModel final : public Model {
   OnForward on_forward_;
 };
 
-// A tokenizer whose tokens have no text.
-std::shared_ptr<const Tokenizer> make_silent_tokenizer(int64_t vocab_size);
+// An engine about that model: on one thread, with tokens that have no text.
+Engine::Parts simulated_parts(std::unique_ptr<SimulatedModel> model, std::shared_ptr<const Clock> clock,
+                              CostModel costs);
 
 }  // namespace pagoda

@@ -9,7 +9,6 @@
 #include "cli/trace/timeline.h"
 #include "cli/trace/virtual_page_store.h"
 #include "engine/engine.h"
-#include "kernels/kernels.h"
 #include "kv/kv_cache.h"
 
 namespace pagoda {
@@ -137,13 +136,7 @@ class Simulator {
     machine.cpu.num_cores = 1;
     PAGODA_TRY(EngineConfig config,
                resolve(engine_options(trace_, options_, model->info().kv_shape), *model, machine, 0));
-    Engine::Parts parts{.model = std::move(model),
-                        .tokenizer = make_silent_tokenizer(kVocabSize),
-                        .end_tokens = {},
-                        .pool = std::make_unique<ThreadPool>(1),
-                        .kernels = &kernels_for(Isa::scalar),
-                        .clock = timeline_,
-                        .costs = options_.costs};
+    Engine::Parts parts = simulated_parts(std::move(model), timeline_, options_.costs);
     if (options_.disk)
       parts.open_page_store = [this, disk = *options_.disk, bytes = config.kv_disk_bytes](
                                   PageMemory& memory) { return open_store(disk, bytes, memory); };

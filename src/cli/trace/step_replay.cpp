@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include "cli/trace/simulated_model.h"
-#include "kernels/kernels.h"
 
 namespace pagoda {
 
@@ -61,14 +60,8 @@ class Replay {
     auto model = std::make_unique<SimulatedModel>(
         recording_.config.max_context, end_token() + 1, recording_.config.prefix_cache.attention_share,
         [this](const ForwardBatch& batch, std::span<float> logits) { forward(batch, logits); });
-    Engine::Parts parts{.model = std::move(model),
-                        .tokenizer = make_silent_tokenizer(end_token() + 1),
-                        .end_tokens = {},
-                        .pool = std::make_unique<ThreadPool>(1),
-                        .kernels = &kernels_for(Isa::scalar),
-                        .clock = clock_,
-                        .costs = recording_.costs};
-    PAGODA_TRY(engine_, Engine::create(recording_.config, std::move(parts)));
+    PAGODA_TRY(engine_, Engine::create(recording_.config,
+                                       simulated_parts(std::move(model), clock_, recording_.costs)));
     engine_->on_step([this](const Engine::StepReport& report) {
       for (const PlanItem& item : report.items)
         planned_.push_back({item.sequence->id, item.first_position, item.num_tokens});

@@ -73,7 +73,7 @@ Result<std::string> find_model(const ReplayOptions& options) {
   const json::value list = json::parse(reply, error);
   const json::value* id = error ? nullptr : list.find_pointer("/data/0/id", error);
   if (!id || !id->is_string())
-    return fail(ErrorCode::io, "{}/models lists no model; name one with --model", options.url);
+    return fail(ErrorCode::io, "{}/models lists no model; name one with --served-model", options.url);
   return std::string(id->get_string());
 }
 

@@ -94,17 +94,14 @@ void append_tokens(const std::string& group, int64_t num_tokens, TokenRange rang
 Result<Trace> read_trace(const std::string& path) {
   Trace trace;
   PAGODA_TRY_STATUS(for_each_line(path, [&](std::string_view line) -> Status {
-    json::error_code error;
-    const json::value value = json::parse(line, error);
-    const json::object* object = error ? nullptr : value.if_object();
-    if (!object) return fail(ErrorCode::invalid_argument, "not a JSON object");
+    PAGODA_TRY(const json::object object, json_object_of(line));
     if (trace.header.empty()) {
-      if (!object->contains("trace"))
+      if (!object.contains("trace"))
         return fail(ErrorCode::invalid_argument, "the first line must have a member 'trace'");
       trace.header = line;
       return {};
     }
-    PAGODA_TRY(TraceRequest request, read_request(*object));
+    PAGODA_TRY(TraceRequest request, read_request(object));
     if (!trace.requests.empty() && request.arrival_ns < trace.requests.back().arrival_ns)
       return fail(ErrorCode::invalid_argument, "comes before the request of the line above");
     trace.requests.push_back(std::move(request));
