@@ -23,8 +23,9 @@ class ArrivingWork {
   // Of all time, that it needs.
   ByClass shares(int64_t now_ns) const {
     const double passed = 1e-9 * static_cast<double>(std::max<int64_t>(now_ns - last_ns_, 0));
+    const double kept = std::exp(-passed / kMemory);
     ByClass shares = shares_;
-    for (double& share : shares) share *= std::exp(-passed / kMemory);
+    for (double& share : shares) share *= kept;
     return shares;
   }
 
