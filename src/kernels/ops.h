@@ -128,11 +128,11 @@ struct OpKernels {
   // Index of the greatest value, the smallest index among equals; NaN never wins (0 if all are NaN).
   int64_t (*argmax)(const float* x, int64_t n) noexcept;
   float (*max)(const float* x, int64_t n) noexcept;
-  // Of n outputs from outlines, what the exact ones are at most: bounds[g] is the greatest x + error * length
-  // of the up to 16 of group g, whose errors begin g * stride bytes behind `errors`. length:
+  // Of n outputs from outlines, for each group g of up to 16: the greatest, and what the exact ones are at
+  // most, the greatest x + error * length. Errors of group g begin g * stride bytes behind `errors`; length:
   // activation_length() of the token. NaN never wins.
   void (*bound_groups)(const float* x, int64_t n, const std::byte* errors, size_t stride, float length,
-                       float* bounds) noexcept;
+                       float* greatest, float* bounds) noexcept;
   // log(sum exp(x[i])); needs no maximum from the caller. -infinity counts as nothing (-infinity if there is
   // nothing else, at once); NaN gives NaN.
   float (*log_sum_exp)(const float* x, int64_t n) noexcept;

@@ -66,7 +66,8 @@ class Screening {
     for (int64_t token = 0; token < args_.num_tokens; ++token)
       kernels_.ops.bound_groups(args_.out + token * args_.out_stride + row, num_rows, errors, group_bytes,
                                 lengths_[static_cast<size_t>(token)],
-                                scratch_.bounds(token, num_groups_).data() + group_begin);
+                                scratch_.greatest(token, num_groups_) + group_begin,
+                                scratch_.bounds(token, num_groups_) + group_begin);
   }
   // Lists the groups that may have a token's greatest output; how many that are.
   int64_t pass() const {
@@ -93,7 +94,7 @@ class Screening {
 
   bool any_passes(int64_t group_begin, int64_t group_end, const Least& least) const {
     for (int64_t token = 0; token < args_.num_tokens; ++token) {
-      const float* bounds = scratch_.bounds(token, num_groups_).data();
+      const float* bounds = scratch_.bounds(token, num_groups_);
       // Written so that all pass where there is no number to reach.
       if (!(kernels_.ops.max(bounds + group_begin, group_end - group_begin) <
             least[static_cast<size_t>(token)]))
@@ -102,9 +103,9 @@ class Screening {
     return false;
   }
   void compute(int64_t group) const { kernels_.linear.linear(args_, group, group + 1); }
-  // The greatest output of the group that promises most.
+  // The greatest output of the group that has the greatest one by the outlines.
   float compute_best_group(int64_t token) const {
-    const int64_t group = kernels_.ops.argmax(scratch_.bounds(token, num_groups_).data(), num_groups_);
+    const int64_t group = kernels_.ops.argmax(scratch_.greatest(token, num_groups_), num_groups_);
     compute(group);
     const int64_t row = group * kRowsPerGroup;
     return kernels_.ops.max(args_.out + token * args_.out_stride + row,

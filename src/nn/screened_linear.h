@@ -2,9 +2,9 @@
 // greedy step. It is found exactly while most of the weights' lower bits stay unread.
 //
 // A pass over the outlines (Packing::outline) gives every output but for an error that has a bound, hence for
-// every group of rows what its outputs are at most. The most promising group is computed exactly; then all
-// groups whose bound reaches the greatest output of that one, a few in a hundred as a rule. No other row can
-// win, whatever its lower bits are. To prune by bounds and verify what is left is how exact maximum inner
+// every group of rows what its outputs are at most. The group with the greatest of them is computed exactly;
+// then all groups whose bound reaches its greatest output, less than one in a hundred as a rule. No other row
+// can win, whatever its lower bits are. To prune by bounds and verify what is left is how exact maximum inner
 // product search works (for instance LEMP: Teflioudi, Gemulla and Mykytiuk, SIGMOD 2015); the bounds here are
 // those of quantisation (kernels/isa/outline_body.h).
 #pragma once
@@ -43,17 +43,18 @@ class ScreeningScratch {
   static ScreeningScratch take(Source& source, int64_t num_groups) {
     const auto groups = static_cast<size_t>(num_groups);
     ScreeningScratch scratch;
+    scratch.greatest_ = source.template take<float>(groups * kMaxTokens);
     scratch.bounds_ = source.template take<float>(groups * kMaxTokens);
     scratch.passed_ = source.template take<int32_t>(groups);
     return scratch;
   }
-  // [token][num_groups]: what the group's outputs are at most.
-  std::span<float> bounds(int64_t token, int64_t num_groups) const {
-    return bounds_.subspan(static_cast<size_t>(token * num_groups), static_cast<size_t>(num_groups));
-  }
+  // [num_groups] of a token: the greatest output from the outlines, and what the exact ones are at most.
+  float* greatest(int64_t token, int64_t num_groups) const { return greatest_.data() + token * num_groups; }
+  float* bounds(int64_t token, int64_t num_groups) const { return bounds_.data() + token * num_groups; }
   std::span<int32_t> passed() const { return passed_; }
 
  private:
+  std::span<float> greatest_;
   std::span<float> bounds_;
   std::span<int32_t> passed_;
 };

@@ -171,14 +171,19 @@ TEST(Outline, BoundsOfGroups) {
       const std::vector<float> x = random_floats(static_cast<size_t>(n), 7);
       const auto num_groups = static_cast<size_t>(n + 15) / 16;
       const std::vector<float> errors = random_floats(num_groups * kStride / sizeof(float), 8);
-      std::vector<float> bounds(num_groups + 1, -5.0f);
+      std::vector<float> greatest(num_groups + 1, -5.0f);
+      std::vector<float> bounds = greatest;
       kernels_for(isa).ops.bound_groups(x.data(), n, std::as_bytes(std::span(errors)).data(), kStride, 1.5f,
-                                        bounds.data());
-      std::vector<float> expected(num_groups + 1, -INFINITY);
-      expected.back() = -5.0f;
-      for (size_t i = 0; i < x.size(); ++i)
+                                        greatest.data(), bounds.data());
+      std::vector<float> expected_greatest(num_groups + 1, -INFINITY);
+      expected_greatest.back() = -5.0f;
+      std::vector<float> expected = expected_greatest;
+      for (size_t i = 0; i < x.size(); ++i) {
+        expected_greatest[i / 16] = std::max(expected_greatest[i / 16], x[i]);
         expected[i / 16] =
             std::max(expected[i / 16], std::fma(errors[i / 16 * kStride / 4 + i % 16], 1.5f, x[i]));
+      }
+      EXPECT_EQ(bits_of(greatest), bits_of(expected_greatest)) << to_string(isa) << ", " << n;
       EXPECT_EQ(bits_of(bounds), bits_of(expected)) << to_string(isa) << ", " << n;
     }
   }
@@ -190,11 +195,14 @@ TEST(Outline, BoundsForgetWhatIsNoNumber) {
     x[5] = x[20] = NAN;
     x[21] = INFINITY;
     const std::vector<float> errors(32);
+    float greatest[2];
     float bounds[2];
     kernels_for(isa).ops.bound_groups(x.data(), 32, std::as_bytes(std::span(errors)).data(), 64, 1.0f,
-                                      bounds);
+                                      greatest, bounds);
     EXPECT_EQ(bounds[0], 2.0f) << to_string(isa);
     EXPECT_EQ(bounds[1], INFINITY) << to_string(isa);
+    EXPECT_EQ(greatest[0], 2.0f) << to_string(isa);
+    EXPECT_EQ(greatest[1], INFINITY) << to_string(isa);
   }
 }
 

@@ -142,13 +142,15 @@ struct Ops {
     return 0;
   }
   static void bound_groups(const float* x, int64_t n, const std::byte* errors, size_t stride, float length,
-                           float* bounds) noexcept {
+                           float* greatest, float* bounds) noexcept {
     const V factor = V::set1(length);
     const V lowest = V::set1(-__builtin_inff());
     for_runs(n, [&](int64_t i, int lanes) {
       const V error = V::load(reinterpret_cast<const float*>(errors + static_cast<size_t>(i / 16) * stride));
-      const V bound = V::max(V::fma(error, factor, load(x + i, lanes)), lowest);
-      bounds[i / 16] = V::max_lane(V::keep(bound, 0, lanes, lowest));
+      const V outputs = load(x + i, lanes);
+      const auto greatest_of = [&](V v) { return V::max_lane(V::keep(V::max(v, lowest), 0, lanes, lowest)); };
+      greatest[i / 16] = greatest_of(outputs);
+      bounds[i / 16] = greatest_of(V::fma(error, factor, outputs));
     });
   }
   static float total_of(const float* x, int64_t n) {
