@@ -10,8 +10,6 @@ namespace pagoda {
 namespace {
 
 constexpr size_t kMaxCalls = 4;
-// Multiply-adds (of weights read from memory, at one token) that take about a microsecond.
-constexpr int64_t kMacsPerChunk = 64 * 1024;
 constexpr int64_t kTokensPerRun = 48;  // a multiple of the kernels' tile heights
 constexpr int64_t kFewTokens = 64;     // with which the kernels take one group at a time
 constexpr int64_t kChunksPerThread = 8;

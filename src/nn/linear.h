@@ -14,6 +14,9 @@ namespace pagoda {
 // The layers of one job, in the order of its calls; those that do not exist count for nothing.
 using LinearGroup = std::span<const LinearWeight* const>;
 
+// Multiply-adds of one token, of weights read from memory, that take about a microsecond.
+inline constexpr int64_t kMacsPerChunk = 64 * 1024;
+
 struct LinearCall {
   const LinearWeight* weight = nullptr;
   float* out = nullptr;    // [num_tokens][out_stride]

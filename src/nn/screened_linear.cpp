@@ -30,9 +30,6 @@ bool can_screen(const LinearWeight& weight, int64_t num_tokens) {
 
 namespace {
 
-// Multiply-adds of one token that take about a microsecond.
-constexpr int64_t kMacsPerChunk = 64 * 1024;
-
 class Screening {
  public:
   Screening(const Kernels& kernels, const ActivationRows& input, int64_t num_tokens, const LinearCall& call,
