@@ -178,13 +178,21 @@ TEST(EnginePolicy, ForecastsCountTheWorkThatGoesFirst) {
   }
 }
 
-TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
+// An engine with one place, whose steps take 20 ms.
+std::unique_ptr<EngineHarness> one_place_with_long_steps() {
   EngineConfig config = small_config();
   config.max_sequences = 1;
-  EngineHarness* running = nullptr;
-  EngineHarness harness(config,
-                        {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(20'000'000); }});
-  running = &harness;
+  auto clock = std::make_shared<std::shared_ptr<ManualClock>>();
+  auto harness = std::make_unique<EngineHarness>(
+      config, testing::FakeModel::Options{
+                  .on_forward = [clock](const ForwardBatch&) { (*clock)->advance_ns(20'000'000); }});
+  *clock = harness->clock;
+  return harness;
+}
+
+TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
+  const auto harness_of_one = one_place_with_long_steps();
+  EngineHarness& harness = *harness_of_one;
   std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
   for (uint64_t seed = 1; seed <= 8; ++seed) sinks.push_back(harness.submit(make_request(4, 100, seed)));
   while (!sinks[3]->done) harness.engine->step();
@@ -196,12 +204,8 @@ TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
 
 // What running ones have left is told by their age, not by the mean: here they have outlasted most.
 TEST(EnginePolicy, ForecastsKnowThatOldOutputsGoOn) {
-  EngineConfig config = small_config();
-  config.max_sequences = 1;
-  EngineHarness* running = nullptr;
-  EngineHarness harness(config,
-                        {.on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(20'000'000); }});
-  running = &harness;
+  const auto harness_of_one = one_place_with_long_steps();
+  EngineHarness& harness = *harness_of_one;
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     harness.submit(make_request(4, seed % 8 == 0 ? 80 : 10, seed));
     harness.run();

@@ -10,11 +10,8 @@ void linear(const LinearArgs& args, int64_t group_begin, int64_t group_end) noex
   // Up to here weights that come from memory bind as well, which two groups side by side read slower.
   constexpr int64_t kFewTokens = 64;
   if (args.num_tokens > kFewTokens) return linear_of_many(args, group_begin, group_end);
-  if (args.weight.packing == Packing::outline) {
-    if (args.weight.dtype == DType::q6_k)
-      return run_linear<Quantised<kJoinedQ6K>>(args, group_begin, group_end);
-    return run_linear<Quantised<kJoinedQ80>>(args, group_begin, group_end);
-  }
+  if (args.weight.packing == Packing::outline)
+    return run_outlined_of<Quantised, kJoinedQ80, kJoinedQ6K>(args, group_begin, group_end);
   run_linear_of<Quantised, Plain, Bf16, Bf16Products>(args, group_begin, group_end, join_outline);
 }
 

@@ -57,6 +57,7 @@ struct Tile {
   const uint8_t* group;          // packed weights
   const uint8_t* details;        // of it, or null
   int64_t group_bytes;           // to the next group
+  int64_t details_bytes;         // likewise, of details
   const std::byte* activations;  // of the first token
   int64_t activation_stride;     // bytes
   int64_t num_cols;
@@ -171,8 +172,7 @@ inline void set_groups(const LinearArgs& args, int64_t group, int num_groups, in
   const int64_t num_rows = num_groups * args.weight.rows_per_group();
   tile.group = reinterpret_cast<const uint8_t*>(args.weight.data) + group * tile.group_bytes;
   if (args.weight.details != nullptr)
-    tile.details = reinterpret_cast<const uint8_t*>(args.weight.details) +
-                   static_cast<size_t>(group) * args.weight.details_bytes();
+    tile.details = reinterpret_cast<const uint8_t*>(args.weight.details) + group * tile.details_bytes;
   tile.bias = args.bias == nullptr ? nullptr : args.bias + row;
   tile.out = args.out + token * args.out_stride + row;
   tile.num_rows = static_cast<int>(rows_left < num_rows ? rows_left : num_rows);
@@ -182,6 +182,7 @@ inline Tile tile_of(const LinearArgs& args) {
   const PackedWeight& w = args.weight;
   Tile tile = {};
   tile.group_bytes = static_cast<int64_t>(w.group_bytes());
+  tile.details_bytes = static_cast<int64_t>(w.details_bytes());
   tile.activation_stride = static_cast<int64_t>(activation_row_bytes(w.activation_format(), w.num_cols));
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
@@ -326,13 +327,19 @@ void run_quantised_of(const LinearArgs& args, int64_t group_begin, int64_t group
                  PAGODA_INLINE_LAMBDA { run_plain_quantised_of<Quantised>(part, 0, num_groups); });
 }
 
+// Of weights that have outlines, multiplied as that format of theirs.
+template <template <PackedFormat> class Quantised, PackedFormat kQ80, PackedFormat kQ6K>
+void run_outlined_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
+  if (args.weight.dtype == DType::q6_k)
+    run_linear<Quantised<kQ6K>>(args, group_begin, group_end);
+  else
+    run_linear<Quantised<kQ80>>(args, group_begin, group_end);
+}
+
 // LinearKernels::outline.
 template <template <PackedFormat> class Quantised>
 void run_outline_of(const LinearArgs& args, int64_t group_begin, int64_t group_end) noexcept {
-  if (args.weight.dtype == DType::q6_k)
-    run_linear<Quantised<kOutlineQ6K>>(args, group_begin, group_end);
-  else
-    run_linear<Quantised<kOutlineQ80>>(args, group_begin, group_end);
+  run_outlined_of<Quantised, kOutlineQ80, kOutlineQ6K>(args, group_begin, group_end);
 }
 
 // From more tokens than a tile has, weights of a palette are unpacked once for all.
