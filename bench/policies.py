@@ -17,8 +17,8 @@ import pathlib
 import sys
 import tempfile
 
-from traces.comparison import add_options, parse, print_row, rows_of
-from traces.figures import figures_of, plot, read_lines
+from traces.comparison import Comparison, add_options, parse, rows_of
+from traces.figures import read_lines
 from traces.kinds import Knobs
 from traces.simulation import SimulationError, Simulator
 
@@ -32,8 +32,7 @@ def main() -> None:
     compared = rows_of(options)
     for kind in options.traces.split(","):
         for load in map(float, options.loads.split(",")):
-            rows: dict[str, list[dict[str, float]]] = {name: [] for name in compared}
-            requests, reports = {}, {}
+            comparison = Comparison(options, kind, load)
             for seed in range(1, options.seeds + 1):
                 knobs = Knobs(options.requests, 1.0, seed=seed)
                 knobs = dataclasses.replace(knobs, rate=load * simulator.capacity(kind, knobs))
@@ -41,13 +40,7 @@ def main() -> None:
                     with tempfile.TemporaryDirectory() as folder:
                         out = pathlib.Path(folder) / "requests.jsonl"
                         _, report = simulator.run(kind, knobs, *more, requests_out=str(out))
-                        if seed == 1:
-                            requests[name], reports[name] = read_lines(out), report
-                    rows[name].append(figures_of(report))
-            for name, runs in rows.items():
-                print_row(options, kind, load, name, runs)
-            if options.plots:
-                plot(pathlib.Path(options.plots), f"{kind}-{load:g}", requests, reports)
+                        comparison.add(name, report, read_lines(out))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from traces.comparison import add_options, named, parse, print_row, rows_of
-from traces.figures import figures_of, plot, read_lines
+from traces.comparison import Comparison, add_options, named, parse, rows_of
+from traces.figures import read_lines
 from traces.kinds import KINDS, Knobs
 from traces.server import Server, ServerError, free_port
 from traces.simulation import SimulationError, Simulator
@@ -71,10 +71,10 @@ class Bench:
             raise ServerError(done.stderr.strip())
         return json.loads(done.stdout), read_lines(rows)
 
-    def serve(self, start: Callable[[str], Server], kind: str, knobs: Knobs, recording: pathlib.Path, salt: str) -> tuple[dict, list[dict]]:
-        """The report on a server that may keep files in a folder while it runs, and what its requests went through."""
+    def serve(self, start: Callable[[str], Server], more: list[str], kind: str, knobs: Knobs, recording: pathlib.Path, salt: str) -> tuple[dict, list[dict]]:
+        """The report on a server that may keep files in a folder while it runs, and what its requests went through; `more`: of 'bench trace'."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder, start(folder) as server:
-            return self.replay(server, kind, knobs, "--cost-model", str(recording), salt=salt)
+            return self.replay(server, kind, knobs, "--cost-model", str(recording), *more, salt=salt)
 
     def simulate(self, row: str, command: str, kind: str, knobs: Knobs) -> tuple[dict, list[dict]]:
         rows, recording = self.folder / "requests.jsonl", str(self.recordings[row])
@@ -103,11 +103,11 @@ def runs_of(bench: Bench) -> dict[str, Callable[..., tuple[dict, list[dict]]]]:
     """What makes a report and its requests of a trace, by the name of a row."""
     options = bench.options
 
-    def served(start: Callable[[str], Server]) -> Callable[..., tuple[dict, list[dict]]]:
-        return lambda *run, salt: bench.serve(start, *run, salt)
+    def served(start: Callable[[str], Server], *more: str) -> Callable[..., tuple[dict, list[dict]]]:
+        return lambda *run, salt: bench.serve(start, list(more), *run, salt)
 
     runs = {
-        name: served(lambda folder, name=name, more=more: bench.recorded(name, *(word.replace("{folder}", folder) for word in more)))
+        name: served(lambda folder, name=name, more=more: bench.recorded(name, *(word.replace("{folder}", folder) for word in more)), "--predict")
         for name, more in rows_of(options).items()
     }
     for name, command in options.peer:
@@ -120,21 +120,13 @@ def runs_of(bench: Bench) -> dict[str, Callable[..., tuple[dict, list[dict]]]]:
 def measure(bench: Bench, kind: str) -> None:
     options = bench.options
     for load in map(float, options.loads.split(",")):
-        rows: dict[str, list[dict[str, float]]] = {}
-        requests, reports = {}, {}
+        comparison = Comparison(options, kind, load, "-served")
         for seed in range(1, options.seeds + 1):
             knobs = knobs_of(options, seed)
             capacity, recording = bench.capacity(kind, knobs)
             knobs = dataclasses.replace(knobs, rate=load * capacity)
             for name, run in runs_of(bench).items():
-                report, done = run(kind, knobs, recording, salt=f"{load}")
-                rows.setdefault(name, []).append(figures_of(report))
-                if seed == 1:
-                    requests[name], reports[name] = done, report
-        for name, runs in rows.items():
-            print_row(options, kind, load, name, runs)
-        if options.plots:
-            plot(pathlib.Path(options.plots), f"{kind}-{load:g}-served", requests, reports)
+                comparison.add(name, *run(kind, knobs, recording, salt=f"{load}"))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import pathlib
 import shlex
 import statistics
 
-from .figures import FIGURES, HEADING
+from .figures import FIGURES, HEADING, figures_of, plot
 from .kinds import KINDS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -33,7 +33,8 @@ def add_options(parser: argparse.ArgumentParser, command: str, requests: int, se
     parser.add_argument("--requests", type=int, default=requests, help="of a run (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=seeds, help="default: %(default)s")
     parser.add_argument("--options", default="", help=f"further options of 'pagoda {command}', in one string")
-    parser.add_argument("--plots", default="", metavar="FOLDER", help="write SVG files there, of the first seed")
+    parser.add_argument("--plots", default="", metavar="FOLDER",
+                        help="write SVG files there, of the first seed, and what each run's requests went through, as JSON lines")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -55,6 +56,36 @@ def rows_of(options: argparse.Namespace) -> dict[str, list[str]]:
         for policy in options.policies.split(",")
         for name, more in options.variant or [("", "")]
     }
+
+
+class Comparison:
+    """Runs of the rows on one trace at one load. What a run tells is written as soon as it is there: others may take an hour more."""
+
+    def __init__(self, options: argparse.Namespace, kind: str, load: float, suffix: str = ""):
+        """`suffix`: of the names of files."""
+        self.options, self.kind, self.load = options, kind, load
+        self.name = f"{kind}-{load:g}{suffix}"
+        self.figures: dict[str, list[dict[str, float]]] = {}
+        self.requests: dict[str, list[dict]] = {}
+        self.reports: dict[str, dict] = {}
+
+    def add(self, row: str, report: dict, requests: list[dict]) -> None:
+        """The run of the row's next seed."""
+        figures = self.figures.setdefault(row, [])
+        figures.append(figures_of(report))
+        if len(figures) == 1:
+            self.requests[row], self.reports[row] = requests, report
+        if len(figures) == self.options.seeds:
+            print_row(self.options, self.kind, self.load, row, figures)
+        if self.options.plots:
+            self.write(row, len(figures), report, requests)
+
+    def write(self, row: str, seed: int, report: dict, requests: list[dict]) -> None:
+        folder = pathlib.Path(self.options.plots)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps({"row": row, "seed": seed} | report), *map(json.dumps, requests)]
+        (folder / f"{self.name}-{row.replace('/', '_')}-{seed}.jsonl").write_text("\n".join(lines) + "\n")
+        plot(folder, self.name, self.requests, self.reports)
 
 
 def print_row(options: argparse.Namespace, kind: str, load: float, policy: str, runs: list[dict[str, float]]) -> None:

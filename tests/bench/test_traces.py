@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import itertools
+import json
 import pathlib
 import random
 import statistics
@@ -18,7 +19,7 @@ BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
 from traces.arrivals import arrivals  # noqa: E402
-from traces.comparison import add_options, rows_of  # noqa: E402
+from traces.comparison import Comparison, add_options, rows_of  # noqa: E402
 from traces.kinds import KINDS, Knobs  # noqa: E402
 from traces.simulation import SimulationError, Simulator  # noqa: E402
 from traces.lengths import AZURE_CODE_LIKE, AZURE_CONV_LIKE, PERCENTS, SHAREGPT_LIKE, Quantiles  # noqa: E402
@@ -204,6 +205,51 @@ class Simulations(unittest.TestCase):
     def test_refusals_are_told(self) -> None:
         with self.assertRaisesRegex(SimulationError, "no such policy"):
             self.simulator.run("mixed", Knobs(20, 1.0), "--policy", "bad")
+
+
+def report(jct: float) -> dict:
+    """Of two requests, one of which failed."""
+    group = {"requests": 2, "completed": 1, "jct": {"mean": jct}, "queue_share": 0.5, "forecast_error": {"p50": 0.25}}
+    return {"all": group, "classes": {"short": group}, "output_tokens_per_second": 9.0}
+
+
+class Comparisons(unittest.TestCase):
+    REQUESTS = [{"class": "short", "jct": 2.0, "ttft": 1.0, "isolated": 0.5}, {"class": "short", "error": "HTTP 500"}]
+
+    def setUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+
+    def tearDown(self) -> None:
+        self.folder.cleanup()
+
+    def comparison(self, *words: str) -> Comparison:
+        parser = argparse.ArgumentParser()
+        add_options(parser, "serve", requests=1, seeds=1)
+        return Comparison(parser.parse_args(words), "mixed", 1.1, "-served")
+
+    def printed(self, comparison: Comparison, row: str, jct: float) -> str:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            comparison.add(row, report(jct), self.REQUESTS)
+        return out.getvalue()
+
+    def test_a_row_is_printed_with_its_last_seed(self) -> None:
+        comparison = self.comparison("--seeds", "3")
+        self.assertEqual([self.printed(comparison, row, jct) for row, jct in (("fcfs", 1), ("mlfq", 9), ("fcfs", 2))], [""] * 3)
+        row = self.printed(comparison, "fcfs", 4)
+        self.assertIn("| mixed | 1.1 | fcfs | 2 (1 … 4) |", row)
+        self.assertIn("| 0.25 (0.25 … 0.25) |", row)
+
+    def test_what_a_run_told_is_there_before_the_next_one(self) -> None:
+        comparison = self.comparison("--plots", self.folder.name, "--json")
+        self.assertEqual(json.loads(self.printed(comparison, "mlfq a/b", 3))["jct mean"], [3, 3, 3])
+        folder = pathlib.Path(self.folder.name)
+        lines = (folder / "mixed-1.1-served-mlfq a_b-1.jsonl").read_text().splitlines()
+        self.assertEqual(json.loads(lines[0]), {"row": "mlfq a/b", "seed": 1} | report(3))
+        self.assertEqual([json.loads(line) for line in lines[1:]], self.REQUESTS)
+        self.assertIn("mlfq a/b", (folder / "mixed-1.1-served-jct.svg").read_text())
+        self.printed(comparison, "fcfs", 5)
+        plot = (folder / "mixed-1.1-served-jct.svg").read_text()
+        self.assertTrue("mlfq a/b" in plot and "fcfs" in plot)
 
 
 class Rows(unittest.TestCase):
