@@ -164,6 +164,7 @@ struct BenchTraceArguments {
   TokenRange ids;
   int num_clients = 0;  // 0: as the trace says
   double timeout_seconds = 0;
+  bool predict = false;
 };
 
 struct SimulateArguments {

@@ -196,6 +196,25 @@ TEST(TraceReport, SumsUpByClass) {
   EXPECT_EQ(number("/errors/HTTP 429"), 1);
 }
 
+TEST(TraceReport, ForecastsAreJudgedWhereThereIsOne) {
+  Trace trace{.header = "{\"trace\": \"t\"}"};
+  trace.requests.assign(4, {.num_prompt_tokens = 1, .num_output_tokens = 1});
+  std::vector<TraceOutcome> outcomes = {outcome(0, 4, 4, 1), outcome(0, 2, 2, 1), outcome(0, 1, 1, 1),
+                                        outcome(0, 5, 5, 1)};
+  outcomes[0].forecast_ttft_seconds = 5;
+  outcomes[1].forecast_ttft_seconds = 0;
+  outcomes[3].forecast_ttft_seconds = 9;
+  outcomes[3].error = "HTTP 500";
+  const auto report = make_report(trace, outcomes, {});
+  ASSERT_TRUE(report);
+  const json::value all = report->at("all");
+  EXPECT_EQ(all.at("forecasts"), 2);
+  EXPECT_EQ(all.at_pointer("/forecast_error/mean"), 1.5);
+  EXPECT_EQ(all.at_pointer("/forecast_relative_error/max"), 1.0);
+  EXPECT_EQ(to_object(trace.requests[0], outcomes[0], {}).at("forecast_ttft"), 5.0);
+  EXPECT_FALSE(to_object(trace.requests[2], outcomes[2], {}).contains("forecast_ttft"));
+}
+
 TEST(TraceReport, LeavesOutTheWarmUp) {
   Trace trace{.header = "{\"trace\": \"t\"}"};
   trace.requests.assign(2, {.num_prompt_tokens = 1, .num_output_tokens = 1});

@@ -64,6 +64,15 @@ TEST_F(TokenizeTest, PredictTellsHowLongARequestWouldTake) {
   EXPECT_EQ(idle.at("num_waiting"), 0);
   const json::value chat = answer("/v1/predict", R"({"messages":[{"role":"user","content":"hi"}]})");
   EXPECT_GT(chat.at("num_prompt_tokens").to_number<int>(), 5);
+  // Token ids as they are, as for completions.
+  const json::value tokens = answer("/v1/predict", R"({"prompt":[10,11,12]})");
+  EXPECT_EQ(tokens.at("num_prompt_tokens"), 3);
+  EXPECT_LT(tokens.at("prefill_seconds").to_number<double>(), chat.at("prefill_seconds").to_number<double>());
+  expect_error(post("/v1/predict", R"({"prompt":[10,512]})"), 400, "invalid_request_error", "prompt[1]",
+               "integer_above_max_value");
+  EXPECT_EQ(post("/v1/predict", R"({"prompt":[]})").status, 400);
+  EXPECT_EQ(post("/v1/predict", R"({"prompt":["a","b"]})").status, 400);
+  EXPECT_EQ(post("/v1/predict", R"({"content":[10]})").status, 400);
   EXPECT_EQ(post("/v1/predict", R"({"model":"other","prompt":"hi"})").status, 404);
   EXPECT_EQ(post("/v1/predict", "{}").status, 400);
 }
@@ -99,6 +108,7 @@ TEST_F(TokenizeTest, WrongBodiesNameTheirParameter) {
   const std::tuple<const char*, const char*, const char*, const char*> kBad[] = {
       {"/tokenize", "{}", "prompt", "missing_required_parameter"},
       {"/tokenize", R"({"prompt":5})", "prompt", "invalid_type"},
+      {"/tokenize", R"({"prompt":[10]})", "prompt", "invalid_type"},
       {"/tokenize", R"({"content":5})", "content", "invalid_type"},
       {"/tokenize", R"({"prompt":"a","messages":[]})", "messages", "invalid_value"},
       {"/tokenize", R"({"messages":[]})", "messages", "empty_array"},

@@ -26,6 +26,7 @@ Status execute(const BenchTraceArguments& arguments) {
                         .salt = arguments.salt,
                         .num_clients = arguments.num_clients,
                         .timeout_seconds = arguments.timeout_seconds,
+                        .predict = arguments.predict,
                         .on_progress = [&](double fraction) { progress.update(fraction); }};
   PAGODA_TRY(const std::vector<TraceOutcome> outcomes, replay_trace(trace, options));
   PAGODA_TRY(const boost::json::object report, make_report(trace, outcomes, report_options));

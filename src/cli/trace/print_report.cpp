@@ -34,6 +34,15 @@ void print_group(std::string_view name, const json::object& figures) {
                          number_at(figures, "queue_share", ""), number_at(figures, "goodput", "")));
 }
 
+void print_forecasts(const json::object& figures) {
+  if (figures.at("forecasts").as_int64() == 0) return;
+  print_line(fmt::format(
+      "{} forecasts of the TTFT were off by (p50, p90): {} and {} s, {} and {} of the TTFT",
+      figures.at("forecasts").as_int64(), number_at(figures, "forecast_error", "p50"),
+      number_at(figures, "forecast_error", "p90"), number_at(figures, "forecast_relative_error", "p50"),
+      number_at(figures, "forecast_relative_error", "p90")));
+}
+
 void print_table(const json::object& report) {
   print_line(fmt::format("{:.1f} s, {:.1f} output tokens/s", report.at("seconds").as_double(),
                          report.at("output_tokens_per_second").as_double()));
@@ -43,6 +52,7 @@ void print_table(const json::object& report) {
       Stream::out));
   print_group("all", report.at("all").as_object());
   for (const auto& [name, figures] : report.at("classes").as_object()) print_group(name, figures.as_object());
+  print_forecasts(report.at("all").as_object());
   for (const auto& [text, count] : report.at("errors").as_object())
     print_line(fmt::format("failed: {} × {}", count.as_int64(), std::string_view(text)));
 }

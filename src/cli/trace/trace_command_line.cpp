@@ -100,6 +100,8 @@ void add_bench_trace(CLI::App& bench, CommandMaker& make) {
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 1e6))
       ->capture_default_str();
+  app.add_flag("--predict", arguments->predict,
+               "Ask the server's /predict before each request, and tell how far it was off (Pagoda only)");
 }
 
 void add_simulate_command(CLI::App& parent, CommandMaker& make) {

@@ -83,6 +83,7 @@ class Group {
             {"slowdown", spread(slowdown_)},
             {"queue_share", share(waited_, latency_of_waited_)},
             {"delay_share", share(delayed_, latency_)},
+            {"forecasts", static_cast<int64_t>(forecast_error_.size())},
             {"forecast_error", spread(forecast_error_)},
             {"forecast_relative_error", spread(forecast_relative_error_)},
             {"goodput", static_cast<double>(num_good_) / static_cast<double>(num_requests_)}};

@@ -54,6 +54,7 @@ struct ReportOptions {
 //   delay_share                    likewise: 1 - sum of isolated times / sum of jct, from 0 on; sharing steps
 //                                  with others included
 //   goodput                        share of the requests that met both objectives
+//   forecasts                      requests of which one is known
 //   forecast_error                 |foretold ttft - ttft| in seconds
 //   forecast_relative_error        that by ttft
 Result<boost::json::object> make_report(const Trace& trace, std::span<const TraceOutcome> outcomes,

@@ -1,5 +1,5 @@
 // POST /tokenize, /detokenize and /apply-template: bodies and answers of vLLM and, where they do not clash,
-// of llama.cpp. POST /v1/predict: how long a request would wait, by the body of /tokenize.
+// of llama.cpp. POST /v1/predict: how long a request would wait, by the body of /tokenize or token ids.
 #include <algorithm>
 
 #include <boost/json.hpp>
@@ -9,6 +9,7 @@
 #include "server/openai/chat_request.h"
 #include "server/openai/generation.h"
 #include "server/openai/json_body.h"
+#include "server/openai/prompts.h"
 #include "server/openai/token_text.h"
 #include "server/openai/tool_use.h"
 #include "server/worker_operation.h"
@@ -30,7 +31,7 @@ Answer answer_json(AppContext& context, HttpRequest request, JsonEndpoint endpoi
 
 struct TokenizeRequest {
   std::string model;
-  std::optional<std::string> text;  // none: a chat
+  std::optional<Prompt> prompt;  // none: a chat
   bool add_special_tokens = true;
   Specials specials = Specials::parse;
   bool return_token_strs = false;
@@ -38,7 +39,23 @@ struct TokenizeRequest {
   std::vector<std::string> unread_fields;  // of a chat: what is a chat's among them
 };
 
-ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string& body) {
+// What `prompt` may be.
+enum class PromptKind { text, text_or_ids };
+
+// One prompt; none if there is no such member.
+std::optional<Prompt> read_prompt(Fields& fields, const std::string& name, const ModelLimits& limits,
+                                  PromptKind kind) {
+  if (!fields.any(name)) return {};
+  std::vector<Prompt> prompts;
+  if (kind == PromptKind::text_or_ids)
+    read_prompts(fields, name, limits, 1, prompts);
+  else
+    fields.string(name, std::get<std::string>(prompts.emplace_back()));
+  return prompts.empty() ? Prompt() : std::move(prompts.front());  // empty: an error, which `fields` keeps
+}
+
+ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const ModelLimits& limits, PromptKind kind,
+                                          const std::string& body) {
   const ApiResult<json::object> object = parse_json_object(body);
   if (!object) return std::unexpected(object.error());
   Fields fields(*object);
@@ -47,14 +64,14 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string
   // llama.cpp's names, and its default: nothing is added.
   const bool is_content = fields.any("content") != nullptr;
   const char* text_name = is_content ? "content" : "prompt";
-  if (fields.any(text_name)) fields.string(text_name, request.text.emplace());
+  request.prompt = read_prompt(fields, text_name, limits, is_content ? PromptKind::text : kind);
   if (fields.any("messages")) {
-    if (request.text)
+    if (request.prompt)
       fields.fail_with(bad_parameter("messages", "invalid_value",
                                      fmt::format("'messages' and '{}' exclude each other.", text_name)));
-    request.text.reset();
+    request.prompt.reset();
     request.add_special_tokens = false;
-  } else if (!request.text) {
+  } else if (!request.prompt) {
     fields.fail_with(missing_parameter("prompt"));
   }
   if (is_content) request.add_special_tokens = false;
@@ -65,14 +82,14 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const std::string
   request.specials = parse_special ? Specials::parse : Specials::as_text;
   fields.boolean("return_token_strs", request.return_token_strs);
   fields.boolean("with_pieces", request.with_pieces);
-  if (request.text) {
+  if (request.prompt) {
     ChatRequest unused;  // what is a chat's has to be well formed all the same
     read_chat_tools(fields, unused.tools);
     read_template_options(fields, unused);
   }
   if (const auto& error = fields.error()) return std::unexpected(*error);
   request.unread_fields = fields.unread();
-  if (request.text) context.unread_fields.count(request.unread_fields, "tokenize");
+  if (request.prompt) context.unread_fields.count(request.unread_fields, "tokenize");
   return request;
 }
 
@@ -87,7 +104,7 @@ json::object piece_of(const Tokenizer& tokenizer, TokenId id) {
 
 ApiResult<std::vector<int32_t>> tokens_of(AppContext& context, const ServedModel& model,
                                           const TokenizeRequest& request, const std::string& body) {
-  if (!request.text) {
+  if (!request.prompt) {
     ApiResult<ChatRequest> chat = parse_chat_request(body, limits_of(model), ChatPurpose::render);
     if (!chat) return std::unexpected(std::move(chat).error());
     std::vector<std::string>& unread = chat->generation.unread_fields;
@@ -97,7 +114,9 @@ ApiResult<std::vector<int32_t>> tokens_of(AppContext& context, const ServedModel
     context.unread_fields.count(unread, "tokenize");
     return build_chat_prompt(model, std::move(*chat));
   }
-  Result<std::vector<TokenId>> ids = model.engine->tokenizer().encode(*request.text, request.specials);
+  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&*request.prompt)) return *tokens;
+  Result<std::vector<TokenId>> ids =
+      model.engine->tokenizer().encode(std::get<std::string>(*request.prompt), request.specials);
   if (!ids) return std::unexpected(to_api_error(ids.error(), "prompt"));
   return std::move(*ids);
 }
@@ -108,13 +127,16 @@ ApiResult<std::vector<int32_t>> all_tokens_of(AppContext& context, const ServedM
   const Tokenizer& tokenizer = model.engine->tokenizer();
   if (auto error = check_model_name(model, request.model)) return std::unexpected(std::move(*error));
   ApiResult<std::vector<int32_t>> ids = tokens_of(context, model, request, body);
-  if (ids && request.add_special_tokens && (!request.text || tokenizer.adds_bos()))
+  // A chat's template, and token ids, may have it already.
+  const bool is_text = request.prompt && std::holds_alternative<std::string>(*request.prompt);
+  if (ids && request.add_special_tokens && (!request.prompt || (is_text && tokenizer.adds_bos())))
     prepend_bos(tokenizer, *ids);
   return ids;
 }
 
 ApiResult<json::object> predict(AppContext& context, const ServedModel& model, const std::string& body) {
-  const ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
+  const ApiResult<TokenizeRequest> request =
+      parse_tokenize(context, limits_of(model), PromptKind::text_or_ids, body);
   if (!request) return std::unexpected(request.error());
   const ApiResult<std::vector<int32_t>> ids = all_tokens_of(context, model, *request, body);
   if (!ids) return std::unexpected(ids.error());
@@ -130,7 +152,7 @@ ApiResult<json::object> predict(AppContext& context, const ServedModel& model, c
 
 ApiResult<json::object> tokenize(AppContext& context, const ServedModel& model, const std::string& body) {
   const Tokenizer& tokenizer = model.engine->tokenizer();
-  ApiResult<TokenizeRequest> request = parse_tokenize(context, body);
+  ApiResult<TokenizeRequest> request = parse_tokenize(context, limits_of(model), PromptKind::text, body);
   if (!request) return std::unexpected(std::move(request).error());
   ApiResult<std::vector<int32_t>> ids = all_tokens_of(context, model, *request, body);
   if (!ids) return std::unexpected(std::move(ids).error());
