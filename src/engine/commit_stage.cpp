@@ -25,11 +25,7 @@ void CommitStage::commit_item(const PlanItem& item, const ComputedStep& step) {
   // A request's sequences share its steps.
   if (std::exchange(request.last_served_ns, step.end_ns) != step.end_ns)
     request.served_ns += step.end_ns - step.start_ns;
-  const double seconds = static_cast<double>(step.end_ns - step.start_ns) * 1e-9;
-  const double share = step.predicted_seconds > 0
-                           ? parts_.costs.share(step.work, work_item(item)) / step.predicted_seconds
-                           : static_cast<double>(item.num_tokens) / static_cast<double>(step.work.num_tokens);
-  parts_.roster.advance(sequence, share * seconds, step.end_ns);
+  parts_.roster.advance(sequence, parts_.costs.share(step.work, work_item(item)), step.end_ns);
   if (!request.prompt_done && sequence.num_computed >= request.num_prompt()) {
     request.finish_prompt(parts_.kv.published_length(sequence.kv));
     parts_.stats.record_prompt(request);

@@ -25,7 +25,6 @@ struct ComputedStep {
   std::span<const RowJob> row_jobs;
   std::span<const SampledToken> results;  // of row_jobs
   StepWork work;
-  double predicted_seconds = 0;
   int64_t start_ns = 0;
   int64_t end_ns = 0;  // when its tokens were known
 };

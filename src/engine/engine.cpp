@@ -23,6 +23,7 @@
 #include "kv/pool_committer.h"
 #include "kv/pool_memory.h"
 #include "nn/workspace.h"
+#include "sched/step_pace.h"
 
 namespace pagoda {
 
@@ -126,6 +127,7 @@ class Engine::Impl {
 
   std::unique_ptr<SchedulerPolicy> policy_;
   CostModel costs_;
+  StepPace pace_;
   EngineMemory memory_;
   KvCache kv_;
   PoolCommitter pool_committer_;
@@ -141,6 +143,7 @@ class Engine::Impl {
   CommitStage commit_;
   int64_t step_start_ns_ = 0;
   int64_t step_end_ns_ = 0;  // of the last one that computed something
+  int64_t late_ns_ = 0;      // of the step: what has passed since then, if it left something to do
   StepWork work_;            // of the step, once its pages are placed
   double predicted_seconds_ = 0;
   double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
@@ -158,7 +161,7 @@ Engine::Impl::Impl(EngineConfig config, Parts parts, EngineMemory memory,
       memory_(std::move(memory)),
       kv_(*memory_.kv_pool, 2 * config_.max_sequences, config_.max_context, config_.prefix_cache),
       pool_committer_(*memory_.kv_pool),
-      roster_(kv_, *policy_, costs_, config_.max_sequences,
+      roster_(kv_, *policy_, costs_, pace_, config_.max_sequences,
               config_.max_sequences + config_.max_queued_requests),
       builder_(config_.batch_limits()),
       sampling_(*parts_.kernels, parts_.model->info().vocab_size,
@@ -329,6 +332,7 @@ void Engine::Impl::admit() {
   mail_.cancels.clear();
   mail_.flow_changes.clear();
   mail_.cancel_all = false;
+  late_ns_ = roster_.running().empty() ? 0 : step_start_ns_ - step_end_ns_;
   plan_limits_.max_seconds = step_seconds_left();
   roster_.admit(step_start_ns_, most_running(roster_.running(), plan_limits_, config_.max_sequences));
   roster_.fetch_ahead(plan_limits_.max_seconds);
@@ -338,9 +342,8 @@ void Engine::Impl::admit() {
 
 double Engine::Impl::step_seconds_left() const {
   // A client sees from the end of one step to that of the next.
-  const int64_t late_ns = roster_.running().empty() ? 0 : step_start_ns_ - step_end_ns_;
   const int64_t bound_ns = config_.max_step_ns - config_.max_step_ns / kDeliveryShare;
-  const int64_t left_ns = bound_ns - std::min(late_ns, config_.max_step_ns / 2);
+  const int64_t left_ns = bound_ns - std::min(late_ns_, config_.max_step_ns / 2);
   // What the model has been wrong by stays free.
   return static_cast<double>(left_ns) * 1e-9 / (1 + costs_.margin());
 }
@@ -411,7 +414,6 @@ void Engine::Impl::commit(std::span<const SampledToken> results) {
                .row_jobs = builder_.jobs(),
                .results = results,
                .work = work_,
-               .predicted_seconds = predicted_seconds_,
                .start_ns = step_start_ns_,
                .end_ns = end_ns});
   if (on_step_)
@@ -420,6 +422,7 @@ void Engine::Impl::commit(std::span<const SampledToken> results) {
 
 void Engine::Impl::learn(int64_t end_ns) {
   step_seconds_ = static_cast<double>(end_ns - step_start_ns_) * 1e-9;
+  pace_.add(predicted_seconds_, step_seconds_ + static_cast<double>(late_ns_) * 1e-9);
   // While pages come from a disk, steps are slower than what they compute.
   if (!kv_.prefix_cache().is_reading()) costs_.observe(work_, step_seconds_);
 }

@@ -27,9 +27,9 @@ int64_t shared_tokens(const Sequence& a, const Sequence& b, int64_t limit) {
 
 }  // namespace
 
-Roster::Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, int32_t max_sequences,
-               int32_t max_requests)
-    : kv_(kv), policy_(policy), costs_(costs), max_sequences_(max_sequences) {
+Roster::Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, const StepPace& pace,
+               int32_t max_sequences, int32_t max_requests)
+    : kv_(kv), policy_(policy), costs_(costs), pace_(pace), max_sequences_(max_sequences) {
   const auto num_places = static_cast<size_t>(max_sequences);
   requests_.reserve(static_cast<size_t>(max_requests));
   running_.reserve(num_places);
@@ -127,7 +127,7 @@ double Roster::backlog_seconds() const {
   for (const WaitingWork& work : waiting_work_) seconds += waiting_seconds(work);
   for (const Sequence* sequence : running_)
     seconds += sequence->prefill_seconds + left_tokens(*sequence) * seconds_per_token();
-  return seconds;
+  return pace_.seconds() * seconds;
 }
 
 QueuedWork Roster::queued_work(double max_seconds) const {
@@ -143,6 +143,7 @@ QueuedWork Roster::queued_work(double max_seconds) const {
   }
   work.decode_seconds = decodes.num_sequences > 0 ? costs_.predict(decodes) : 0;
   work.max_step_seconds = max_seconds;
+  work.pace = pace_.seconds();
   work.arriving_share = arriving_work_.shares(now_ns_);
   // They end one after the other, evenly until all are gone.
   if (places_taken_ >= max_sequences_) {

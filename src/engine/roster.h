@@ -18,15 +18,16 @@
 #include "sched/arriving_work.h"
 #include "sched/cost_model.h"
 #include "sched/scheduler_policy.h"
+#include "sched/step_pace.h"
 
 namespace pagoda {
 
 // Owned by the engine thread. Allocates when requests come, not while they run.
 class Roster {
  public:
-  // `costs` and `policy` must outlive it.
-  Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, int32_t max_sequences,
-         int32_t max_requests);
+  // `costs`, `pace` and `policy` must outlive it.
+  Roster(KvCache& kv, SchedulerPolicy& policy, const CostModel& costs, const StepPace& pace,
+         int32_t max_sequences, int32_t max_requests);
 
   void add(std::unique_ptr<RequestState> request);
   RequestState* find(RequestId id);  // null if unknown
@@ -62,7 +63,8 @@ class Roster {
   void unpark(RequestState& request);
   // Followers of a leader that has just computed the prompt get block tables of their own and run.
   void fork_followers(Sequence& leader);
-  // It has computed tokens in a step that has just ended, and answers for that part of the step.
+  // It has computed tokens in a step that has just ended, and answers for that part of the step's predicted
+  // time.
   void advance(Sequence& sequence, double seconds, int64_t now_ns);
   // Gives up place and pages; its state becomes finished. Followers end after their leader.
   void finish(Sequence& sequence, int64_t now_ns);
@@ -115,9 +117,9 @@ class Roster {
   SchedulerPolicy::Pages pages_of_victim(const Sequence& victim, int64_t unused) const;
   // Expected of what the sequence, and those that will fork from it, have left to generate.
   double left_tokens(const Sequence& sequence) const;
-  // For one token of a sequence that generates among others.
+  // Predicted for one token of a sequence that generates among others.
   double seconds_per_token() const;
-  // Until all that is here is done.
+  // That pass until all that is here is done.
   double backlog_seconds() const;
   void add_waiting(Sequence& sequence);
   void remove_waiting(Sequence& sequence);
@@ -125,6 +127,7 @@ class Roster {
   KvCache& kv_;
   SchedulerPolicy& policy_;
   const CostModel& costs_;
+  const StepPace& pace_;
   const int32_t max_sequences_;
   int32_t places_taken_ = 0;
   int64_t now_ns_ = 0;  // of the last admit()

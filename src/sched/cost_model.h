@@ -79,7 +79,8 @@ struct ChunkRange {
 // Fitted by least squares of the relative error: exponentially forgetting, coefficients never negative,
 // outliers weighed down (Huber, at 3 sigma), with the seed as a prior of small constant weight, so that terms
 // which have not occurred for long keep their values. A recursive least squares filter in information form.
-// Deterministic. observe() takes microseconds and allocates nothing.
+// Deterministic. So it tells what a step usually takes, not the mean; sums of steps are StepPace's to tell.
+// observe() takes microseconds and allocates nothing.
 class CostModel {
  public:
   // `seed`: seconds per unit. A term with 0 is free until it is observed.

@@ -21,7 +21,7 @@ double sum_of(const ByClass& values, int32_t num_classes) {
 Forecast forecast(const QueuedWork& work, int32_t request_class, double prefill_seconds) {
   const double waiting = sum_of(work.waiting_seconds, request_class + 1);
   const double place = request_class < work.num_place_takers ? 0 : work.place_seconds;
-  const double overtaking = std::min(sum_of(work.arriving_share, request_class), kMostOvertaking);
+  const double overtaking = std::min(work.pace * sum_of(work.arriving_share, request_class), kMostOvertaking);
   const bool bounded = work.max_step_seconds > 0;
   const double chunk_seconds =
       std::max(work.max_step_seconds - work.decode_seconds, kLeastPromptShare * work.max_step_seconds);
@@ -30,12 +30,12 @@ Forecast forecast(const QueuedWork& work, int32_t request_class, double prefill_
       work.decode_seconds + (bounded ? std::min(sum_of(work.prompt_seconds, kNumClasses), chunk_seconds) : 0);
   const double prompts = sum_of(work.prompt_seconds, request_class + 1) + prefill_seconds;
   const double num_steps = bounded ? std::max(prompts / chunk_seconds, 1.0) : 1;
-  return {.queue_seconds = step_seconds / 2 + (waiting + place) / (1 - overtaking),
-          .prefill_seconds = prompts + num_steps * work.decode_seconds};
+  return {.queue_seconds = work.pace * (step_seconds / 2 + (waiting + place) / (1 - overtaking)),
+          .prefill_seconds = work.pace * (prompts + num_steps * work.decode_seconds)};
 }
 
 double start_all_seconds(const QueuedWork& work) {
-  return sum_of(work.waiting_seconds, kNumClasses) + work.place_seconds;
+  return work.pace * (sum_of(work.waiting_seconds, kNumClasses) + work.place_seconds);
 }
 
 }  // namespace pagoda

@@ -34,7 +34,7 @@ class SchedulerPolicy {
   // ---- all of them ----
   // Once, before anything else.
   virtual void on_arrival(ScheduledSequence&) {}
-  // It ran for this share of a step; `now_ns` is the step's end.
+  // It ran for this share of a step's predicted time; `now_ns` is the step's end.
   virtual void on_progress(ScheduledSequence&, double /*seconds*/, int64_t /*now_ns*/) {}
   // It does not wait any more, if it did.
   virtual void on_finish(ScheduledSequence&, int64_t /*now_ns*/) {}

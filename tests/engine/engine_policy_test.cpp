@@ -202,6 +202,28 @@ TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
   harness.run();
 }
 
+TEST(EnginePolicy, ForecastsCountWhatPassesBetweenSteps) {
+  const auto harness_of_one = one_place_with_long_steps();
+  EngineHarness& harness = *harness_of_one;
+  std::vector<std::shared_ptr<testing::RecordingSink>> sinks;
+  for (uint64_t seed = 1; seed <= 8; ++seed) sinks.push_back(harness.submit(make_request(4, 100, seed)));
+  while (!sinks[3]->done) {
+    harness.engine->step();
+    harness.clock->advance_ns(10'000'000);
+  }
+  // Each takes two seconds in steps, and one in between.
+  EXPECT_NEAR(harness.engine->forecast(4).queue_seconds, 12.0, 0.8);
+  EXPECT_NEAR(static_cast<double>(harness.engine->retry_after_seconds()), 12.0, 1.5);
+  // Nothing waited while the engine was idle.
+  harness.run();
+  const double idle = harness.engine->forecast(4).prefill_seconds;
+  harness.clock->advance_ns(60'000'000'000);
+  harness.submit(make_request(4, 1, 9));
+  harness.engine->step();
+  EXPECT_NEAR(harness.engine->forecast(4).prefill_seconds, idle, 0.1 * idle);
+  harness.run();
+}
+
 // What running ones have left is told by their age, not by the mean: here they have outlasted most.
 TEST(EnginePolicy, ForecastsKnowThatOldOutputsGoOn) {
   const auto harness_of_one = one_place_with_long_steps();

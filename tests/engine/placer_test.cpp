@@ -41,7 +41,8 @@ class PlacerTest : public ::testing::Test {
   KvPool pool_ = *KvPool::create(kShape, 4);
   KvCache kv_{pool_, 4, 1000};
   CostModel costs_;
-  Roster roster_{kv_, policy_, costs_, 4, 8};
+  StepPace pace_;
+  Roster roster_{kv_, policy_, costs_, pace_, 4, 8};
   std::vector<Sequence*> sequences_;
   std::vector<Sequence*> exhausted_;
   BatchPlan plan_;

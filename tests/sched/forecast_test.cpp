@@ -35,6 +35,21 @@ TEST(Forecast, CountsWhatGoesFirst) {
   EXPECT_DOUBLE_EQ(start_all_seconds(work), 43.25);
 }
 
+TEST(Forecast, IsInSecondsThatPass) {
+  QueuedWork work{.place_seconds = 1, .decode_seconds = 0.02, .max_step_seconds = 0.1};
+  work.waiting_seconds[0] = 3;
+  work.prompt_seconds[0] = 0.8;
+  const Forecast predicted = forecast(work, 0, 0.5);
+  work.pace = 1.5;
+  const Forecast passing = forecast(work, 0, 0.5);
+  EXPECT_DOUBLE_EQ(passing.queue_seconds, 1.5 * predicted.queue_seconds);
+  EXPECT_DOUBLE_EQ(passing.prefill_seconds, 1.5 * predicted.prefill_seconds);
+  EXPECT_DOUBLE_EQ(start_all_seconds(work), 6);
+  // What overtakes takes its time, too.
+  work.arriving_share[0] = 0.4;
+  EXPECT_DOUBLE_EQ(forecast(work, 1, 0).queue_seconds, 1.5 * (0.05 + 4 / (1 - 0.6)));
+}
+
 TEST(Forecast, WhoTakesAPlaceDoesNotWaitForOne) {
   QueuedWork work;
   work.place_seconds = 4;
