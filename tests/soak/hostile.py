@@ -120,6 +120,9 @@ def smuggling(rng):
             b"Content-Length: 5, 5\r\n",
             b"Content-Length: 0x10\r\n",
             b"Transfer-Encoding: gzip, chunked\r\n",
+            b"Transfer-Encoding: chunked, gzip\r\n",
+            b"Transfer-Encoding: gzip\r\n",
+            b"Transfer-Encoding: xchunked\r\n",
             b"Transfer-Encoding: \x0bchunked\r\n",
         )
     )

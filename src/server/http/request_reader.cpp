@@ -1,5 +1,6 @@
 #include "server/http/request_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <boost/beast/http/error.hpp>
@@ -15,6 +16,14 @@ namespace {
 // it is done, and Beast asserts as much when it is handed the last chunk a second time.
 constexpr size_t kShortestLastChunk = 5;
 
+// Whether it says where the body ends in a way that is not read here. Beast takes such a request for one
+// without a body, and the body for the next request, which whoever wrote the body then chooses (RFC
+// 9112, 6.3).
+bool has_unknown_coding(const beast::http::fields& message) {
+  const auto [begin, end] = message.equal_range(beast::http::field::transfer_encoding);
+  return std::any_of(begin, end, [](const auto& field) { return !beast::iequals(field.value(), "chunked"); });
+}
+
 }  // namespace
 
 RequestReader::RequestReader(uint32_t header_limit, uint64_t body_limit) {
@@ -25,8 +34,11 @@ RequestReader::RequestReader(uint32_t header_limit, uint64_t body_limit) {
 size_t RequestReader::put(boost::asio::const_buffer bytes, Until until, error_code& ec) {
   if (parser_.is_header_done() && parser_.chunked() && bytes.size() < kShortestLastChunk) return 0;
   parser_.eager(until == Until::end);
+  const bool had_head = parser_.is_header_done();
   const size_t used = parser_.put(bytes, ec);
   if (ec == beast::http::error::need_more) ec = {};
+  if (!ec && !had_head && parser_.is_header_done() && has_unknown_coding(parser_.get()))
+    ec = beast::http::error::bad_transfer_encoding;
   return used;
 }
 
