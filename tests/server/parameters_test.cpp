@@ -56,6 +56,8 @@ TEST(ParametersTest, WrongValuesNameTheirParameter) {
       {R"("add_special_tokens": "yes")", "add_special_tokens", "invalid_type"},
       {R"("seed": 18446744073709551615)", "seed", "integer_above_max_value"},
       {R"("seed": 1e40)", "seed", "invalid_type"},
+      {R"("temperature": 1e400)", "temperature", "decimal_above_max_value"},
+      {R"("frequency_penalty": -1e400)", "frequency_penalty", "decimal_below_min_value"},
       {R"("metadata": {"a": 5})", "metadata.a", "invalid_type"},
       {R"("metadata": [])", "metadata", "invalid_type"},
       {R"("store": 1)", "store", "invalid_type"},

@@ -227,6 +227,8 @@ TEST_F(ConstraintTest, MalformedGrammarsAreNamed) {
   EXPECT_NE(refusal(Kind::grammar, "root ::= \"x").find("does not end"), std::string::npos);
   EXPECT_NE(refusal(Kind::grammar, "start: missing"), "compiled");
   EXPECT_NE(refusal(Kind::grammar, ""), "compiled");
+  for (const char* endless : {"root ::= root", "start: start"})
+    EXPECT_NE(refusal(Kind::grammar, endless).find("no text fits"), std::string::npos) << endless;
   EXPECT_NE(refusal(Kind::regex, "(a"), "compiled");
   EXPECT_NE(refusal(Kind::regex, "a(?=b)"), "compiled");
   EXPECT_NE(refusal(Kind::choice, "[]"), "compiled");
@@ -245,6 +247,7 @@ TEST_F(ConstraintTest, UnsupportedKeywordsAreNamed) {
   names(R"({"$defs":{"x":{"contains":{}}},"$ref":"#/$defs/x"})", "contains");
   EXPECT_NE(refusal(Kind::json_schema, R"({"type":"string","format":"no-such"})").find("no-such"),
             std::string::npos);
+  EXPECT_NE(refusal(Kind::json_schema, R"({"$ref":"#"})").find("no text fits"), std::string::npos);
   EXPECT_EQ(refusal(Kind::json_schema, R"({"properties":{"not":{"type":"string"}}})"), "compiled");
   EXPECT_EQ(refusal(Kind::json_schema, R"({"type":"array","uniqueItems":false})"), "compiled");
 }

@@ -31,10 +31,11 @@ std::string_view kind_name(const json::value& value) {
   return "something else";
 }
 
+// Infinite where the text is a number too large for a double.
 std::optional<double> as_decimal(const json::value& value) {
   if (value.is_int64()) return static_cast<double>(value.get_int64());
   if (value.is_uint64()) return static_cast<double>(value.get_uint64());
-  if (value.is_double() && std::isfinite(value.get_double())) return value.get_double();
+  if (value.is_double()) return value.get_double();
   return std::nullopt;
 }
 

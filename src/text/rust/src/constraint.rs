@@ -170,8 +170,14 @@ fn plain_message(error: &str) -> String {
         .min()
         .unwrap_or(error.len());
     const MAX_CHARS: usize = 400;
-    let mut message: String = error[..end].chars().take(MAX_CHARS).collect();
-    if message.len() < end {
+    // The names that the library has for why it stopped say nothing to who wrote the grammar.
+    let error = match &error[..end] {
+        "NoExtension" | "NoExtensionBias" => "no text fits it: each rule needs a way to end",
+        "LexerTooComplex" | "ParserTooComplex" => "it is too complex",
+        other => other.trim_end_matches('.'),
+    };
+    let mut message: String = error.chars().take(MAX_CHARS).collect();
+    if message.len() < error.len() {
         message.push('…');
     }
     message

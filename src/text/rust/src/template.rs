@@ -69,7 +69,9 @@ impl ChatTemplate {
     }
 
     fn render_here(&self, context_json: &[u8]) -> Result<String, Failure> {
-        let mut context: Json = serde_json::from_slice(context_json)
+        let context_json = std::str::from_utf8(context_json)
+            .map_err(|_| Failure::invalid("the text of a message is not UTF-8; convert it first"))?;
+        let mut context: Json = serde_json::from_str(context_json)
             .map_err(|error| Failure::invalid(format!("the template's context is no JSON: {error}")))?;
         complete(&mut context)?;
         let template =
