@@ -32,15 +32,14 @@ std::string mebibytes(uint64_t num_bytes) {
 template <class T>
 Status check_option(const char* name, T value, T max) {
   if (value >= 0 && value <= max) return {};
-  return fail(ErrorCode::invalid_argument, "{} must be between 1 and {}, or 0 for the default; got {}", name,
-              max, value);
+  return fail(ErrorCode::invalid_argument, "{} must be between 1 and {}; got {}", name, max, value);
 }
 
 Status check_options(const EngineOptions& options, const ModelInfo& info) {
   PAGODA_TRY_STATUS(check_option("--max-context", options.max_context, info.max_context));
   PAGODA_TRY_STATUS(check_option("--max-batch-tokens", options.max_batch_tokens, kMaxBatchTokens));
   PAGODA_TRY_STATUS(check_option("--max-sequences", options.max_sequences, kMaxSequences));
-  PAGODA_TRY_STATUS(check_option("--max-queued-requests", options.max_queued_requests, kMaxQueuedRequests));
+  PAGODA_TRY_STATUS(check_option("--max-queued", options.max_queued_requests, kMaxQueuedRequests));
   PAGODA_TRY_STATUS(check_option("--prefill-chunk", options.prefill_chunk, kMaxBatchTokens));
   if (const double max_step_ms = options.max_step_ms.value_or(0); max_step_ms < 0 || max_step_ms > kMaxStepMs)
     return fail(ErrorCode::invalid_argument, "--max-step-ms must be between 0 and {}; got {}", kMaxStepMs,
@@ -105,14 +104,14 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
         mebibytes(config.memory_bytes), mebibytes(config.weight_bytes), mebibytes(config.workspace_bytes),
         mebibytes(config.constraint_bytes), mebibytes(least_bytes - fixed_bytes), config.max_sequences,
         mebibytes(least_bytes));
-  uint64_t num_pages = (config.memory_bytes - fixed_bytes) / known_page_bytes;
+  const uint64_t affordable = (config.memory_bytes - fixed_bytes) / known_page_bytes;
+  uint64_t num_pages = affordable;
   // A bound that was asked for is taken: what no running sequence needs holds prefixes and those preempted.
   if (options.max_kv_bytes != 0) num_pages = std::min(num_pages, options.max_kv_bytes / page_bytes);
   if (num_pages < static_cast<uint64_t>(config.max_sequences))
     return fail(ErrorCode::out_of_memory,
                 "a KV cache of {} has {} pages of {}, but each of the {} running sequences needs one; raise "
-                "the bound "
-                "or lower --max-sequences",
+                "--max-kv or lower --max-sequences",
                 mebibytes(options.max_kv_bytes), num_pages, mebibytes(page_bytes), config.max_sequences);
   const uint64_t wanted =
       static_cast<uint64_t>(config.max_sequences) * static_cast<uint64_t>(pages_for(config.max_context));
@@ -124,8 +123,8 @@ Status resolve_kv(const EngineOptions& options, const ModelInfo& info, EngineCon
   if (options.max_context != 0)
     return fail(
         ErrorCode::out_of_memory,
-        "the KV cache has room for {} tokens only, less than --max-context {}; raise --memory or lower it",
-        config.kv_capacity_tokens(), config.max_context);
+        "the KV cache has room for {} tokens only, less than --max-context {}; raise {} or lower that",
+        config.kv_capacity_tokens(), config.max_context, num_pages < affordable ? "--max-kv" : "--memory");
   config.max_context = config.kv_capacity_tokens();
   return {};
 }

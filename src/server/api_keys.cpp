@@ -3,6 +3,7 @@
 #include <charconv>
 #include <fstream>
 #include <sstream>
+#include <unordered_set>
 
 #include <fmt/format.h>
 #include <openssl/sha.h>
@@ -78,6 +79,7 @@ Result<std::vector<ApiKey>> read_key_file(const std::string& path) {
   std::ifstream file(path);
   if (!file) return fail(ErrorCode::not_found, "Cannot read the key file '{}'", path);
   std::vector<ApiKey> keys;
+  std::unordered_set<std::string> seen;
   int number = 0;
   for (std::string line; std::getline(file, line);) {
     ++number;
@@ -88,8 +90,12 @@ Result<std::vector<ApiKey>> read_key_file(const std::string& path) {
       if (const Status read = read_attribute(word, key); !read)
         return fail(ErrorCode::invalid_argument, "The key file '{}', line {}: {}", path, number,
                     read.error().message);
+    if (!seen.insert(key.key).second)
+      return fail(ErrorCode::invalid_argument,
+                  "The key file '{}', line {}: this key stands in an earlier line", path, number);
     keys.push_back(std::move(key));
   }
+  if (file.bad()) return fail(ErrorCode::not_found, "Cannot read the key file '{}'", path);
   if (keys.empty()) return fail(ErrorCode::invalid_argument, "The key file '{}' holds no key", path);
   return keys;
 }

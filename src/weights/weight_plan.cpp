@@ -155,7 +155,8 @@ std::vector<std::string> WeightPlan::unused_tensors() const {
 Result<AlignedBuffer> WeightPlan::allocate(uint64_t max_bytes) {
   weights_.place();
   if (weights_.num_bytes > max_bytes)
-    return fail(ErrorCode::out_of_memory, "{}: the weights need {} bytes of memory, but only {} are allowed",
+    return fail(ErrorCode::out_of_memory,
+                "{}: the weights need {} bytes of memory, but only {} are allowed; raise --memory",
                 weights_.file->path(), weights_.num_bytes, max_bytes);
   auto allocated = AlignedBuffer::allocate(weights_.num_bytes);
   if (!allocated)

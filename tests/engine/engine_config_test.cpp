@@ -110,6 +110,8 @@ TEST_F(EngineConfigTest, ContextIsLoweredToThePoolUnlessAskedFor) {
   EXPECT_EQ(resolved({.max_sequences = 10, .max_kv_bytes = 20 * page}).max_context, 20 * kPageTokens);
   expect_error({.max_context = 1000, .max_sequences = 10, .max_kv_bytes = 20 * page},
                ErrorCode::out_of_memory, "320 tokens");
+  expect_error({.max_context = 1000, .max_sequences = 10, .max_kv_bytes = 20 * page},
+               ErrorCode::out_of_memory, "raise --max-kv");
 }
 
 TEST_F(EngineConfigTest, ManySequencesWidenTheBatch) {
@@ -130,7 +132,7 @@ TEST_F(EngineConfigTest, OptionsOutOfRangeAreNamed) {
   expect_error({.max_context = 4097}, ErrorCode::invalid_argument, "--max-context");
   expect_error({.max_batch_tokens = -5}, ErrorCode::invalid_argument, "--max-batch-tokens");
   expect_error({.max_sequences = 5000}, ErrorCode::invalid_argument, "--max-sequences");
-  expect_error({.max_queued_requests = -1}, ErrorCode::invalid_argument, "--max-queued-requests");
+  expect_error({.max_queued_requests = -1}, ErrorCode::invalid_argument, "--max-queued");
   expect_error({.prefill_chunk = -1}, ErrorCode::invalid_argument, "--prefill-chunk");
   expect_error({.policy = "lottery"}, ErrorCode::invalid_argument, "lottery");
 }

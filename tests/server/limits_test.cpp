@@ -83,6 +83,16 @@ TEST(ApiKeys, BadLinesAreNamedWithoutTheirKey) {
   }
 }
 
+TEST(ApiKeys, AKeyStandsInOneLine) {
+  const TempFolder folder;
+  const std::string path = folder.file("keys.txt");
+  std::ofstream(path) << "sk-secret max-concurrent=1\nsk-b\nsk-secret\n";
+  const auto keys = read_key_file(path);
+  ASSERT_FALSE(keys);
+  EXPECT_NE(keys.error().message.find("line 3"), std::string::npos) << keys.error().message;
+  EXPECT_EQ(keys.error().message.find("sk-secret"), std::string::npos);
+}
+
 class LimitsTest : public ServerFixture {
  protected:
   double refused(const char* reason) {

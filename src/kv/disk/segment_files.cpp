@@ -107,6 +107,10 @@ Result<SegmentFiles::Segment> SegmentFiles::create_segment(FileSystem& files, co
   segment.is_new = true;
   PAGODA_TRY(segment.file, files.open(path, OpenMode::create));
   Status status = segment.file->resize(layout_.file_bytes(num_slots));
+  if (!status)
+    status =
+        fail(status.error().code, "{}; pages get their room at the start: free some, or lower --kv-disk-size",
+             status.error().message);
   if (status) status = write_superblock(*segment.file, {layout_.slot_bytes, layout_.payload_bytes});
   if (status) return segment;
   if (const Status removed = files.remove(path); !removed)
