@@ -1,7 +1,6 @@
 #include "model/decoder.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 

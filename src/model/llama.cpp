@@ -1,6 +1,5 @@
 // Llama and those built like it (SmolLM2, Mistral): grouped queries, gated FFN, RMSNorm, optional biases.
 // GGUF files store the rows of q and k in rotary pairs.
-#include <array>
 
 #include "model/architectures.h"
 #include "model/llama_names.h"

@@ -1,7 +1,6 @@
 #include "nn/linear.h"
 
 #include <algorithm>
-#include <array>
 
 #include "base/check.h"
 

@@ -1,7 +1,6 @@
 #include "weights/pack_weights.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "tensor/dequantize.h"

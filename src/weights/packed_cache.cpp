@@ -1,6 +1,5 @@
 #include "weights/packed_cache.h"
 
-#include <array>
 #include <filesystem>
 #include <iterator>
 

@@ -1,5 +1,4 @@
 // POST /v1/embeddings.
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
