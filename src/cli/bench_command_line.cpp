@@ -33,18 +33,18 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
                  "Tokens of one measurement; several numbers measure several times")
       ->type_name("N,N")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<int64_t>(1))
       ->capture_default_str();
   app.add_option("--repeat", arguments->repeat, "Runs of each measurement")
       ->type_name("R")
-      ->check(CLI::Range(1, 1000))
+      ->check(number_between(1, 1000))
       ->capture_default_str();
   if (kind == BenchKind::batch) {
     arguments->sequences = {1, 2, 4, 8, 16};
     app.add_option("--sequences", arguments->sequences, "Sequences decoded together; likewise")
         ->type_name("B,B")
         ->delimiter(',')
-        ->check(CLI::Range(1, 4096))
+        ->check(number_between(1, 4096))
         ->capture_default_str();
   }
   if (kind == BenchKind::decode || kind == BenchKind::batch)
@@ -59,7 +59,7 @@ void add_bench_kind(CLI::App& parent, CommandMaker& make, const char* name, Benc
     app.add_option("--depth", arguments->depths, "Tokens already in the cache of each sequence; likewise")
         ->type_name("D,D")
         ->delimiter(',')
-        ->check(CLI::NonNegativeNumber)
+        ->check(number_between<int64_t>(0))
         ->capture_default_str();
   }
   add_chunk(app, arguments->chunk);
@@ -103,7 +103,7 @@ void add_kernels(CLI::App& parent, CommandMaker& make) {
   add_threads(app, arguments->num_threads);
   app.add_option("--seconds", arguments->seconds, "Time for all measurements together")
       ->type_name("N")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(number_between(0.1, 3600.0))
       ->capture_default_str();
   app.add_option_function<std::string>("--formats", into(arguments->formats, parse_formats, "--formats"),
                                        "Formats of weights, of " + format_names())
@@ -112,7 +112,7 @@ void add_kernels(CLI::App& parent, CommandMaker& make) {
   app.add_option("--depth", arguments->depths, "Tokens in the cache that attention reads")
       ->type_name("D,D")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{16}, int64_t{1} << 20))
+      ->check(number_between(int64_t{16}, int64_t{1} << 20))
       ->capture_default_str();
   app.add_option_function<std::string>(
          "--working-set", into(arguments->working_set_bytes, parse_byte_size, "--working-set"),
@@ -123,7 +123,7 @@ void add_kernels(CLI::App& parent, CommandMaker& make) {
          "--prefetch", arguments->prefetch_bytes,
          "How far ahead weights, keys and values are fetched for one token, 0: by the processor alone")
       ->type_name("BYTES")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->check(number_between(int64_t{0}, int64_t{1} << 20))
       ->default_str("this machine's");
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
@@ -146,16 +146,16 @@ void add_load(CLI::App& parent, CommandMaker& make) {
       ->default_str("both");
   app.add_option("--prompt-tokens", arguments->prompt_tokens, "Tokens of the prompt before the first token")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<int64_t>(1))
       ->capture_default_str();
   app.add_option("--context", arguments->context,
                  "Then fill the cache to this many tokens, to see what memory that takes; 0: do not")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_between<int64_t>(0))
       ->capture_default_str();
   app.add_option("--repeat", arguments->repeat, "Loads of each kind, each in a process of its own")
       ->type_name("R")
-      ->check(CLI::Range(1, 1000))
+      ->check(number_between(1, 1000))
       ->capture_default_str();
   add_json(app, arguments->json, "Print one JSON object a line for each kind of load");
 }
@@ -174,17 +174,17 @@ void add_constraint(CLI::App& parent, CommandMaker& make) {
                  "Sequences together; several numbers measure several times")
       ->type_name("B,B")
       ->delimiter(',')
-      ->check(CLI::Range(1, 4096))
+      ->check(number_between(1, 4096))
       ->capture_default_str();
   app.add_option("--tokens", arguments->tokens, "Tokens of each sequence")
       ->type_name("N")
-      ->check(CLI::Range(8, 4096))
+      ->check(number_between(8, 4096))
       ->capture_default_str();
   app.add_option("--schema", arguments->schema, "The JSON schema; it must not end before the tokens do")
       ->type_name("JSON");
   app.add_option("--repeat", arguments->repeat, "Turns of each measurement, with and without")
       ->type_name("R")
-      ->check(CLI::Range(1, 1000))
+      ->check(number_between(1, 1000))
       ->capture_default_str();
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
@@ -201,15 +201,16 @@ void add_cost_model(CLI::App& parent, CommandMaker& make) {
   add_model_options(app, arguments->model, "warning");
   app.add_option("--seconds", arguments->seconds, "Half of it to fit, half to compare")
       ->type_name("N")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->check(number_between(1.0, 86400.0))
       ->capture_default_str();
   add_max_step(app, arguments->engine.max_step_ms);
   app.add_option("--max-sequences", arguments->engine.max_sequences, "Sequences computed at once")
       ->type_name("N")
-      ->check(CLI::Range(1, 4096))
+      ->check(number_between(1, 4096))
       ->capture_default_str();
   app.add_option("--seed", arguments->seed, "Where the requests' random numbers begin")
       ->type_name("S")
+      ->check(number_between<uint64_t>(0))
       ->capture_default_str();
   add_json(app, arguments->json, "Print one JSON object, the fitted model in it");
 }
@@ -230,7 +231,7 @@ void add_preemption(CLI::App& parent, CommandMaker& make) {
   const auto count = [&](const char* name, auto& target, const char* description) {
     app.add_option(name, target, description)
         ->type_name("N")
-        ->check(CLI::Range(1, 100000))
+        ->check(number_between(1, 100000))
         ->capture_default_str();
   };
   count("--sequences", arguments->sequences, "Sequences together");
@@ -238,7 +239,10 @@ void add_preemption(CLI::App& parent, CommandMaker& make) {
   count("--tokens", arguments->tokens, "Tokens that each generates");
   count("--preemptions", arguments->preemptions, "Of all sequences together");
   count("--repeat", arguments->repeat, "Turns, with and without");
-  app.add_option("--seed", arguments->seed, "Who is preempted")->type_name("S")->capture_default_str();
+  app.add_option("--seed", arguments->seed, "Who is preempted")
+      ->type_name("S")
+      ->check(number_between<uint64_t>(0))
+      ->capture_default_str();
   add_json(app, arguments->json, "Print one JSON object");
 }
 
@@ -266,16 +270,15 @@ void add_kv_disk(CLI::App& parent, CommandMaker& make) {
       ->default_str("448KiB");
   app.parse_complete_callback([raw = arguments.get()] {
     constexpr uint64_t kMost = uint64_t{1} << 30;
-    if (raw->page_bytes == 0 || raw->page_bytes > kMost)
-      throw CLI::ValidationError("--page-size", "must be more than 0 and at most 1GiB");
+    if (raw->page_bytes > kMost) throw CLI::ValidationError("--page-size", "must be at most 1GiB");
   });
   app.add_option("--queue-depth", arguments->queue_depth, "Transfers under way at once")
       ->type_name("N")
-      ->check(CLI::Range(2, 256))
+      ->check(number_between(2, 256))
       ->capture_default_str();
   app.add_option("--repeat", arguments->repeat, "Runs of each measurement")
       ->type_name("R")
-      ->check(CLI::Range(1, 1000))
+      ->check(number_between(1, 1000))
       ->capture_default_str();
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }
@@ -291,11 +294,11 @@ void add_prefix_cache(CLI::App& parent, CommandMaker& make) {
                  "Pages that the tree knows; several numbers measure several times")
       ->type_name("N,N")
       ->delimiter(',')
-      ->check(CLI::Range(10000, 10000000))
+      ->check(number_between(10000, 10000000))
       ->capture_default_str();
   app.add_option("--steps", arguments->steps, "Steps of each measurement")
       ->type_name("N")
-      ->check(CLI::Range(1, 1000000))
+      ->check(number_between(1, 1000000))
       ->capture_default_str();
   add_json(app, arguments->json, "Print one JSON object a line for each measurement");
 }

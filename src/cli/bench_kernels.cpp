@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "cli/byte_size.h"
 #include "cli/json.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -159,11 +160,17 @@ Status execute(const BenchKernelsArguments& arguments) {
   const MachineInfo info = inspect_machine();
   PAGODA_TRY(const Isa isa, choose_isa(info.cpu, forced_isa()));
   ThreadPool pool(arguments.num_threads > 0 ? arguments.num_threads : info.cpu.num_cores);
+  const size_t bytes =
+      std::max<size_t>(arguments.working_set_bytes, bench_working_set_bytes(arguments.depths));
+  // The system would promise it all the same, and end processes once it is written.
+  if (bytes > info.available_memory)
+    return fail(
+        ErrorCode::out_of_memory,
+        "a working set of {} does not fit the {} of memory that are free; lower --working-set or --depth",
+        format_byte_size(bytes), format_byte_size(info.available_memory));
   PAGODA_TRY(const BenchMachine machine, measure_machine(info, isa, pool));
   if (!arguments.json) print_line(describe(machine));
 
-  const size_t bytes =
-      std::max<size_t>(arguments.working_set_bytes, bench_working_set_bytes(arguments.depths));
   PAGODA_TRY(AlignedBuffer working_set, AlignedBuffer::allocate(bytes));
   PAGODA_TRY(Workspace scratch, Workspace::create(kBenchScratchBytes));
   Kernels kernels = kernels_for(isa);

@@ -77,6 +77,9 @@ Status execute(const BenchPreemptionArguments& arguments) {
   PAGODA_TRY(LoadedEngine loaded,
              load_with_progress(arguments.model.model, engine_options(arguments.model, options)));
   Engine& engine = *loaded.engine;
+  if (const int64_t wanted = arguments.prompt_tokens + arguments.tokens; wanted > engine.config().max_context)
+    return fail(ErrorCode::invalid_argument, "{} tokens are wanted, but the context holds {}", wanted,
+                engine.config().max_context);
   std::vector<double> plain;
   std::vector<double> preempted;
   std::vector<double> cost;

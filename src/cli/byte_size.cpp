@@ -32,7 +32,7 @@ Result<uint64_t> parse_byte_size(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const double unit = error == std::errc() ? unit_bytes(lower_case({end, text.data() + text.size()})) : 0;
   const double num_bytes = number * unit;
-  if (!(unit > 0) || !(num_bytes >= 0) || num_bytes > 1e18)
+  if (!(unit > 0) || !(num_bytes >= 1) || num_bytes > 1e18)
     return fail(ErrorCode::invalid_argument, "'{}' is no size; write it as 8GiB, 500MB or a number of bytes",
                 text);
   return static_cast<uint64_t>(num_bytes);

@@ -9,7 +9,8 @@
 
 namespace pagoda {
 
-// K, M, G, T with or without "iB" are powers of 1024; KB, MB, GB, TB powers of 1000. Case does not matter.
+// At least one byte. K, M, G, T with or without "iB" are powers of 1024; KB, MB, GB, TB powers of 1000. Case
+// does not matter.
 Result<uint64_t> parse_byte_size(std::string_view text);
 
 // "98.4 MB", "1.12 GB": three digits, powers of 1000.

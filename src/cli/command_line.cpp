@@ -33,27 +33,28 @@ void add_sampling_options(CLI::App& app, SamplingArguments& sampling) {
   constexpr const char* kGroup = "Sampling (defaults: the model's generation settings)";
   app.add_option("--temperature", sampling.temperature, "0 is greedy; larger is more random")
       ->type_name("T")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(number_between(0.0, 100.0))
       ->group(kGroup);
   app.add_option("--top-k", sampling.top_k, "Only the K most likely tokens; 0: all")
       ->type_name("K")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_between<int32_t>(0))
       ->group(kGroup);
   app.add_option("--top-p", sampling.top_p, "Only the most likely tokens that together have this probability")
       ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0.0, 1.0))
       ->group(kGroup);
   app.add_option("--min-p", sampling.min_p, "Only tokens this likely, relative to the best one")
       ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0.0, 1.0))
       ->group(kGroup);
   app.add_option("--repetition-penalty", sampling.repetition_penalty,
                  "Above 1: repeated tokens become less likely")
       ->type_name("R")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<float>(0))
       ->group(kGroup);
   app.add_option("--seed", sampling.seed, "Same seed, same answer (default: a new one each time)")
       ->type_name("S")
+      ->check(number_between<uint64_t>(0))
       ->group(kGroup);
 }
 
@@ -61,7 +62,7 @@ void add_max_tokens(CLI::App& app, int64_t& max_tokens) {
   app.add_option("-n,--max-tokens", max_tokens,
                  "Most tokens of the answer (default: up to the end of the context)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(number_between<int64_t>(1));
 }
 
 void add_ids(CLI::App& app, std::vector<int32_t>& ids, std::string& ids_file) {
@@ -215,7 +216,7 @@ class Parser {
     add_ids(app, arguments->ids, arguments->ids_file);
     app.add_option("-n,--max-tokens", arguments->max_tokens, "Tokens to generate")
         ->type_name("N")
-        ->check(CLI::PositiveNumber)
+        ->check(number_between<int64_t>(1))
         ->capture_default_str();
     add_chunk(app, arguments->chunk);
     add_json(app, arguments->json, "Print one JSON object: ids and logprobs of the new tokens");
@@ -261,11 +262,11 @@ class Parser {
     app.add_option("--file", arguments->file, "The text")->type_name("FILE")->required();
     app.add_option("--context", arguments->context, "Tokens of a window")
         ->type_name("N")
-        ->check(CLI::Range(int64_t{4}, int64_t{1} << 30))
+        ->check(number_between(int64_t{4}, int64_t{1} << 30))
         ->capture_default_str();
     app.add_option("--chunks", arguments->max_chunks, "Windows to score (default: all)")
         ->type_name("K")
-        ->check(CLI::PositiveNumber);
+        ->check(number_between<int64_t>(1));
     add_reference_kv_type(app, arguments->reference_kv_type);
     add_chunk(app, arguments->chunk);
     add_json(app, arguments->json, "Print one JSON object");

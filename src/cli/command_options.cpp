@@ -9,25 +9,14 @@ namespace {
 
 constexpr const char* kGroup = "Engine";
 
-template <class T>
-Result<T> pick(std::string_view text, std::initializer_list<std::pair<std::string_view, T>> choices) {
-  std::string names;
-  for (const auto& [name, value] : choices) {
-    if (name == text) return value;
-    names += names.empty() ? "" : ", ";
-    names += name;
-  }
-  return fail(ErrorCode::invalid_argument, "'{}' is none of {}", text, names);
-}
-
 Result<std::optional<KvType>> parse_exact_kv_type(std::string_view text) {
   return pick<std::optional<KvType>>(text,
                                      {{"f32", KvType::f32}, {"bf16", KvType::bf16}, {"int8", KvType::int8}});
 }
 
 Result<std::optional<KvType>> parse_kv_type(std::string_view text) {
-  if (text == "auto") return std::nullopt;
-  return parse_exact_kv_type(text);
+  return pick<std::optional<KvType>>(
+      text, {{"auto", std::nullopt}, {"f32", KvType::f32}, {"bf16", KvType::bf16}, {"int8", KvType::int8}});
 }
 
 Result<FloatActivations> parse_float_activations(std::string_view text) {
@@ -65,7 +54,7 @@ void add_model_name(CLI::App& app, std::string& model) {
 void add_threads(CLI::App& app, int& num_threads) {
   app.add_option("-t,--threads", num_threads, "Compute threads (default: the usable cores)")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024))
+      ->check(number_between(1, 1024))
       ->group(kGroup);
 }
 
@@ -116,7 +105,7 @@ void add_model_options(CLI::App& app, ModelArguments& model, const char* default
   app.add_option("--max-context", model.max_context,
                  "Most tokens of one sequence (default: the model's context)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<int64_t>(1))
       ->group(kGroup);
   app.add_option_function<std::string>("--log-level", into(model.log_level, parse_log_level, "--log-level"),
                                        "debug, info, warning, error or off, on standard error")
@@ -155,7 +144,7 @@ void add_max_step(CLI::App& app, std::optional<double>& max_step_ms) {
          "Bound on the time of a step: chunks of prompts are cut so that no stream waits longer for its "
          "next token; 0: none")
       ->type_name("MS")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_between(0.0, 1e6))
       ->default_str(fmt::format("{}", kDefault))
       ->group(kGroup);
 }
@@ -167,7 +156,7 @@ void add_json(CLI::App& app, bool& json, const char* description) {
 void add_chunk(CLI::App& app, int32_t& chunk) {
   app.add_option("--chunk", chunk, "Tokens of a prompt computed in one step")
       ->type_name("N")
-      ->check(CLI::Range(1, 65536))
+      ->check(number_between(1, 65536))
       ->capture_default_str();
 }
 

@@ -2,10 +2,15 @@
 // files that define commands should include it.
 #pragma once
 
+#include <charconv>
 #include <functional>
+#include <initializer_list>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -36,6 +41,35 @@ std::function<void(const std::string&)> into(T& target, Result<T> (*parse)(std::
     if (!value) throw CLI::ValidationError(option, value.error().message);
     target = std::move(*value);
   };
+}
+
+// The value of that name; an error that lists the names where there is none.
+template <class T>
+Result<T> pick(std::string_view text, std::initializer_list<std::pair<std::string_view, T>> choices) {
+  std::string names;
+  for (const auto& [name, value] : choices) {
+    if (name == text) return value;
+    names += names.empty() ? "" : ", ";
+    names += name;
+  }
+  return fail(ErrorCode::invalid_argument, "'{}' is none of {}", text, names);
+}
+
+// Refuses what is no number of the option's type T in these bounds, both included; NaN is in none.
+template <class T>
+CLI::Validator number_between(T least, T most = std::numeric_limits<T>::max()) {
+  const auto check = [least, most](std::string& text) -> std::string {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_number = error == std::errc() && end == text.data() + text.size();
+    if (is_number && value >= least && value <= most) return {};
+    const char* kind = std::is_integral_v<T> ? "whole number" : "number";
+    const bool is_large = error == std::errc::result_out_of_range && !text.starts_with('-');
+    return most < std::numeric_limits<T>::max() || is_large
+               ? fmt::format("'{}' is no {} from {} to {}", text, kind, least, most)
+               : fmt::format("'{}' is no {} of at least {}", text, kind, least);
+  };
+  return {check, ""};
 }
 
 // Without the slash at its end; "/" is the same as none.

@@ -4,10 +4,10 @@
 
 #include <boost/json.hpp>
 
+#include "cli/input_file.h"
 #include "cli/json.h"
 #include "cli/loaded_model.h"
 #include "cli/terminal.h"
-#include "cli/token_ids.h"
 #include "cli/token_scores.h"
 #include "engine/evaluate.h"
 #include "model/vocabulary.h"
@@ -27,7 +27,7 @@ struct Windows {
 };
 
 Result<Windows> cut_windows(const Tokenizer& tokenizer, const EvalPerplexityArguments& arguments) {
-  PAGODA_TRY(const std::string text, read_text_file(arguments.file));
+  PAGODA_TRY(const std::string text, read_input_file(arguments.file));
   Windows windows;
   PAGODA_TRY(windows.tokens, tokenizer.encode(text, Specials::as_text));
   const bool with_bos = tokenizer.adds_bos() && tokenizer.bos_id() >= 0;

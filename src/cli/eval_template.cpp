@@ -2,10 +2,10 @@
 
 #include <boost/json.hpp>
 
+#include "cli/input_file.h"
 #include "cli/json.h"
 #include "cli/loaded_model.h"
 #include "cli/terminal.h"
-#include "cli/token_ids.h"
 #include "model/vocabulary.h"
 #include "text/chat_template.h"
 
@@ -62,7 +62,7 @@ Status execute(const EvalTemplateArguments& arguments) {
   if (arguments.template_file.empty()) {
     PAGODA_TRY(source, load_chat_template_source(*file));
   } else {
-    PAGODA_TRY(source, read_text_file(arguments.template_file));
+    PAGODA_TRY(source, read_input_file(arguments.template_file));
   }
   PAGODA_TRY(const ChatTemplate chat_template, ChatTemplate::compile(source));
   return for_each_line(arguments.chats, [&](std::string_view line) -> Status {

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 
 #include <boost/json.hpp>
 
@@ -145,6 +144,8 @@ Status for_each_line(const std::string& path, const std::function<Status(std::st
     if (Status status = handle(line); !status)
       return fail(status.error().code, "{}, line {}: {}", path, number, status.error().message);
   }
+  // A folder, say: it can be opened.
+  if (file.bad()) return fail(ErrorCode::not_found, "{}: cannot be read; check the path", path);
   return {};
 }
 

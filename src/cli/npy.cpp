@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <optional>
 
@@ -155,6 +156,15 @@ Result<NpyWriter> NpyWriter::create(const std::string& path, int64_t num_rows, i
   return NpyWriter(std::move(file), path, num_rows, num_cols);
 }
 
+NpyWriter::~NpyWriter() {
+  if (file_ != nullptr) remove_file();
+}
+
+void NpyWriter::remove_file() const {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path_, ignored)) std::filesystem::remove(path_, ignored);
+}
+
 Status NpyWriter::write_row(std::span<const float> row) {
   PAGODA_CHECK(rows_left_ > 0 && static_cast<int64_t>(row.size()) == num_cols_, "{} rows left, {} values",
                rows_left_, row.size());
@@ -166,9 +176,10 @@ Status NpyWriter::write_row(std::span<const float> row) {
 
 Status NpyWriter::finish() {
   PAGODA_CHECK(rows_left_ == 0, "{} rows are missing", rows_left_);
-  if (std::fclose(file_.release()) != 0)
-    return fail(ErrorCode::io, "{}: cannot be written ({})", path_, std::strerror(errno));
-  return {};
+  if (std::fclose(file_.release()) == 0) return {};
+  const int error = errno;
+  remove_file();
+  return fail(ErrorCode::io, "{}: cannot be written ({})", path_, std::strerror(error));
 }
 
 bool is_npy(std::string_view bytes) {

@@ -13,9 +13,13 @@
 
 namespace pagoda {
 
-// Writes a float32 matrix row by row, so that it never lies in memory as a whole.
+// Writes a float32 matrix row by row, so that it never lies in memory as a whole. A file that is not finished
+// is removed.
 class NpyWriter {
  public:
+  NpyWriter(NpyWriter&&) noexcept = default;
+  NpyWriter& operator=(NpyWriter&&) = delete;
+  ~NpyWriter();
   static Result<NpyWriter> create(const std::string& path, int64_t num_rows, int64_t num_cols);
   Status write_row(std::span<const float> row);
   // Flushes and closes; an error if rows are missing or the disk is full.
@@ -27,6 +31,8 @@ class NpyWriter {
   };
   NpyWriter(std::unique_ptr<std::FILE, Close> file, std::string path, int64_t num_rows, int64_t num_cols)
       : file_(std::move(file)), path_(std::move(path)), rows_left_(num_rows), num_cols_(num_cols) {}
+  void remove_file() const;  // unless it is a device or a pipe
+
   std::unique_ptr<std::FILE, Close> file_;
   std::string path_;
   int64_t rows_left_;

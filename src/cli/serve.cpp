@@ -1,10 +1,9 @@
 #include "server/serve.h"
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 
+#include "cli/input_file.h"
 #include "cli/model_path.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -48,9 +47,8 @@ void print_welcome(const ServedModel& model, const std::string& url, bool with_k
 }
 
 Result<ChatTemplate> read_chat_template(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string source{std::istreambuf_iterator<char>(file), {}};
-  if (!file || source.empty()) return fail(ErrorCode::io, "{}: cannot be read, or is empty", path);
+  PAGODA_TRY(const std::string source, read_input_file(path));
+  if (source.empty()) return fail(ErrorCode::invalid_argument, "{}: is empty, and no chat template", path);
   Result<ChatTemplate> compiled = ChatTemplate::compile(source);
   if (compiled) return compiled;
   return fail(compiled.error().code, "{}: the chat template does not compile: {}", path,

@@ -1,7 +1,6 @@
 // The subcommand `serve`.
 #include <chrono>
 #include <cmath>
-#include <map>
 
 #include "cli/byte_size.h"
 #include "cli/command_options.h"
@@ -14,7 +13,10 @@ namespace {
 // How many requests share a step; the rest of the engine's options.
 void add_batch_options(CLI::App& app, EngineOptions& engine) {
   const auto count = [&](const char* name, int32_t& target, const char* description) {
-    app.add_option(name, target, description)->type_name("N")->check(CLI::PositiveNumber)->group("Engine");
+    app.add_option(name, target, description)
+        ->type_name("N")
+        ->check(number_between<int32_t>(1))
+        ->group("Engine");
   };
   count("--max-sequences", engine.max_sequences, "Sequences computed at once (default: 64)");
   count("--max-batch-tokens", engine.max_batch_tokens,
@@ -27,7 +29,7 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
   app.add_option("--max-queued-tokens", engine.max_queued_tokens,
                  "Tokens of prompts that may wait; more are answered with 429 (default: no limit)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<int64_t>(1))
       ->group("Engine");
   app.add_option_function<std::string>(
          "--max-kv", into(engine.max_kv_bytes, parse_byte_size, "--max-kv"),
@@ -38,8 +40,26 @@ void add_batch_options(CLI::App& app, EngineOptions& engine) {
   add_policy(app, engine.policy);
   app.add_option("--seed", engine.seed, "Where the random numbers of requests without a seed begin")
       ->type_name("S")
+      ->check(number_between<uint64_t>(0))
       ->capture_default_str()
       ->group("Engine");
+}
+
+Result<Pooling> parse_pooling(std::string_view text) {
+  return pick<Pooling>(text, {{"last", Pooling::last}, {"mean", Pooling::mean}, {"cls", Pooling::cls}});
+}
+
+std::string check_not_empty(const std::string& text) {
+  return text.empty() ? "must not be empty" : "";
+}
+
+// What browsers send as `Origin`: a scheme and a host, without a path.
+std::string check_origin(const std::string& text) {
+  if (text == "*" || text == "null") return {};
+  const size_t scheme_end = text.find("://");
+  const bool is_origin = scheme_end != std::string::npos && scheme_end > 0 && scheme_end + 3 < text.size() &&
+                         text.find('/', scheme_end + 3) == std::string::npos;
+  return is_origin ? "" : fmt::format("'{}' is no origin; write it as https://app.example", text);
 }
 
 constexpr double kShortestSeconds = 0.001;
@@ -51,7 +71,7 @@ void add_seconds(CLI::App& app, const char* name, std::chrono::milliseconds& tar
          [&target](double seconds) { target = std::chrono::milliseconds(std::llround(seconds * 1000)); },
          description)
       ->type_name("SECONDS")
-      ->check(CLI::Range(least, 1e6))
+      ->check(number_between(least, 1e6))
       ->default_str(fmt::format("{}", static_cast<double>(target.count()) / 1000))
       ->group("HTTP");
 }
@@ -83,13 +103,10 @@ void add_output_options(CLI::App& app, OutputFormatNames& formats) {
 }
 
 void add_embedding_options(CLI::App& app, Pooling& pooling) {
-  static const std::map<std::string, Pooling> kPoolings = {
-      {"last", Pooling::last}, {"mean", Pooling::mean}, {"cls", Pooling::cls}};
-  app.add_option(
-         "--pooling", pooling,
+  app.add_option_function<std::string>(
+         "--pooling", into(pooling, parse_pooling, "--pooling"),
          "How /v1/embeddings makes one vector of a text's hidden states: the last token's, their mean, or "
          "the first token's (cls)")
-      ->transform(CLI::CheckedTransformer(kPoolings))
       ->type_name("last|mean|cls")
       ->default_str("last")
       ->group("Output");
@@ -103,7 +120,7 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->group(kGroup);
   app.add_option("-p,--port", server.http.port, "Port; 0 takes a free one and prints it")
       ->type_name("PORT")
-      ->check(CLI::Range(0, 65535))
+      ->check(number_between(0, 65535))
       ->capture_default_str()
       ->group(kGroup);
   app.add_option("--served-model-name", server.model_names,
@@ -111,6 +128,7 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->type_name("NAME")
       ->take_all()
       ->expected(1)
+      ->check(check_not_empty)
       ->group(kGroup);
   app.add_option_function<std::vector<std::string>>(
          "--api-key",
@@ -121,6 +139,7 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->type_name("KEY")
       ->take_all()
       ->expected(1)
+      ->check(check_not_empty)
       ->group(kGroup);
   app.add_option(
          "--api-key-file", api_key_file,
@@ -131,13 +150,13 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
   app.add_option("--key-max-concurrent", server.key_limits.max_concurrent,
                  "Requests of one key at once; without keys, of all clients (default: no limit)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<int64_t>(1))
       ->group(kGroup);
   app.add_option(
          "--key-tokens-per-minute", server.key_limits.tokens_per_minute,
          "Tokens of one key, of prompts and answers; without keys, of all clients (default: no limit)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between<int64_t>(1))
       ->group(kGroup);
   app.add_option("--cors-origin", server.cors_origins,
                  "Web pages of this origin may call, as https://app.example; '*': all; may be given several "
@@ -145,6 +164,7 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->type_name("ORIGIN")
       ->take_all()
       ->expected(1)
+      ->check(check_origin)
       ->group(kGroup);
   CLI::Option* certificate =
       app.add_option("--ssl-cert", server.http.tls_certificate,
@@ -168,7 +188,7 @@ void add_http_options(CLI::App& app, ServerOptions& server, std::string& api_key
       ->group(kGroup);
   app.add_option("--workers", server.num_workers, "Threads that parse, render and tokenise")
       ->type_name("N")
-      ->check(CLI::Range(1, 256))
+      ->check(number_between(1, 256))
       ->capture_default_str()
       ->group(kGroup);
   add_seconds(app, "--drain-timeout", server.drain_timeout,

@@ -87,4 +87,10 @@ void print_line(std::string_view text) {
   std::fputc('\n', stdout);
 }
 
+Status flush_output() {
+  const bool is_flushed = std::fflush(stdout) == 0;
+  if (is_flushed && std::ferror(stdout) == 0) return {};
+  return fail(ErrorCode::io, "not all output could be written to standard output; is the disk full?");
+}
+
 }  // namespace pagoda

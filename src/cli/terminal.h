@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/result.h"
+
 namespace pagoda {
 
 enum class Stream { out, err };
@@ -40,5 +42,7 @@ class Progress {
 void print_now(std::string_view text);
 // A line on standard output.
 void print_line(std::string_view text);
+// At the end of the program: an io error if not all of its output was taken, as by a full disk.
+Status flush_output();
 
 }  // namespace pagoda

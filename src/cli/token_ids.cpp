@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 
+#include "cli/input_file.h"
 #include "cli/npy.h"
 
 namespace pagoda {
@@ -27,16 +26,8 @@ Result<std::vector<int32_t>> parse_ids(std::string_view text) {
   return ids;
 }
 
-Result<std::string> read_text_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.is_open() || file.bad())
-    return fail(ErrorCode::not_found, "{}: cannot be read; check the path", path);
-  return text;
-}
-
 Result<std::vector<int32_t>> read_ids_file(const std::string& path) {
-  PAGODA_TRY(const std::string bytes, read_text_file(path));
+  PAGODA_TRY(const std::string bytes, read_input_file(path));
   if (is_npy(bytes)) return parse_npy_ids(bytes, path);
   auto ids = parse_ids(bytes);
   if (!ids) return fail(ids.error().code, "{}: {}", path, ids.error().message);

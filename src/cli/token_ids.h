@@ -16,6 +16,4 @@ Result<std::vector<int32_t>> parse_ids(std::string_view text);
 // A .npy file of int32 or int64, or text as above.
 Result<std::vector<int32_t>> read_ids_file(const std::string& path);
 
-Result<std::string> read_text_file(const std::string& path);
-
 }  // namespace pagoda

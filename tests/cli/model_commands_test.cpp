@@ -143,6 +143,10 @@ TEST(Chat, WorksThroughAPipe) {
   EXPECT_EQ(run_program(words, {.input = ""}).exit_code, 0);
 }
 
+TEST(Chat, SaysThatAMessageIsNotUtf8) {
+  expect_one_sentence(run_program({"chat", "--model", tiny_model()}, {.input = "caf\xe9\n"}), "not UTF-8");
+}
+
 TEST(Chat, RemembersEarlierTurns) {
   const std::vector<std::string> words = {"chat", "--model",       tiny_model(), "--max-tokens",
                                           "8",    "--temperature", "0"};

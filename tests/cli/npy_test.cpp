@@ -1,4 +1,5 @@
 #include "cli/npy.h"
+#include "cli/input_file.h"
 
 #include <cstring>
 #include <filesystem>
@@ -41,7 +42,7 @@ TEST(Npy, WritesAVersion1File) {
   ASSERT_TRUE(writer->write_row(std::span(rows).first(3)));
   ASSERT_TRUE(writer->write_row(std::span(rows).last(3)));
   ASSERT_TRUE(writer->finish());
-  const std::string bytes = read_text_file(path).value();
+  const std::string bytes = read_input_file(path).value();
   std::filesystem::remove(path);
   EXPECT_EQ(bytes.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
   const size_t header_len =
@@ -52,6 +53,17 @@ TEST(Npy, WritesAVersion1File) {
   EXPECT_EQ(header.back(), '\n');
   ASSERT_EQ(bytes.size(), 10 + header_len + rows.size() * sizeof(float));
   EXPECT_EQ(std::memcmp(bytes.data() + 10 + header_len, rows.data(), rows.size() * sizeof(float)), 0);
+}
+
+TEST(Npy, RemovesAFileThatIsNotFinished) {
+  const std::string path = temporary_file("unfinished.npy");
+  {
+    auto writer = NpyWriter::create(path, 2, 1);
+    ASSERT_TRUE(writer) << writer.error().message;
+    ASSERT_TRUE(std::filesystem::exists(path));
+    ASSERT_TRUE(writer->write_row(std::vector<float>{1}));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(Npy, SaysWhereItCannotWrite) {

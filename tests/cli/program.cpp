@@ -42,7 +42,7 @@ void terminate_at(pid_t child, const std::string& out_path, const std::string& t
 ProgramResult run_program(const std::vector<std::string>& words, const ProgramOptions& options) {
   const TemporaryFolder folder;
   const std::string input = folder.write("in", options.input);
-  const std::string out = folder.file("out");
+  const std::string out = options.output.empty() ? folder.file("out") : options.output;
   const std::string err = folder.file("err");
   std::vector<std::string> all = {PAGODA_BINARY};
   all.insert(all.end(), words.begin(), words.end());
@@ -61,7 +61,8 @@ ProgramResult run_program(const std::vector<std::string>& words, const ProgramOp
   if (!options.terminate_at.empty()) terminate_at(child, out, options.terminate_at);
   int status = 0;
   waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, options.output.empty() ? read_file(out) : "",
+          read_file(err)};
 }
 
 std::string tiny_model() {

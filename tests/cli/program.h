@@ -17,7 +17,8 @@ struct ProgramResult {
 };
 
 struct ProgramOptions {
-  std::string input;                                             // standard input
+  std::string input;   // standard input
+  std::string output;  // file that standard output goes to; empty: ProgramResult::out
   std::vector<std::pair<std::string, std::string>> environment;  // beside the test's own
   std::string terminate_at;  // SIGTERM once standard output holds this text, or after a minute; empty: never
 };

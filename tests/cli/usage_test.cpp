@@ -74,6 +74,70 @@ TEST(Usage, WrongUsageEndsWithTwo) {
   }
 }
 
+TEST(Usage, WrongValuesAreNamedWithWhatIsRight) {
+  struct Case {
+    Words words;
+    std::string expected;
+  };
+  const std::vector<Case> cases = {
+      {{"run", "-n", "0", "hi"}, "--max-tokens: '0' is no whole number of at least 1"},
+      {{"run", "-n", "NaN", "hi"}, "--max-tokens: 'NaN' is no whole number of at least 1"},
+      {{"run", "-n", "99999999999999999999", "hi"}, "from 1 to 9223372036854775807"},
+      {{"run", "--top-k", "4294967296", "hi"}, "from 0 to 2147483647"},
+      {{"run", "--temperature", "nan", "hi"}, "--temperature: 'nan' is no number from 0 to 100"},
+      {{"run", "--threads", "1.5", "hi"}, "--threads: '1.5' is no whole number from 1 to 1024"},
+      {{"run", "--seed", "18446744073709551616", "hi"}, "--seed: '18446744073709551616'"},
+      {{"run", "--memory", "0", "hi"}, "--memory: '0' is no size"},
+      {{"run", "--kv-type", "int4", "hi"}, "'int4' is none of auto, f32, bf16, int8"},
+      {{"bench", "decode", "--tokens", "8,x"}, "--tokens: 'x'"},
+      {{"serve", "--max-step-ms", "nan"}, "--max-step-ms: 'nan'"},
+      {{"serve", "--drain-timeout", "nan"}, "--drain-timeout: 'nan'"},
+      {{"serve", "--body-limit", "0"}, "--body-limit: '0'"},
+      {{"serve", "--api-key", ""}, "--api-key: must not be empty"},
+      {{"serve", "--served-model-name", ""}, "--served-model-name: must not be empty"},
+      {{"serve", "--cors-origin", "https://app.example/"}, "write it as https://app.example"},
+      {{"serve", "--cors-origin", "app.example"}, "write it as https://app.example"},
+      {{"serve", "--kv-disk-size", "1GiB"}, "--kv-disk-size requires --kv-disk"},
+      {{"serve", "--pooling", "most"}, "'most' is none of last, mean, cls"},
+      {{"serve", "--prefix-cache-eviction", "fifo"}, "'fifo' is none of cost, lru"},
+  };
+  for (const auto& [words, expected] : cases) {
+    Words all = words;
+    all.insert(all.end(), {"--model", tiny_model()});
+    const ProgramResult result = run_program(all);
+    EXPECT_EQ(result.exit_code, 2) << ::testing::PrintToString(words);
+    EXPECT_NE(result.err.find(expected), std::string::npos) << result.err;
+    EXPECT_LT(result.err.size(), 200u) << result.err;
+  }
+}
+
+TEST(Usage, AFolderInPlaceOfAFileIsNamed) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("");
+  const std::string chats = folder.write("chats.jsonl", R"({"messages": []})");
+  for (Words words : {Words{"eval", "logits", "--out", folder.file("x.npy"), "--ids-file", path},
+                      Words{"eval", "perplexity", "--file", path}, Words{"eval", "tokenize", "--file", path},
+                      Words{"eval", "template", "--chats", path},
+                      Words{"eval", "template", "--chats", chats, "--template", path},
+                      Words{"serve", "--chat-template", path}, Words{"serve", "--api-key-file", path}}) {
+    words.insert(words.end(), {"--model", tiny_model()});
+    expect_one_sentence(run_program(words), path);
+  }
+}
+
+TEST(Usage, WhatTheMachineOrTheModelCannotHoldIsRefused) {
+  expect_one_sentence(run_program({"bench", "kernels", "--working-set", "900TiB"}), "--working-set");
+  expect_one_sentence(run_program({"bench", "preemption", "--model", tiny_model(), "--tokens", "100000"}),
+                      "the context holds");
+}
+
+TEST(Usage, OutputThatIsLostIsAnError) {
+  for (const Words& words : {Words{"--help"}, Words{"inspect", tiny_model(), "--json"}}) {
+    const ProgramResult result = run_program(words, {.output = "/dev/full"});
+    expect_one_sentence(result, "standard output");
+  }
+}
+
 TEST(Usage, MissingModelsAreNamed) {
   const TemporaryFolder empty;
   const std::vector<Words> cases = {
