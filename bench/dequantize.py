@@ -1,23 +1,28 @@
 #!/usr/bin/env python3
 """Writes a copy of a GGUF file whose weights are f32, so that Pagoda multiplies them by activations that it does not round:
 what another change of the arithmetic costs then shows by itself. Needs `pip install gguf numpy`.
-
-usage: bench/dequantize.py MODEL.gguf OUT.gguf
 """
 
+import argparse
 import sys
 
-import numpy
-from gguf import GGUFReader, GGUFValueType, GGUFWriter, dequantize
+try:
+    import numpy
+    from gguf import GGUFReader, GGUFValueType, GGUFWriter, dequantize
+except ImportError as error:
+    sys.exit(f"{error}; pip install gguf numpy")
 
 # Written anew by the writer, or no longer true.
 LEFT_OUT = ("general.architecture", "general.file_type", "general.quantization_version")
 
 
 def main() -> None:
-    source, target = sys.argv[1:]
-    reader = GGUFReader(source)
-    writer = GGUFWriter(target, reader.get_field("general.architecture").contents())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL.gguf")
+    parser.add_argument("out", metavar="OUT.gguf")
+    arguments = parser.parse_args()
+    reader = GGUFReader(arguments.model)
+    writer = GGUFWriter(arguments.out, reader.get_field("general.architecture").contents())
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name in LEFT_OUT:
             continue
