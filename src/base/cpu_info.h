@@ -16,8 +16,8 @@ struct CpuInfo {
   bool avx512_bf16 = false;
   bool amx_int8 = false;  // with the operating system's permission to use tile registers
   bool amx_bf16 = false;
-  // One sequential stream alone does not use a core's bandwidth, and fetching ahead by instructions does:
-  // AMD's family 1Ah (Zen 5), measured. Zen 4 gets slower by it.
+  // One sequential stream alone does not use a core's bandwidth, and fetching ahead by instructions, into the
+  // first level of the cache, does: AMD's family 1Ah (Zen 5), measured. On Zen 4 a stream alone is as fast.
   bool fetches_ahead_too_little = false;
 };
 

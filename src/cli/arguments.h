@@ -104,7 +104,7 @@ struct BenchKernelsArguments {
   std::vector<LinearFormat> formats;
   std::vector<int64_t> depths;  // of attention
   uint64_t working_set_bytes = 0;
-  std::optional<int64_t> prefetch_bytes;  // Kernels::prefetch_bytes in place of the machine's
+  std::optional<int64_t> prefetch_bytes;  // both of Prefetch in place of the machine's
   bool json = false;
 };
 

@@ -67,7 +67,7 @@ class Layers {
     args_.out_stride = args_.q_stride;
     args_.first_position = depth;
     args_.num_tokens = 1;
-    args_.prefetch_bytes = bench.kernels.prefetch_bytes;
+    args_.prefetch = bench.kernels.prefetch;
     args_.scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
     args_.kv = {&kv_, nullptr};
     num_segments_ = segments_of(args_, 0).count;

@@ -174,7 +174,10 @@ Status execute(const BenchKernelsArguments& arguments) {
   PAGODA_TRY(AlignedBuffer working_set, AlignedBuffer::allocate(bytes));
   PAGODA_TRY(Workspace scratch, Workspace::create(kBenchScratchBytes));
   Kernels kernels = kernels_for(isa);
-  kernels.prefetch_bytes = arguments.prefetch_bytes.value_or(kernels.prefetch_bytes);
+  if (arguments.prefetch_bytes) {
+    kernels.prefetch.weight_bytes = *arguments.prefetch_bytes;
+    kernels.prefetch.kv_bytes = *arguments.prefetch_bytes;
+  }
   const KernelBench bench = {kernels, pool, working_set.bytes(), scratch, clock};
   const KernelReport report(machine, arguments.json);
   Budget budget(

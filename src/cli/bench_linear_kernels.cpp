@@ -109,7 +109,7 @@ class Matrices {
     args.num_tokens = rows;
     args.out = out_.data();
     args.out_stride = kRows;
-    args.prefetch_bytes = bench_.kernels.prefetch_bytes;
+    args.prefetch = bench_.kernels.prefetch;
     next_ = (next_ + 1) % num_matrices_;
     bench_.pool.parallel_for(
         static_cast<size_t>(num_groups), rows == 1 ? 2 : 1, [&](size_t begin, size_t end, int) {

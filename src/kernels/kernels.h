@@ -5,6 +5,7 @@
 #include "kernels/isa.h"
 #include "kernels/linear.h"
 #include "kernels/ops.h"
+#include "kernels/prefetch.h"
 
 namespace pagoda {
 
@@ -12,9 +13,7 @@ struct Kernels {
   Isa isa = Isa::scalar;
   LinearKernels linear;
   OpKernels ops;
-  // How far ahead one sequential stream is fetched by instructions on this machine; 0: its processor does
-  // better alone. Changes no result.
-  int64_t prefetch_bytes = 0;
+  Prefetch prefetch;  // as serves this machine best
 };
 
 // The table of an ISA that the machine has (available_isas); lives for ever.

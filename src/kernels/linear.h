@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/prefetch.h"
 #include "tensor/dtype.h"
 
 namespace pagoda {
@@ -109,8 +110,7 @@ struct LinearArgs {
   float* out = nullptr;         // [num_tokens][out_stride]
   int64_t out_stride = 0;       // in elements, >= num_rows
   Store store = Store::overwrite;
-  int64_t prefetch_bytes =
-      0;  // how far ahead of a single token weights are fetched; 0: by the processor alone
+  Prefetch prefetch;
 };
 
 // One table per ISA. All functions are noexcept, allocate nothing and may run on several threads on disjoint

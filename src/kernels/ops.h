@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/kv_page.h"
+#include "kernels/prefetch.h"
 
 namespace pagoda {
 
@@ -60,9 +61,7 @@ struct AttentionArgs {
   int64_t window = 0;  // 0: unlimited
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none
-  // How far ahead K and V are fetched, in the order of the page table; 0: by the processor alone. Worth it
-  // where they come from memory: for few query tokens. Of int8 pages, they always are.
-  int64_t prefetch_bytes = 0;
+  Prefetch prefetch;
 };
 inline constexpr int64_t kSegmentTokens = 512;
 // So few query tokens that K and V are read from memory about as often as from a cache.

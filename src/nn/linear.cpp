@@ -77,7 +77,7 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
       args.out = call.out + first_token * call.out_stride;
       args.out_stride = call.out_stride;
       args.store = call.store;
-      args.prefetch_bytes = kernels.prefetch_bytes;
+      args.prefetch = kernels.prefetch;
       kernels.linear.linear(args, from, to);
     }
   };
@@ -98,7 +98,7 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
 
 void announce_linears(ThreadPool& pool, const Kernels& kernels, int64_t num_tokens,
                       LinearGroup group) noexcept {
-  if (kernels.prefetch_bytes == 0 || num_tokens > kAnnouncedTokens) return;
+  if (kernels.prefetch.weight_bytes == 0 || num_tokens > kAnnouncedTokens) return;
   int64_t num_groups = 0;
   for (const LinearWeight* weight : group) num_groups += weight->matrix.num_groups();
   for (int worker = 0; worker < pool.num_threads(); ++worker) {

@@ -32,7 +32,7 @@ void run_linears(ThreadPool& pool, const Kernels& kernels, const ActivationRows&
 
 // Tells waiting threads which layers the job after the next one, or the next one, computes: each begins to
 // fetch the weights where its part of them begins. Does nothing for many tokens, whose weights are not waited
-// for, and where the processor fetches by itself alone (Kernels::prefetch_bytes).
+// for, and where the processor fetches by itself alone (Prefetch::weight_bytes).
 void announce_linears(ThreadPool& pool, const Kernels& kernels, int64_t num_tokens,
                       LinearGroup group) noexcept;
 

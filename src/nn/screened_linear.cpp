@@ -42,7 +42,7 @@ class Screening {
              .num_tokens = num_tokens,
              .out = call.out,
              .out_stride = call.out_stride,
-             .prefetch_bytes = kernels.prefetch_bytes};
+             .prefetch = kernels.prefetch};
     for (int64_t token = 0; token < num_tokens; ++token)
       lengths_[static_cast<size_t>(token)] = activation_length(
           format,

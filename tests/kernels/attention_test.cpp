@@ -103,23 +103,23 @@ class Cache {
   }
 
   // The whole output, computed in runs of at most `run` query tokens.
-  std::vector<float> attend(const OpKernels& ops, int64_t run, int64_t prefetch_bytes = 0) const {
+  std::vector<float> attend(const OpKernels& ops, int64_t run, Prefetch prefetch = {}) const {
     std::vector<float> out(out_floats(), -1.0f);
     for (int head = 0; head < case_.num_kv_heads; ++head) {
       AttentionArgs a = args(head, out.data());
-      a.prefetch_bytes = prefetch_bytes;
+      a.prefetch = prefetch;
       for (int64_t begin = 0; begin < case_.num_queries; begin += run)
         ops.attention(a, begin, std::min(begin + run, case_.num_queries));
     }
     return out;
   }
 
-  std::vector<float> attend_by_segments(const OpKernels& ops, int64_t prefetch_bytes = 0) const {
+  std::vector<float> attend_by_segments(const OpKernels& ops, Prefetch prefetch = {}) const {
     std::vector<float> out(out_floats(), -1.0f);
     for (int head = 0; head < case_.num_kv_heads; ++head)
       for (int64_t token = 0; token < case_.num_queries; ++token) {
         AttentionArgs a = args(head, out.data());
-        a.prefetch_bytes = prefetch_bytes;
+        a.prefetch = prefetch;
         const SegmentRange range = segments_of(a, token);
         std::vector<float> partials(static_cast<size_t>(range.count * partial_floats(a)));
         for (int64_t i = 0; i < range.count; ++i)
@@ -242,9 +242,12 @@ void check(const Case& c) {
     expect_same_bits(definition, shuffled.attend(ops, c.num_queries));
     expect_same_bits(definition, shuffled.attend(ops, 1));
     expect_same_bits(definition, shuffled.attend(ops, 5));
-    expect_same_bits(definition, shuffled.attend(ops, 1, 8192));
     expect_same_bits(definition, shuffled.attend_by_segments(ops));
-    expect_same_bits(definition, shuffled.attend_by_segments(ops, 8192));
+    for (const CacheLevel level : {CacheLevel::l1, CacheLevel::l2}) {
+      const Prefetch ahead = {.level = level, .kv_bytes = 8192};
+      expect_same_bits(definition, shuffled.attend(ops, 1, ahead));
+      expect_same_bits(definition, shuffled.attend_by_segments(ops, ahead));
+    }
   }
 }
 

@@ -219,15 +219,14 @@ struct LinearRun {
   const float* bias = nullptr;
   Store store = Store::overwrite;
   float initial = -1.0f;
-  int64_t prefetch_bytes = 0;
+  Prefetch prefetch = {};
 
   // Elements past each row of the output must stay as they were: they are returned, too.
   std::vector<float> operator()(const PackedWeight& weight, const std::byte* activations) const {
     constexpr int64_t kSlack = 5;
     const int64_t stride = weight.num_rows + kSlack;
     std::vector<float> out(static_cast<size_t>(num_tokens * stride), initial);
-    const LinearArgs args = {weight,     activations, num_tokens, bias,
-                             out.data(), stride,      store,      prefetch_bytes};
+    const LinearArgs args = {weight, activations, num_tokens, bias, out.data(), stride, store, prefetch};
     for (int64_t g = 0; g < weight.num_groups(); g += groups_per_call)
       kernels_for(isa).linear.linear(args, g, std::min(weight.num_groups(), g + groups_per_call));
     return out;

@@ -157,7 +157,8 @@ TEST_P(LinearTest, EveryIsaAndTileGivesTheSameBits) {
              {1, -1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 65, 67, 70, 71}) {
           run.isa = isa;
           run.num_tokens = std::abs(tokens);
-          run.prefetch_bytes = tokens < 0 ? 8192 : 0;
+          run.prefetch = {.level = tokens % 2 == 0 ? CacheLevel::l2 : CacheLevel::l1,
+                          .weight_bytes = tokens < 0 ? 8192 : 0};
           run.groups_per_call = tokens % 3 == 0 ? 1 : 3;
           const std::vector<float> out = run(packed.weight(), activations.data());
           const std::vector<float> prefix(expected.begin(),
@@ -216,7 +217,8 @@ TEST_P(LinearTest, PaletteGivesTheBitsOfPlainPacking) {
         if (tokens > num_tokens) continue;
         run.isa = isa;
         run.num_tokens = std::abs(tokens);
-        run.prefetch_bytes = tokens < 0 ? 8192 : 0;
+        run.prefetch = {.level = tokens % 2 == 0 ? CacheLevel::l2 : CacheLevel::l1,
+                        .weight_bytes = tokens < 0 ? 8192 : 0};
         run.groups_per_call = tokens % 2 == 0 ? 1 : 3;
         const std::vector<float> out = run(packed.weight(), activations.data());
         const std::vector<float> prefix(expected.begin(),

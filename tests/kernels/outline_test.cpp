@@ -68,14 +68,14 @@ TEST_P(OutlineTest, EveryIsaPacksTheSameBytesAndJoinsThemToPlainOnes) {
 
 // [num_tokens][rows], from the outlines alone.
 std::vector<float> outline_outputs(Isa isa, const PackedWeight& weight, const std::byte* activations,
-                                   int64_t num_tokens, int64_t prefetch_bytes = 0) {
+                                   int64_t num_tokens, int64_t prefetched_bytes = 0) {
   std::vector<float> out(static_cast<size_t>(num_tokens * weight.num_rows), -1.0f);
   const LinearArgs args = {.weight = weight,
                            .activations = activations,
                            .num_tokens = num_tokens,
                            .out = out.data(),
                            .out_stride = weight.num_rows,
-                           .prefetch_bytes = prefetch_bytes};
+                           .prefetch = {.weight_bytes = prefetched_bytes}};
   kernels_for(isa).linear.outline(args, 0, weight.num_groups());
   return out;
 }

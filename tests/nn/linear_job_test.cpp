@@ -51,7 +51,7 @@ class LinearJobTest : public ::testing::TestWithParam<int64_t> {};
 TEST_P(LinearJobTest, AgreesWithTheKernel) {
   const int64_t num_tokens = GetParam();
   Kernels kernels = kernels_for(available_isas(detect_cpu()).back());
-  kernels.prefetch_bytes = 8192;
+  kernels.prefetch.weight_bytes = 8192;
   const MadeUpLinear first(DType::q8_0, 40, kCols);
   const MadeUpLinear second(DType::f32, 7, kCols);
   const MadeUpLinear third(DType::q8_0, 33, kCols);

@@ -78,7 +78,7 @@ class ScreenedLinearTest : public ::testing::TestWithParam<DType> {
   static constexpr int64_t kStride = kRows + 3;
 
   ScreenedLinearTest() : layer_(GetParam()), kernels_(kernels_for(available_isas(detect_cpu()).back())) {
-    kernels_.prefetch_bytes = 8192;
+    kernels_.prefetch.weight_bytes = 8192;
   }
 
   struct Outputs {

@@ -5,7 +5,7 @@
 // of the segment twice: first all scores (lane = cached token), then, with the weights, all outputs (lane =
 // dim). For few query tokens each pass reads the planes as they lie, one page after the other, since the
 // processor's prefetcher loses the stream at anything else, which costs decode half of its speed. Planes that
-// are read later may be asked for on the way (AttentionArgs::prefetch_bytes).
+// are read later may be asked for on the way (AttentionArgs::prefetch).
 // For many query tokens planes come from a cache, and V::kSideBySide pages, or blocks of dims, are taken side
 // by side: more independent chains, and an operand is loaded once for all of them.
 #pragma once
@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "kernels/isa/attention_rows.h"
+#include "kernels/isa/prefetch_lines.h"
 #include "kernels/ops.h"
 
 namespace pagoda {
@@ -44,8 +45,8 @@ struct AttentionTile {
           v_planes(a.kv.v_planes(a.kv_head)),
           next_k_planes(a.kv.k_planes(next.kv_head)),
           next_segments_on(next.segments_on) {
-      if (a.prefetch_bytes == 0) return;
-      const auto planes = a.prefetch_bytes / static_cast<int64_t>(k_planes.plane_bytes);
+      if (a.prefetch.kv_bytes == 0) return;
+      const auto planes = a.prefetch.kv_bytes / static_cast<int64_t>(k_planes.plane_bytes);
       planes_ahead = planes > 1 ? static_cast<int>(planes) : 1;
     }
     // index: of the page table.
@@ -96,9 +97,8 @@ struct AttentionTile {
     return tile.plane(tile.next_k_planes, index < num_table_pages(tile.args) ? index : first);
   }
   // Starts loading 16 pairs.
-  [[gnu::always_inline]] static void prefetch_pairs(const Element* pairs) {
-    const auto* bytes = reinterpret_cast<const char*>(pairs);
-    for (size_t line = 0; line < 32 * sizeof(Element); line += 64) __builtin_prefetch(bytes + line);
+  [[gnu::always_inline]] static void prefetch_pairs(const Tile& tile, const Element* pairs) {
+    prefetch_lines<32 * sizeof(Element)>(pairs, tile.args.prefetch.level);
   }
 
   // ---- scores ----
@@ -117,7 +117,7 @@ struct AttentionTile {
     const Element* later = kAhead ? plane_after(tile, pages, first_page - pages.first) : nullptr;
     const int num_dims = tile.args.kv.shape->head_dim;
     for (int d = 0; d < num_dims; d += 2) {
-      if constexpr (kAhead) prefetch_pairs(later + d * kPageTokens);
+      if constexpr (kAhead) prefetch_pairs(tile, later + d * kPageTokens);
 #pragma GCC unroll 2
       for (int p = 0; p < kPages; ++p) {
         const Pairs pairs = Pairs::load(k[p] + d * kPageTokens);
@@ -192,7 +192,7 @@ struct AttentionTile {
       for (int r = 0; r < R; ++r) acc[b][r] = V::load(states[r].out + 16 * (block + b));
     }
     for (int slot = begin; slot < end; slot += 2) {
-      if constexpr (kAhead) prefetch_pairs(plane.later + block_begin + slot * 16);
+      if constexpr (kAhead) prefetch_pairs(tile, plane.later + block_begin + slot * 16);
       const int token = plane.page * kPageTokens + slot;
       Pairs pairs[kBlocks];
 #pragma GCC unroll 2

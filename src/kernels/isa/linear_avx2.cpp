@@ -59,7 +59,7 @@ struct Pass {
   static constexpr int kHalves = kHalvesInPass;
   TokenRows<kTokens> rows;
   int first_half;
-  int64_t ahead;
+  Prefetch prefetch;
   __m256 acc[kTokens][kHalves];
 };
 
@@ -72,7 +72,7 @@ PAGODA_INLINE void run_passes(const Tile& tile, Accumulate accumulate) {
       Pass<kTokens, kHalves> pass = {
           TokenRows<kTokens>(tile.activations + token * tile.activation_stride, tile.activation_stride),
           half,
-          tile.prefetch_bytes,
+          tile.prefetch,
           {}};
       accumulate(pass);
       float sums[kTokens][kHalves][8];
@@ -163,19 +163,21 @@ PAGODA_INLINE void for_each_palette_pair(const Tile& tile, int part, P& pass, Us
       }
       run += num_runs * kPaletteRunBytes;
     } else {
-      const auto use_vector = [&]<int kVector>() PAGODA_INLINE_LAMBDA {
-        prefetch_palette_run<kVector, P::kTokens>(run, tile);
+      const auto use_vector = [&]<int kVector, CacheLevel kLevel>() PAGODA_INLINE_LAMBDA {
+        prefetch_palette_run<kVector, P::kTokens, kLevel>(run, tile.prefetch);
         PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
           use(palette_pairs<kVector>(palette, run, pass.first_half + h), h, kPairBytes * kVector);
           forget_loads();
         }
       };
-      for (int i = 0; i < kBlockRuns; ++i, run += kPaletteRunBytes) {
-        [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
-          (..., use_vector.template operator()<kVector>());
-        }(std::make_integer_sequence<int, kRunVectors>());
-        pass.rows.advance(kPairBytes * kRunVectors);
-      }
+      with_level(tile.prefetch.level, [&]<CacheLevel kLevel>() PAGODA_INLINE_LAMBDA {
+        for (int i = 0; i < kBlockRuns; ++i, run += kPaletteRunBytes) {
+          [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+            (..., use_vector.template operator()<kVector, kLevel>());
+          }(std::make_integer_sequence<int, kRunVectors>());
+          pass.rows.advance(kPairBytes * kRunVectors);
+        }
+      });
     }
     palette += kPaletteParts * kPaletteSize;
   }
@@ -225,7 +227,7 @@ struct PaletteUnpacker {
   // Writes a group of a palette as plain packing has it: two groups.
   [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
                                                uint8_t* out) noexcept {
-    const Tile tile = {.group = group, .num_cols = num_cols, .prefetch_bytes = kPrefetchBytes};
+    const Tile tile = {.group = group, .num_cols = num_cols, .prefetch = {.weight_bytes = kPrefetchBytes}};
     for (int part = 0; part < kPaletteParts; ++part) {
       Pass pass = {{out + part * ((num_cols + 1) / 2 * kVectorBytes)}, 0};
       for_each_palette_pair<kVectorBytes>(
@@ -241,7 +243,7 @@ PAGODA_INLINE void add_plain(const Tile& tile, P& pass) {
   constexpr int kBytesPerColumn = kType == DType::f32 ? 64 : 32;
   const uint8_t* column = tile.group + kBytesPerColumn / 2 * pass.first_half;
   for (int64_t k = 0; k < tile.num_cols; ++k, column += kBytesPerColumn) {
-    prefetch<1, P::kTokens>(column, pass.ahead);
+    prefetch<1, P::kTokens>(column, pass.prefetch);
     PAGODA_UNROLL for (int h = 0; h < P::kHalves; ++h) {
       const uint8_t* w = column + kBytesPerColumn / 2 * h;
       multiply_add(kType == DType::f32 ? _mm256_castsi256_ps(load(w)) : load_f16(w), 0, h, pass);

@@ -66,11 +66,11 @@ struct QuantisedPass {
   }
 
   // Adds 32 k of a format that has them by themselves.
-  PAGODA_INLINE static void add_block32(const uint8_t* block, int64_t ahead, const Rows& rows,
+  PAGODA_INLINE static void add_block32(const uint8_t* block, const Prefetch& how, const Rows& rows,
                                         PassSums<kTokens>* sums) {
     constexpr size_t kOffset = zero_point_offset<kFormat>();
     constexpr int kCount = Products::kMostOperands < 8 ? Products::kMostOperands : 8;
-    prefetch<kAt.bytes, kTokens>(block, ahead);
+    prefetch<kAt.bytes, kTokens>(block, how);
     __m256i t[kTokens][2];
     const auto add_operands = [&]<int kFirst>() PAGODA_INLINE_LAMBDA {
       dot<kFirst, kCount>(block + kAt.quants, rows, kOffset, t);
@@ -106,12 +106,12 @@ struct QuantisedPass {
   }
 
   // Adds 32 k (an Activation256::Run), which have one scale or two.
-  PAGODA_INLINE static void add_run(const uint8_t* quants, const uint8_t* scales, int64_t ahead,
+  PAGODA_INLINE static void add_run(const uint8_t* quants, const uint8_t* scales, const Prefetch& how,
                                     const Rows& rows, PassSums<kTokens>* sums) {
     constexpr int kNumScales = 32 / kFormat.sub_length;
     constexpr int kOperands = 8 / kNumScales;
     constexpr int kCount = Products::kMostOperands < kOperands ? Products::kMostOperands : kOperands;
-    prefetch<64 * kBits + 40, kTokens>(quants, ahead);
+    prefetch<64 * kBits + 40, kTokens>(quants, how);
     const auto add_part = [&]<int kPart>() PAGODA_INLINE_LAMBDA {
       constexpr int kFirst = kPart * kCount;
       constexpr int kSub = kFirst / kOperands;
@@ -136,7 +136,7 @@ struct QuantisedPass {
     }(std::make_integer_sequence<int, 8 / kCount>());
   }
 
-  PAGODA_INLINE static void add_block256(const uint8_t* block, int64_t ahead, const Rows& rows,
+  PAGODA_INLINE static void add_block256(const uint8_t* block, const Prefetch& how, const Rows& rows,
                                          PassSums<kTokens>* sums) {
     PAGODA_UNROLL for (int i = 0; i < kTokens; ++i) {
       PAGODA_UNROLL for (int h = 0; h < 2; ++h) sums->scaled[i][h] = _mm256_setzero_si256();
@@ -145,7 +145,7 @@ struct QuantisedPass {
     const uint8_t* scales = block + kAt.scales;
     Rows run_rows = rows;
     for (int run = 0; run < 8; ++run) {
-      add_run(quants, scales, ahead, run_rows, sums);
+      add_run(quants, scales, how, run_rows, sums);
       quants += 64 * kBits;
       scales += 32 / kFormat.sub_length * 16;
       run_rows.advance(sizeof(Activation256::Run));
@@ -178,10 +178,10 @@ struct QuantisedPass {
     const uint8_t* block = tile.group;
     for (int64_t k = 0; k < tile.num_cols; k += kFormat.block_length, block += kAt.bytes) {
       if constexpr (kFormat.block_length == 256) {
-        add_block256(block, tile.prefetch_bytes, rows, sums);
+        add_block256(block, tile.prefetch, rows, sums);
         rows.advance(sizeof(Activation256));
       } else {
-        add_block32(block, tile.prefetch_bytes, rows, sums);
+        add_block32(block, tile.prefetch, rows, sums);
         rows.advance(sizeof(Activation32));
       }
     }

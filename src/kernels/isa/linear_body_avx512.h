@@ -43,7 +43,8 @@ struct Later {
 };
 
 // Asks for the lines of 32 k that are read later, a quarter at a time: evenly among the loads of what is read
-// now, they keep memory busy, all at once they do not.
+// now, they keep memory busy, all at once they do not. To the first level, as is best where a single token
+// asks at all.
 template <PackedFormat kFormat, int kQuarter>
 PAGODA_INLINE void prefetch_quarter(const Later& later) {
   const auto prefetch_lines = []<int kBytes>(const uint8_t* first) PAGODA_INLINE_LAMBDA {
@@ -112,12 +113,13 @@ template <PackedFormat kFormat, int kTokens, int kGroups>
 PAGODA_INLINE Later prefetch_run(const uint8_t* run, const uint8_t* details, const Tile& tile) {
   if constexpr (kTokens > 1) {
     prefetch_groups<kRunBytes<kFormat>, kTokens, kGroups>(run, tile);
-    if constexpr (kFormat.has_details) prefetch<kRunDetailsBytes<kFormat>, kTokens>(details, 0);
+    if constexpr (kFormat.has_details) prefetch<kRunDetailsBytes<kFormat>, kTokens>(details, tile.prefetch);
     return {};
   }
-  if (tile.prefetch_bytes == 0) return {};
-  if constexpr (!kFormat.has_details) return {run + tile.prefetch_bytes, nullptr};
-  return {run + tile.prefetch_bytes, details + tile.prefetch_bytes / 2};
+  const int64_t ahead = tile.prefetch.weight_bytes;
+  if (ahead == 0) return {};
+  if constexpr (!kFormat.has_details) return {run + ahead, nullptr};
+  return {run + ahead, details + ahead / 2};
 }
 
 template <PackedFormat kFormat, int kTokens, int kGroups>
@@ -345,10 +347,13 @@ struct Bf16 : PaletteUnpacker {
   [[gnu::noinline]] static void tile(const Tile& tile) noexcept {
     constexpr int kNext = sizeof(float);
     TokenRows<kTokens> rows(tile.activations, tile.activation_stride);
+    Tile asking = tile;
+    // To unpack and multiply these takes as long as to read them: no processor fetches far enough by itself.
+    if constexpr (kPacking == Packing::palette) asking.prefetch.weight_bytes = kPrefetchBytes;
     __m512 acc[kTokens][kGroups];
     clear(acc);
     for_each_bf16_pair<kPacking, 2 * kNext, kGroups, kTokens>(
-        tile, rows, [&](const __m512i(&w)[kGroups], int offset) PAGODA_INLINE_LAMBDA {
+        asking, rows, [&](const __m512i(&w)[kGroups], int offset) PAGODA_INLINE_LAMBDA {
           __m512 even[kGroups];
           __m512 odd[kGroups];
           PAGODA_UNROLL for (int g = 0; g < kGroups; ++g) {

@@ -7,6 +7,7 @@
 
 #include "kernels/isa/flush_subnormals.h"
 #include "kernels/isa/linear_layout.h"
+#include "kernels/isa/prefetch_lines.h"
 #include "kernels/isa/unroll.h"
 #include "kernels/linear.h"
 
@@ -40,16 +41,18 @@ class TokenRows {
 
 inline constexpr int64_t kPrefetchBytes = 8192;
 
-// Starts loading kBytes of weights that lie further on. With several tokens per weight every processor's
-// prefetcher falls behind; with one token it depends on the processor (`ahead`, LinearArgs::prefetch_bytes).
+// How far ahead the weights of a tile are fetched. With several tokens per weight every processor's
+// prefetcher falls behind; with one token it depends on the processor.
+template <int kTokens>
+PAGODA_INLINE int64_t bytes_ahead(const Prefetch& how) {
+  return kTokens == 1 ? how.weight_bytes : kPrefetchBytes;
+}
+
+// Starts loading kBytes of weights that lie further on.
 template <int kBytes, int kTokens>
-PAGODA_INLINE void prefetch(const uint8_t* p, int64_t ahead) {
-  if constexpr (kTokens == 1) {
-    if (ahead == 0) return;
-  } else {
-    ahead = kPrefetchBytes;
-  }
-  PAGODA_UNROLL for (int i = 0; i < (kBytes + 63) / 64; ++i) __builtin_prefetch(p + ahead + 64 * i);
+PAGODA_INLINE void prefetch(const uint8_t* p, const Prefetch& how) {
+  const int64_t ahead = bytes_ahead<kTokens>(how);
+  if (ahead != 0) prefetch_lines<kBytes>(p + ahead, how.level);
 }
 
 // A group times a few tokens.
@@ -66,27 +69,28 @@ struct Tile {
   int64_t out_stride;
   int num_rows;  // of the group that exist
   Store store;
-  int64_t prefetch_bytes;       // how far ahead a single token's weights are fetched
-  int64_t bf16_prefetch_bytes;  // and plain bf16 weights of several tokens
+  Prefetch prefetch;
+  int64_t bf16_prefetch_bytes;  // how far ahead plain bf16 weights of several tokens are fetched
 };
 
 // The same for a line of plain bf16 weights.
 template <int kTokens>
 PAGODA_INLINE void prefetch_pairs(const uint8_t* p, const Tile& tile) {
   if constexpr (kTokens > 1)
-    __builtin_prefetch(p + tile.bf16_prefetch_bytes);
+    prefetch_lines<1>(p + tile.bf16_prefetch_bytes, tile.prefetch.level);
   else
-    prefetch<1, kTokens>(p, tile.prefetch_bytes);
+    prefetch<1, kTokens>(p, tile.prefetch);
 }
 
 // For vector kVector of a run of weights with palettes: the lines of a run are asked for in their order, a
 // few for each vector of both parts. Out of order they read 2 to 5 % slower.
-template <int kVector, int kTokens>
-PAGODA_INLINE void prefetch_palette_run(const uint8_t* run, const Tile& tile) {
+template <int kVector, int kTokens, CacheLevel kLevel>
+PAGODA_INLINE void prefetch_palette_run(const uint8_t* run, const Prefetch& how) {
   constexpr int kLines = kPaletteRunBytes / 64;
   constexpr int kBegin = kLines * kVector / kRunVectors;
   constexpr int kEnd = kLines * (kVector + 1) / kRunVectors;
-  prefetch<64 * (kEnd - kBegin), kTokens>(run + 64 * kBegin, tile.prefetch_bytes);
+  const int64_t ahead = bytes_ahead<kTokens>(how);
+  if (ahead != 0) prefetch_lines<64 * (kEnd - kBegin), kLevel>(run + 64 * kBegin + ahead);
 }
 
 // Gives weights of a block and a part, unpacked as plain packing has them, the exponents of the group's
@@ -187,7 +191,7 @@ inline Tile tile_of(const LinearArgs& args) {
   tile.num_cols = w.num_cols;
   tile.out_stride = args.out_stride;
   tile.store = args.store;
-  tile.prefetch_bytes = args.prefetch_bytes;
+  tile.prefetch = args.prefetch;
   return tile;
 }
 

@@ -144,7 +144,7 @@ PAGODA_INLINE void clear(__m512 (&sums)[kTokens][kGroups]) {
 template <int kBytes, int kTokens, int kGroups>
 PAGODA_INLINE void prefetch_groups(const uint8_t* p, const Tile& tile) {
   PAGODA_UNROLL for (int g = 0; g < kGroups; ++g)
-      prefetch<kBytes, kTokens>(p + g * tile.group_bytes, tile.prefetch_bytes);
+      prefetch<kBytes, kTokens>(p + g * tile.group_bytes, tile.prefetch);
 }
 
 // Vector kVector of a run of weights with palettes. vpermw looks at the low 5 bits of a place, of which the
@@ -205,15 +205,17 @@ PAGODA_INLINE void for_each_palette_pair(const Tile& tile, Place& place, Use use
     } else {
       const __m512i exponents[kPaletteParts] = {load_palette(palettes),
                                                 load_palette(palettes + kPaletteSize)};
-      for (int i = 0; i < kBlockRuns; ++i, run += kPaletteRunBytes) {
-        [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
-          (..., (prefetch_palette_run<kVector, kTokens>(run, tile),
-                 use({palette_pairs<kVector>(run, exponents[0]),
-                      palette_pairs<kVector>(run + kRunPartBytes, exponents[1])},
-                     kPairBytes * kVector)));
-        }(std::make_integer_sequence<int, kRunVectors>());
-        place.advance(kPairBytes * kRunVectors);
-      }
+      with_level(tile.prefetch.level, [&]<CacheLevel kLevel>() PAGODA_INLINE_LAMBDA {
+        for (int i = 0; i < kBlockRuns; ++i, run += kPaletteRunBytes) {
+          [&]<int... kVector>(std::integer_sequence<int, kVector...>) PAGODA_INLINE_LAMBDA {
+            (..., (prefetch_palette_run<kVector, kTokens, kLevel>(run, tile.prefetch),
+                   use({palette_pairs<kVector>(run, exponents[0]),
+                        palette_pairs<kVector>(run + kRunPartBytes, exponents[1])},
+                       kPairBytes * kVector)));
+          }(std::make_integer_sequence<int, kRunVectors>());
+          place.advance(kPairBytes * kRunVectors);
+        }
+      });
     }
     palettes += kPaletteParts * kPaletteSize;
   }
@@ -247,7 +249,7 @@ struct PaletteUnpacker {
   // Writes a group of a palette as plain packing has it: two groups.
   [[gnu::noinline]] static void unpack_palette(const uint8_t* group, int64_t num_cols,
                                                uint8_t* out) noexcept {
-    const Tile tile = {.group = group, .num_cols = num_cols, .prefetch_bytes = kPrefetchBytes};
+    const Tile tile = {.group = group, .num_cols = num_cols, .prefetch = {.weight_bytes = kPrefetchBytes}};
     struct {
       uint8_t* at;
       PAGODA_INLINE void advance(int64_t bytes) { at += bytes; }

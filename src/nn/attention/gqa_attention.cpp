@@ -128,7 +128,7 @@ class Attention {
     args.window = spec_.window;
     args.scale = spec_.scale;
     args.softcap = spec_.softcap;
-    if (sequence.num_tokens <= kFewQueryTokens) args.prefetch_bytes = step_.kernels.prefetch_bytes;
+    if (sequence.num_tokens <= kFewQueryTokens) args.prefetch = step_.kernels.prefetch;
     return args;
   }
 
