@@ -141,7 +141,7 @@ Result<SegmentFiles> SegmentFiles::open(FileSystem& files, const std::string& fo
   PAGODA_TRY(const std::vector<std::string> names, files.list(folder));
   for (const std::string& name : names) {
     if (segment_number(name) < layout.num_segments()) continue;
-    if (const Status status = files.remove(folder + "/" + name); !status)
+    if (const Status status = files.remove(fmt::format("{}/{}", folder, name)); !status)
       PAGODA_WARN("kv disk: {}", status.error().message);
   }
   std::optional<Error> first;
