@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "kernels/isa/pack_body.h"
+#include "kernels/isa/prefetch_lines.h"
 
 namespace pagoda {
 namespace {
@@ -240,8 +241,8 @@ PAGODA_INLINE void join_outline_of(DType dtype, const std::byte* outline, const 
                          const auto* lower = reinterpret_cast<const uint8_t*>(details);
                          auto* whole = reinterpret_cast<uint8_t*>(out);
                          for (int64_t b = 0; b < num_blocks; ++b) {
-                           for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(upper + kAhead + i);
-                           for (int i = 0; i < kDetailsBytes; i += 64) __builtin_prefetch(lower + kAhead + i);
+                           prefetch_lines<kBytes, CacheLevel::l1>(upper + kAhead);
+                           prefetch_lines<kDetailsBytes, CacheLevel::l1>(lower + kAhead);
                            join_block<kWhole, kOutline, Rows>(upper, lower, whole);
                            upper += kBytes;
                            lower += kDetailsBytes;
