@@ -8,7 +8,6 @@
 #include "kernels/isa/attention_rows.h"
 #include "kernels/isa/kv_transform.h"
 #include "kernels/isa/ops_math.h"
-#include "kernels/isa/prefetch_lines.h"
 #include "kernels/ops.h"
 
 namespace pagoda {
@@ -134,11 +133,11 @@ struct Int8AttentionTile {
   // While K is read, V of the same pages comes to the cache, and the pages' K that are next: dims [begin,
   // end). Always inlined: GCC drops calls of what does nothing but prefetch.
   [[gnu::always_inline]] static void prefetch_for_scores(const Planes* planes, int begin, int end) {
-    prefetch_lines(planes->v + begin * kPageTokens, (end - begin) * kPageTokens);
-    prefetch_lines(planes->v_scales + begin / kKvGroupDims * kPageTokens, 1);
+    prefetch_bytes(planes->v + begin * kPageTokens, (end - begin) * kPageTokens);
+    prefetch_bytes(planes->v_scales + begin / kKvGroupDims * kPageTokens, 1);
     const Planes& next = planes[I::kSideBySide];
-    prefetch_lines(next.k + begin * kPageTokens, (end - begin) * kPageTokens);
-    prefetch_lines(next.k_offset + begin, 1);
+    prefetch_bytes(next.k + begin * kPageTokens, (end - begin) * kPageTokens);
+    prefetch_bytes(next.k_offset + begin, 1);
   }
 
   // Adds to each row's score of P pages q * (k - offset), in q's steps. A pair of q meets the pages side by
@@ -295,8 +294,8 @@ struct Int8AttentionTile {
     for (int page = pages.first; page < pages.end; ++page) {
       const int8_t* v = tile.planes[page].v + block * kBlockBytes;
       // K of the next segment: its way to the cache is as long as that of V while the scores were computed.
-      prefetch_lines(tile.later[page].k + block * kBlockBytes, B * kBlockBytes);
-      prefetch_lines(tile.later[page].k_offset + block * 16, 1);
+      prefetch_bytes(tile.later[page].k + block * kBlockBytes, B * kBlockBytes);
+      prefetch_bytes(tile.later[page].k_offset + block * 16, 1);
       for (int slot = 0; slot < kPageTokens; slot += 2) {
         typename I::Pairs pairs[B];
 #pragma GCC unroll 2

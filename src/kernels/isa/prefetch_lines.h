@@ -29,11 +29,5 @@ PAGODA_INLINE void prefetch_lines(const void* first, CacheLevel level) {
   with_level(level, [&]<CacheLevel kLevel>() PAGODA_INLINE_LAMBDA { prefetch_lines<kBytes, kLevel>(first); });
 }
 
-// As many bytes as are known when the loop runs, to the second level.
-PAGODA_INLINE void prefetch_lines(const void* first, int64_t num_bytes) {
-  const auto* bytes = static_cast<const char*>(first);
-  for (int64_t i = 0; i < num_bytes; i += 64) prefetch_lines<1, CacheLevel::l2>(bytes + i);
-}
-
 }  // namespace
 }  // namespace pagoda
