@@ -27,7 +27,7 @@ T value_of(Result<T> result) {
 }
 
 inline std::string model_folder(const std::string& name) {
-  return std::string(PAGODA_TEST_DATA) + "/models/" + name;
+  return PAGODA_TEST_DATA "/models/" + name;
 }
 
 // Removed at the end.
