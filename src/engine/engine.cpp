@@ -86,7 +86,7 @@ class Engine::Impl {
   // ---- any thread ----
   Result<RequestId> submit(Request request, std::shared_ptr<RequestSink> sink);
   int64_t retry_after_seconds() const;
-  Forecast forecast(int64_t num_prompt_tokens) const;
+  Forecast forecast(int64_t num_prompt_tokens, int64_t max_tokens) const;
   EngineStats stats() const;
   void drain(int64_t timeout_ns);
 
@@ -230,10 +230,11 @@ EngineStats Engine::Impl::stats() const {
   return stats;
 }
 
-Forecast Engine::Impl::forecast(int64_t num_prompt_tokens) const {
+Forecast Engine::Impl::forecast(int64_t num_prompt_tokens, int64_t max_tokens) const {
   const StatsBoard::Outlook outlook = stats_.outlook();
   const CostModel costs(costs_.reach(), outlook.coefficients);
-  const ScheduledSequence sequence{.prefill_seconds = costs.predict_alone({0, num_prompt_tokens, 1}),
+  const ScheduledSequence sequence{.max_generated = max_tokens,
+                                   .prefill_seconds = costs.predict_alone({0, num_prompt_tokens, 1}),
                                    .token_seconds = costs.predict_alone({num_prompt_tokens, 1, 1})};
   return pagoda::forecast(outlook.work, policy_->class_of(sequence), sequence.prefill_seconds);
 }
@@ -496,8 +497,8 @@ void Engine::park(RequestId id) {
 void Engine::resume(RequestId id) {
   impl_->inbox_.change_flow({id, FlowChange::Kind::resume});
 }
-Forecast Engine::forecast(int64_t num_prompt_tokens) const {
-  return impl_->forecast(num_prompt_tokens);
+Forecast Engine::forecast(int64_t num_prompt_tokens, int64_t max_tokens) const {
+  return impl_->forecast(num_prompt_tokens, max_tokens);
 }
 int64_t Engine::retry_after_seconds() const {
   return impl_->retry_after_seconds();

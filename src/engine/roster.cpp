@@ -468,7 +468,10 @@ void Roster::finish(Sequence& sequence, int64_t now_ns) {
       policy_.remove(sequence);
   }
   sequence.state = SequenceState::finished;
-  if (sequence.num_generated > 0) policy_.output_lengths().add(sequence.num_generated);
+  if (sequence.num_generated > 0)
+    policy_.output_lengths().add(sequence.num_generated, sequence.num_generated < sequence.max_generated
+                                                             ? OutputLengths::End::by_itself
+                                                             : OutputLengths::End::cut);
   if (has_arrived) policy_.on_finish(sequence, now_ns);
   --sequence.request.num_unfinished;
 }

@@ -50,7 +50,8 @@ int32_t MlfqPolicy::level_of(const ScheduledSequence& sequence) const {
       {.prompt_seconds = std::max(sequence.alone_seconds, sequence.prefill_seconds),
        .left_seconds = sequence.prefill_seconds,
        .token_seconds = sequence.token_seconds * token_share_.load(std::memory_order_relaxed),
-       .num_generated = sequence.num_generated});
+       .num_generated = sequence.num_generated,
+       .most_generated = sequence.max_generated});
   int32_t level = 0;
   while (level + 1 < kNumLevels && quantum_seconds(level) < seconds) ++level;
   return level;

@@ -43,11 +43,12 @@ int64_t OutputLengths::next_age(int64_t num_generated) {
   return std::max(kLongest[bucket_of(num_generated + 1)], num_generated + 1);
 }
 
-void OutputLengths::add(int64_t num_tokens) {
-  weights_[bucket_of(num_tokens)] += newest_;
+void OutputLengths::add(int64_t num_tokens, End end) {
+  (end == End::cut ? cut_ : weights_)[bucket_of(num_tokens)] += newest_;
   newest_ *= 1 + 1 / kMemory;
   if (newest_ > kMostWeight) {
     for (double& weight : weights_) weight /= newest_;
+    for (double& weight : cut_) weight /= newest_;
     guess_ /= newest_;
     newest_ = 1;
   }
@@ -59,15 +60,32 @@ double OutputLengths::middle_of(size_t bucket) {
   return 0.5 * static_cast<double>(before + 1 + kLongest[bucket]);
 }
 
-void OutputLengths::publish() {
-  for (size_t i = kNumBuckets; i-- > 0;) {
-    weights_from_[i] = weights_from_[i + 1] + weights_[i];
-    tokens_from_[i] = tokens_from_[i + 1] + weights_[i] * middle_of(i);
+std::array<double, OutputLengths::kNumBuckets + 1> OutputLengths::life_table(double guess) const {
+  std::array<double, kNumBuckets + 1> shares{};
+  double left = 1;
+  for (size_t i = 0; i < kNumBuckets; ++i) {
+    const double ending = weights_[i] + guess;
+    // Those that were cut within the bucket have passed half of it.
+    const double reached = reached_[i] + guess * static_cast<double>(kNumBuckets - i) - 0.5 * cut_[i];
+    shares[i] = reached > 0 ? left * std::min(ending / reached, 1.0) : 0;
+    left -= shares[i];
   }
-  const double unseen = guess_ + newest_ * kDoubt;
-  const double sum = weights_from_[0] + unseen;
+  shares[kNumBuckets] = std::max(left, 0.0);
+  return shares;
+}
+
+void OutputLengths::publish() {
+  for (size_t i = kNumBuckets; i-- > 0;) reached_[i] = reached_[i + 1] + weights_[i] + cut_[i];
+  const auto seen = life_table(0);
+  share_from_[kNumBuckets] = seen[kNumBuckets];
+  for (size_t i = kNumBuckets; i-- > 0;) {
+    share_from_[i] = share_from_[i + 1] + seen[i];
+    tokens_from_[i] = tokens_from_[i + 1] + seen[i] * middle_of(i);
+  }
+  const auto expected = life_table((guess_ + newest_ * kDoubt) / kNumBuckets);
   for (size_t i = 0; i < kNumBuckets; ++i)
-    share_[i].store((weights_[i] + unseen / kNumBuckets) / sum, std::memory_order_relaxed);
+    share_[i].store(expected[i] + (i + 1 == kNumBuckets ? expected[kNumBuckets] : 0),
+                    std::memory_order_relaxed);
 }
 
 double OutputLengths::expected_left(int64_t num_generated, int64_t most) const {
@@ -76,13 +94,17 @@ double OutputLengths::expected_left(int64_t num_generated, int64_t most) const {
   // From there on it gets all that it may.
   const int64_t end = num_generated + most;
   const size_t cut = end > kLongest.back() ? kNumBuckets : bucket_of(end);
+  // As many again as it has, as far as nobody knows.
   const double doubt = newest_ * kDoubt;
-  const double left = tokens_from_[first] - tokens_from_[cut] -
-                      static_cast<double>(num_generated) * (weights_from_[first] - weights_from_[cut]) +
-                      static_cast<double>(most) * weights_from_[cut] +
-                      doubt * static_cast<double>(std::min(std::max(num_generated, kFirstTokens), most));
+  double left = doubt * static_cast<double>(std::min(std::max(num_generated, kFirstTokens), most));
+  const double known = share_from_[first] > 0 ? reached_[first] : 0;
+  if (known > 0)
+    left += known / share_from_[first] *
+            (tokens_from_[first] - tokens_from_[cut] -
+             static_cast<double>(num_generated) * (share_from_[first] - share_from_[cut]) +
+             static_cast<double>(most) * share_from_[cut]);
   // The middle of the bucket that it is in may be behind it.
-  return std::clamp(left / (weights_from_[first] + doubt), 1.0, static_cast<double>(most));
+  return std::clamp(left / (known + doubt), 1.0, static_cast<double>(most));
 }
 
 double OutputLengths::index_seconds(const UnfinishedWork& work) const {
@@ -97,13 +119,16 @@ double OutputLengths::index_seconds(const UnfinishedWork& work) const {
   double saved = 0;                               // times going_on, as are the shares
   double service = going_on * work.left_seconds;  // likewise
   auto age = static_cast<double>(work.num_generated);
-  for (size_t i = first; i < kNumBuckets; ++i) {
+  const auto most = static_cast<double>(std::max(work.most_generated, work.num_generated + 1));
+  for (size_t i = first; i < kNumBuckets && age < most; ++i) {
     // One that is longer than all buckets is expected to go on as long again.
-    const double end = std::max(static_cast<double>(kLongest[i]), i + 1 == kNumBuckets ? 2 * age : 0);
+    const double longest = std::max(static_cast<double>(kLongest[i]), i + 1 == kNumBuckets ? 2 * age : 0);
+    const double end = std::min(longest, most);
+    const double ending = longest < most ? share[i] : going_on;
     service += going_on * work.token_seconds * (end - age);
     age = end;
-    going_on -= share[i];
-    saved += share[i] / (work.prompt_seconds + work.token_seconds * std::max(end, kLeastTokens));
+    going_on -= ending;
+    saved += ending / (work.prompt_seconds + work.token_seconds * std::max(end, kLeastTokens));
     index = std::max(index, saved / service);
   }
   return 1 / std::sqrt(index);

@@ -15,20 +15,26 @@ struct UnfinishedWork {
   double left_seconds = 0;    // of what is left of the prompt
   double token_seconds = 0;   // of one more token
   int64_t num_generated = 0;
+  int64_t most_generated = INT64_MAX;  // what the client allows: an output that would be longer ends there
 };
 
 // A histogram over lengths, each bucket a seventh longer than the one before, that forgets: an output counts
-// e times less after kMemory others. Before anything is known, every bucket is as likely as the next, so that
-// what has generated long is expected to go on for long.
-// Written by one thread; the const functions may be called from any.
+// e times less after kMemory others. Of those that were cut only the age is known that they reached (Kaplan
+// and Meier, J. Am. Stat. Assoc. 53, 1958, by buckets: a life table). Before anything is known, every bucket
+// is as likely as the next, so that what has generated long is expected to go on for long. Written by one
+// thread; the const functions may be called from any.
 class OutputLengths {
  public:
   static constexpr double kMemory = 1000;  // outputs
 
   OutputLengths();
 
+  // How an output came to its end: one that was cut at its client's limit only says that it would have been
+  // longer.
+  enum class End : uint8_t { by_itself, cut };
+
   // An output of that many tokens has ended.
-  void add(int64_t num_tokens);
+  void add(int64_t num_tokens, End end = End::by_itself);
   // Gittins' index (J. R. Statist. Soc. B 41, 1979) for the mean slowdown, as the length of the work of known
   // length with the same index, in seconds: smaller goes first. The index is the most, over all amounts of
   // service, of the slowdown saved (1 / seconds of its whole work, if it ends within that service) by the
@@ -49,15 +55,21 @@ class OutputLengths {
 
   static size_t bucket_of(int64_t num_tokens);
   static double middle_of(size_t bucket);
+  // The share of all outputs that ends in each bucket, where each is ended by `guess` besides; last, the
+  // share of which no end is known.
+  std::array<double, kNumBuckets + 1> life_table(double guess) const;
   void publish();
 
-  std::array<double, kNumBuckets> weights_{};  // of outputs that have ended
+  std::array<double, kNumBuckets> weights_{};  // of outputs that have ended by themselves
+  std::array<double, kNumBuckets> cut_{};      // of those that were cut
   double guess_;                               // of those that the first guess counts, all buckets together
   double newest_ = 1;                          // weight of the next output
-  // Of a bucket and all longer ones: weights, and weights times tokens.
-  std::array<double, kNumBuckets + 1> weights_from_{};
+  // Of all that were seen, without the guess: the weight of those that reached a bucket; the share of all
+  // outputs that end there or later or never, and of those that end that share times tokens.
+  std::array<double, kNumBuckets + 1> reached_{};
+  std::array<double, kNumBuckets + 1> share_from_{};
   std::array<double, kNumBuckets + 1> tokens_from_{};
-  std::array<std::atomic<double>, kNumBuckets> share_{};  // of all outputs, for readers
+  std::array<std::atomic<double>, kNumBuckets> share_{};  // of all outputs, with the guess, for readers
 };
 
 }  // namespace pagoda

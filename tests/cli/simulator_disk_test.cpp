@@ -199,6 +199,7 @@ TEST(SimulatorDisk, SameArgumentsSameOutcomes) {
   options.disk->read = {.latency_seconds = 0.001, .page_seconds = 0.0002};
   options.engine.max_sequences = 8;
   options.engine.policy = "mlfq";
+  options.max_tokens = 400;  // what nobody knows is what preempts
   const auto a = simulate(trace, options);
   const auto b = simulate(trace, options);
   ASSERT_TRUE(a && b);

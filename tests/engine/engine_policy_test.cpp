@@ -101,10 +101,10 @@ int64_t num_preemptions_of_one_that_generates(int32_t num_pages) {
           .on_forward = [&](const ForwardBatch&) { running->clock->advance_ns(20'000'000); }},
       0, nullptr, CostModel(AttentionReach(), kCosts));
   running = harness.get();
-  const Request long_one = make_request(100, 75, 1);
-  const Request short_one = make_request(10, 4, 2);
+  const Request long_one = make_request(100, 107, 1);
+  const Request short_one = make_request(40, 4, 2);
   std::vector sinks = {harness->submit(long_one)};
-  // Over a second: five levels more than the short one's. It holds 11 pages.
+  // Over a second: five levels more than the short one's. It holds 11 pages of 13, the short one will hold 3.
   for (int i = 0; i < 69; ++i) harness->engine->step();
   sinks.push_back(harness->submit(short_one));
   run(*harness, sinks);
@@ -114,11 +114,11 @@ int64_t num_preemptions_of_one_that_generates(int32_t num_pages) {
 }
 
 TEST(EnginePolicy, MlfqTakesThePlaceOfOneThatGeneratesWhereItsPagesAreKept) {
-  EXPECT_EQ(num_preemptions_of_one_that_generates(12), 1);
+  EXPECT_EQ(num_preemptions_of_one_that_generates(14), 1);
 }
 
 TEST(EnginePolicy, MlfqLeavesOneThatGeneratesItsPlaceWhereItsPagesWouldGo) {
-  EXPECT_EQ(num_preemptions_of_one_that_generates(11), 0);
+  EXPECT_EQ(num_preemptions_of_one_that_generates(13), 0);
 }
 
 TEST(EnginePolicy, MlfqSkipsJoinByWhatThePrefixCacheLeaves) {
@@ -162,19 +162,19 @@ TEST(EnginePolicy, ForecastsCountTheWorkThatGoesFirst) {
   for (const std::string_view policy : {"fcfs", "mlfq"}) {
     const auto harness = make_harness(policy, 1);
     Engine& engine = *harness->engine;
-    EXPECT_EQ(engine.forecast(100).queue_seconds, 0);
-    EXPECT_NEAR(engine.forecast(100).prefill_seconds, 0.1, 1e-9) << "a millisecond a token";
+    EXPECT_EQ(engine.forecast(100, 16).queue_seconds, 0);
+    EXPECT_NEAR(engine.forecast(100, 16).prefill_seconds, 0.1, 1e-9) << "a millisecond a token";
     for (uint64_t seed = 1; seed <= 4; ++seed) harness->submit(make_request(200, 1, seed));
     engine.step();
     // Three wait, of 200 ms and a token each; of the first, 168 tokens are left.
-    const Forecast long_one = engine.forecast(200);
+    const Forecast long_one = engine.forecast(200, 16);
     EXPECT_NEAR(long_one.queue_seconds, 0.603, 0.01) << policy;
     EXPECT_NEAR(long_one.prefill_seconds, 0.368, 0.01) << policy;
-    const Forecast short_one = engine.forecast(10);
+    const Forecast short_one = engine.forecast(10, 16);
     EXPECT_NEAR(short_one.queue_seconds, policy == "mlfq" ? 0.0 : 0.603, 0.01);
     EXPECT_EQ(engine.retry_after_seconds(), 1);
     harness->run();
-    EXPECT_EQ(engine.forecast(100).queue_seconds, 0) << "nothing is left";
+    EXPECT_EQ(engine.forecast(100, 16).queue_seconds, 0) << "nothing is left";
   }
 }
 
@@ -197,7 +197,7 @@ TEST(EnginePolicy, ForecastsLearnHowLongOutputsAre) {
   for (uint64_t seed = 1; seed <= 8; ++seed) sinks.push_back(harness.submit(make_request(4, 100, seed)));
   while (!sinks[3]->done) harness.engine->step();
   // Each takes two seconds.
-  EXPECT_NEAR(harness.engine->forecast(4).queue_seconds, 8.0, 0.5);
+  EXPECT_NEAR(harness.engine->forecast(4, 16).queue_seconds, 8.0, 0.5);
   EXPECT_NEAR(static_cast<double>(harness.engine->retry_after_seconds()), 8.0, 1.0);
   harness.run();
 }
@@ -212,15 +212,15 @@ TEST(EnginePolicy, ForecastsCountWhatPassesBetweenSteps) {
     harness.clock->advance_ns(10'000'000);
   }
   // Each takes two seconds in steps, and one in between.
-  EXPECT_NEAR(harness.engine->forecast(4).queue_seconds, 12.0, 0.8);
+  EXPECT_NEAR(harness.engine->forecast(4, 16).queue_seconds, 12.0, 0.8);
   EXPECT_NEAR(static_cast<double>(harness.engine->retry_after_seconds()), 12.0, 1.5);
   // Nothing waited while the engine was idle.
   harness.run();
-  const double idle = harness.engine->forecast(4).prefill_seconds;
+  const double idle = harness.engine->forecast(4, 16).prefill_seconds;
   harness.clock->advance_ns(60'000'000'000);
   harness.submit(make_request(4, 1, 9));
   harness.engine->step();
-  EXPECT_NEAR(harness.engine->forecast(4).prefill_seconds, idle, 0.1 * idle);
+  EXPECT_NEAR(harness.engine->forecast(4, 16).prefill_seconds, idle, 0.1 * idle);
   harness.run();
 }
 
@@ -228,15 +228,23 @@ TEST(EnginePolicy, ForecastsCountWhatPassesBetweenSteps) {
 TEST(EnginePolicy, ForecastsKnowThatOldOutputsGoOn) {
   const auto harness_of_one = one_place_with_long_steps();
   EngineHarness& harness = *harness_of_one;
+  uint64_t num_tokens = 0;
+  const auto generate = [&](uint64_t num_more) {
+    num_tokens += num_more;
+    while (harness.engine->stats().generation_tokens < num_tokens) harness.engine->step();
+  };
   for (uint64_t seed = 1; seed <= 40; ++seed) {
-    harness.submit(make_request(4, seed % 8 == 0 ? 80 : 10, seed));
+    harness.submit(make_request(4, 100, seed));
+    generate(seed % 8 == 0 ? 80 : 10);
+    harness.engine->cancel(harness.last_id);  // an end that its limit did not cause
     harness.run();
   }
+  num_tokens = harness.engine->stats().generation_tokens;
   harness.submit(make_request(4, 100, 50));
-  const auto seconds_at = [&](int64_t age) {
-    while (harness.engine->stats().generation_tokens < static_cast<uint64_t>(35 * 10 + 5 * 80 + age))
-      harness.engine->step();
-    return harness.engine->forecast(4).queue_seconds;
+  const uint64_t before = num_tokens;
+  const auto seconds_at = [&](uint64_t age) {
+    generate(before + age - num_tokens);
+    return harness.engine->forecast(4, 16).queue_seconds;
   };
   // 20 ms a token: 18.75 in all on average, the longer ones 80.
   EXPECT_NEAR(seconds_at(1), 0.02 * 17.75, 0.1);
@@ -250,7 +258,7 @@ TEST(EnginePolicy, ForecastsKnowWhoTakesAPlace) {
     const auto harness = make_harness(policy, 1);
     harness->submit(make_request(200, 50, 1));
     harness->engine->step();  // computes its prompt
-    const double seconds = harness->engine->forecast(10).queue_seconds;
+    const double seconds = harness->engine->forecast(10, 16).queue_seconds;
     // 50 tokens of a millisecond, unless its prompt is given up for the short one.
     EXPECT_NEAR(seconds, policy == "mlfq" ? 0.0 : 0.05, 0.001) << policy;
     harness->run();
@@ -268,7 +276,7 @@ TEST(EnginePolicy, ForecastsCountEachSequenceOfARequest) {
     several.num_sequences = num_sequences;
     harness->submit(several);
     harness->engine->step();
-    const double seconds = harness->engine->forecast(10).queue_seconds;
+    const double seconds = harness->engine->forecast(10, 16).queue_seconds;
     harness->run();
     return seconds;
   };

@@ -15,14 +15,16 @@ using Pages = SchedulerPolicy::Pages;
 
 constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kNoLimit = 1'000'000;
 
 class MlfqPolicyTest : public ::testing::Test {
  protected:
   ScheduledSequence& arrive(double prefill_seconds, uint64_t client = 0, int64_t arrival_ns = 0,
-                            double backlog_seconds = 0) {
+                            double backlog_seconds = 0, int64_t max_generated = kNoLimit) {
     sequences_.push_back({.id = sequences_.size() + 1,
                           .arrival_ns = arrival_ns,
                           .client = client,
+                          .max_generated = max_generated,
                           .alone_seconds = prefill_seconds,
                           .prefill_seconds = prefill_seconds,
                           .token_seconds = 0.004,
@@ -75,6 +77,14 @@ TEST_F(MlfqPolicyTest, LevelsLearnHowLongOutputsAre) {
   EXPECT_GT(among_long_ones.level, among_short_ones.level + 8);
 }
 
+TEST_F(MlfqPolicyTest, ThoseThatAskForLittleGoFirst) {
+  learn(1000);
+  arrive(0.01);
+  arrive(0.01, 0, 0, 0, 200);
+  arrive(0.01, 0, 0, 0, 10);
+  EXPECT_THAT(drain(), ElementsAre(3, 2, 1));
+}
+
 // A token of a batch costs less than one by itself.
 TEST_F(MlfqPolicyTest, ATokenCostsItsShareOfAStep) {
   learn(100);
@@ -86,7 +96,8 @@ TEST_F(MlfqPolicyTest, ATokenCostsItsShareOfAStep) {
 }
 
 TEST_F(MlfqPolicyTest, ClassesAreLevels) {
-  ScheduledSequence later{.alone_seconds = 0.1, .prefill_seconds = 0.1, .token_seconds = 0.004};
+  ScheduledSequence later{
+      .max_generated = kNoLimit, .alone_seconds = 0.1, .prefill_seconds = 0.1, .token_seconds = 0.004};
   ScheduledSequence& here = arrive(0.1);
   EXPECT_EQ(policy_.class_of(later), here.level);
   EXPECT_EQ(policy_.class_of(here), here.level);
@@ -243,10 +254,10 @@ TEST_F(MlfqPolicyTest, NobodyStarvesUnderEndlessShortOnes) {
 TEST_F(MlfqPolicyTest, OneThatComesToMuchWorkAgesLater) {
   const ScheduledSequence& idle = arrive(0.1);
   const ScheduledSequence& overloaded = arrive(0.1, 0, 0, /*backlog_seconds=*/100);
-  policy_.advance(349 * kSecond);
+  policy_.advance(249 * kSecond);
   EXPECT_EQ(idle.level, MlfqPolicy::kAged);
   EXPECT_NE(overloaded.level, MlfqPolicy::kAged);
-  policy_.advance(351 * kSecond);
+  policy_.advance(251 * kSecond);
   EXPECT_EQ(overloaded.level, MlfqPolicy::kAged);
 }
 
@@ -255,15 +266,15 @@ TEST_F(MlfqPolicyTest, LongerPromptsThanUsualAgeLaterInProportion) {
   const ScheduledSequence& usual = arrive(0.0, 0, 0, /*backlog_seconds=*/100);
   const ScheduledSequence& twice = arrive(0.4, 0, 0, /*backlog_seconds=*/100);
   const ScheduledSequence& far_longer = arrive(40, 0, 0, /*backlog_seconds=*/1000);
-  policy_.advance(351 * kSecond);
+  policy_.advance(251 * kSecond);
   EXPECT_EQ(usual.level, MlfqPolicy::kAged);
-  policy_.advance(699 * kSecond);
+  policy_.advance(499 * kSecond);
   EXPECT_NE(twice.level, MlfqPolicy::kAged);
-  policy_.advance(701 * kSecond);
+  policy_.advance(501 * kSecond);
   EXPECT_EQ(twice.level, MlfqPolicy::kAged);
-  policy_.advance(13'999 * kSecond);
+  policy_.advance(9'999 * kSecond);
   EXPECT_NE(far_longer.level, MlfqPolicy::kAged);
-  policy_.advance(14'001 * kSecond);
+  policy_.advance(10'001 * kSecond);
   EXPECT_EQ(far_longer.level, MlfqPolicy::kAged) << "four times is the most";
 }
 

@@ -13,11 +13,12 @@ namespace {
 
 constexpr double kToken = 0.002;
 
-UnfinishedWork work(double prompt_seconds, int64_t num_generated = 0) {
+UnfinishedWork work(double prompt_seconds, int64_t num_generated = 0, int64_t most_generated = INT64_MAX) {
   return {.prompt_seconds = prompt_seconds,
           .left_seconds = num_generated > 0 ? 0 : prompt_seconds,
           .token_seconds = kToken,
-          .num_generated = num_generated};
+          .num_generated = num_generated,
+          .most_generated = most_generated};
 }
 
 void learn(OutputLengths& lengths, int64_t num_tokens, int num_outputs) {
@@ -79,6 +80,54 @@ TEST(OutputLengths, AnyLengthStaysPossible) {
   }
 }
 
+TEST(OutputLengths, ALimitEndsWhatWouldBeLonger) {
+  OutputLengths lengths;
+  learn(lengths, 1000, 5000);
+  EXPECT_NEAR(lengths.index_seconds(work(0.01, 0, 100)), 0.01 + 100 * kToken, 0.01);
+  EXPECT_NEAR(lengths.index_seconds(work(0.01, 99, 100)), std::sqrt(kToken * (0.01 + 100 * kToken)), 0.001);
+  EXPECT_DOUBLE_EQ(lengths.index_seconds(work(0.01, 0, 100'000)), lengths.index_seconds(work(0.01)));
+  EXPECT_TRUE(std::isfinite(lengths.index_seconds(work(0.01, 100, 100)))) << "its last token is under way";
+}
+
+TEST(OutputLengths, OneThatWasCutSaysOnlyThatItReachedItsLimit) {
+  OutputLengths lengths;
+  for (int i = 0; i < 5000; ++i) {
+    lengths.add(20, i % 10 == 0 ? OutputLengths::End::by_itself : OutputLengths::End::cut);
+    if (i % 10 == 0) learn(lengths, 1000, 9);
+  }
+  // A tenth ends at 20, whether it may go on or not.
+  EXPECT_NEAR(lengths.expected_left(0, 100'000), 902, 45);
+  EXPECT_NEAR(lengths.expected_left(30, 100'000), 970, 70);
+}
+
+TEST(OutputLengths, WhereAllAreCutTheLimitIsTheLength) {
+  OutputLengths lengths;
+  for (int64_t i = 0; i < 5000; ++i) lengths.add(1 + 97 * i % 500, OutputLengths::End::cut);
+  for (const int64_t most : {10, 100, 400}) {
+    EXPECT_NEAR(lengths.expected_left(0, most), most, 1);
+    EXPECT_NEAR(lengths.index_seconds(work(0.3, 0, most)),
+                0.3 + static_cast<double>(std::max<int64_t>(most, 16)) * kToken, 0.02);
+  }
+  EXPECT_GT(lengths.expected_left(0, 5000), 4500) << "none has ended before its limit";
+}
+
+// Limits that have nothing to do with the lengths hide none of what a full list says.
+TEST(OutputLengths, SeesBehindLimits) {
+  std::mt19937 random(3);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same each time
+  OutputLengths all;
+  OutputLengths seen;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto length = 1 + static_cast<int64_t>(std::exp(static_cast<double>(random() % 7000) / 1000));
+    const auto limit = 1 + static_cast<int64_t>(std::exp(static_cast<double>(random() % 8000) / 1000));
+    all.add(length);
+    seen.add(std::min(length, limit),
+             length < limit ? OutputLengths::End::by_itself : OutputLengths::End::cut);
+  }
+  for (const int64_t age : {0, 5, 50})
+    for (const int64_t most : {20, 200, 2000})
+      EXPECT_NEAR(seen.expected_left(age, most) / all.expected_left(age, most), 1, 0.1) << age << ' ' << most;
+}
+
 TEST(OutputLengths, TheNextAgeIsLaterAndASeventhAway) {
   for (const int64_t age : {0, 1, 7, 8, 100, 5000}) {
     EXPECT_GT(OutputLengths::next_age(age), age);
@@ -91,7 +140,7 @@ TEST(OutputLengths, TheNextAgeIsLaterAndASeventhAway) {
 double plain_index_seconds(const std::vector<int64_t>& lengths, const UnfinishedWork& work) {
   std::vector<int64_t> left;
   for (const int64_t length : lengths)
-    if (length > work.num_generated) left.push_back(length);
+    if (length > work.num_generated) left.push_back(std::min(length, work.most_generated));
   double index = 0;
   for (const int64_t until : left) {
     double saved = 0;
@@ -122,11 +171,12 @@ TEST(OutputLengths, IsGittinsIndexByItsDefinition) {
       for (const int64_t length : history) lengths.add(length);
     }
     for (const double prompt : {0.001, 0.05, 2.0})
-      for (const int64_t age : {int64_t{0}, longest / 8, longest / 2}) {
-        const UnfinishedWork some = work(prompt, age);
-        EXPECT_NEAR(lengths.index_seconds(some) / plain_index_seconds(history, some), 1, 0.07)
-            << round << ' ' << prompt << ' ' << age;
-      }
+      for (const int64_t age : {int64_t{0}, longest / 8, longest / 2})
+        for (const int64_t most : {longest / 2 + 1, 3 * longest / 4, 2 * longest}) {
+          const UnfinishedWork some = work(prompt, age, most);
+          EXPECT_NEAR(lengths.index_seconds(some) / plain_index_seconds(history, some), 1, 0.07)
+              << round << ' ' << prompt << ' ' << age << ' ' << most;
+        }
   }
 }
 

@@ -70,6 +70,14 @@ TEST_F(TokenizeTest, PredictTellsHowLongARequestWouldTake) {
   EXPECT_LT(tokens.at("prefill_seconds").to_number<double>(), chat.at("prefill_seconds").to_number<double>());
   expect_error(post("/v1/predict", R"({"prompt":[10,512]})"), 400, "invalid_request_error", "prompt[1]",
                "integer_above_max_value");
+  EXPECT_EQ(answer("/v1/predict", R"({"prompt":[10],"max_tokens":5})").at("num_prompt_tokens"), 1);
+  expect_error(post("/v1/predict", R"({"prompt":[10],"max_tokens":0})"), 400, "invalid_request_error",
+               "max_tokens", "integer_below_min_value");
+  expect_error(post("/v1/predict", R"({"prompt":[10],"max_completion_tokens":1000000})"), 400,
+               "invalid_request_error", "max_tokens", "context_length_exceeded");
+  const std::string text(100'000, 'a');
+  expect_error(post("/v1/predict", R"({"prompt":")" + text + R"("})"), 400, "invalid_request_error", "prompt",
+               "context_length_exceeded");
   EXPECT_EQ(post("/v1/predict", R"({"prompt":[]})").status, 400);
   EXPECT_EQ(post("/v1/predict", R"({"prompt":["a","b"]})").status, 400);
   EXPECT_EQ(post("/v1/predict", R"({"content":[10]})").status, 400);

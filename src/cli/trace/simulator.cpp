@@ -159,7 +159,7 @@ class Simulator {
     request.max_tokens = std::max(wish.num_output_tokens, options_.max_tokens);
     request.ignore_eos = true;
     request.client = std::hash<std::string>{}(wish.key);
-    const Forecast forecast = engine_->forecast(wish.num_prompt_tokens);
+    const Forecast forecast = engine_->forecast(wish.num_prompt_tokens, request.max_tokens);
     outcome.forecast_ttft_seconds = forecast.queue_seconds + forecast.prefill_seconds;
     auto sink = std::make_shared<OutcomeSink>(*timeline_, outcome, wish.num_output_tokens,
                                               [this, index] { engine_->cancel(ids_[index]); });

@@ -101,8 +101,9 @@ Result<std::string> find_model(const ReplayOptions& options) {
   return std::string(id->get_string());
 }
 
-std::string predict_body(const std::string& model, const std::vector<int32_t>& prompt) {
-  return json::serialize(json::object{{"model", model}, {"prompt", json::value_from(prompt)}});
+std::string predict_body(const std::string& model, const std::vector<int32_t>& prompt, int64_t max_tokens) {
+  return json::serialize(
+      json::object{{"model", model}, {"prompt", json::value_from(prompt)}, {"max_tokens", max_tokens}});
 }
 
 // Seconds to the first token by an answer to that; negative if it is none.
@@ -115,7 +116,7 @@ double predicted_seconds(std::string_view body) {
 
 // Before a replay that would have no forecasts.
 Status check_predicts(const ReplayOptions& options, const std::string& model) {
-  PAGODA_TRY(const Answer answer, ask(options, kPredictPath, predict_body(model, {options.ids.first})));
+  PAGODA_TRY(const Answer answer, ask(options, kPredictPath, predict_body(model, {options.ids.first}, 1)));
   if (answer.status == kHttpOk && predicted_seconds(answer.body) >= 0) return {};
   return fail(ErrorCode::io,
               "{}{} tells no forecast (HTTP {}); leave out --predict for servers other than Pagoda",
@@ -235,7 +236,7 @@ class Replay {
     auto question = std::make_unique<Question>();
     question->index = index;
     question->easy.reset(curl_easy_init());
-    question->body = predict_body(model_, prompt_of(index));
+    question->body = predict_body(model_, prompt_of(index), trace_.requests[index].num_output_tokens);
     CURL* curl = question->easy.get();
     set_common_options(curl, predict_url_, headers_.get());
     set_body(curl, question->body);

@@ -61,7 +61,7 @@ void EmbeddingOperation::prepare() {
   num_prompt_tokens_ = num_prompt_tokens;
   const Demand demand{.num_prompt_tokens = num_prompt_tokens,
                       .deadline = deadline_,
-                      .queue_wait_seconds = model_->engine->forecast(num_prompt_tokens).queue_seconds};
+                      .queue_wait_seconds = model_->engine->forecast(num_prompt_tokens, 0).queue_seconds};
   if (std::optional<ApiError> error = check_terms(demand, place_.tenant(), context_.refusals))
     return refuse(std::move(*error));
   {

@@ -102,12 +102,16 @@ void GenerationOperation::prepare() {
   prepare_ = nullptr;
   if (!generation) return refuse(std::move(generation).error());
   int64_t num_prompt_tokens = 0;
-  for (const Request& request : generation->requests)
+  int64_t max_tokens = 0;
+  for (const Request& request : generation->requests) {
     num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+    max_tokens = std::max(max_tokens, request.max_tokens);
+  }
   num_prompt_tokens_ = num_prompt_tokens;
-  const Demand demand{.num_prompt_tokens = num_prompt_tokens,
-                      .deadline = deadline_of(*generation->presenter),
-                      .queue_wait_seconds = model_->engine->forecast(num_prompt_tokens).queue_seconds};
+  const Demand demand{
+      .num_prompt_tokens = num_prompt_tokens,
+      .deadline = deadline_of(*generation->presenter),
+      .queue_wait_seconds = model_->engine->forecast(num_prompt_tokens, max_tokens).queue_seconds};
   if (std::optional<ApiError> error = check_terms(demand, place_.tenant(), context_.refusals))
     return refuse(std::move(*error));
   presenter_ = std::move(generation->presenter);
