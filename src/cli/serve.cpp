@@ -88,9 +88,10 @@ Status execute(const ServeArguments& arguments) {
     return make_served_model(options.model_names, std::move(loaded.engine), std::move(loaded.chat_template),
                              default_sampling(loaded.defaults), output_format);
   };
-  return serve(options, load, [&](const ServedModel& model, uint16_t port) {
+  PAGODA_TRY_STATUS(serve(options, load, [&](const ServedModel& model, uint16_t port) {
     print_welcome(model, base_url(options, port), !options.api_keys.empty());
-  });
+  }));
+  return recorder ? recorder->finish() : Status();
 }
 
 }  // namespace pagoda

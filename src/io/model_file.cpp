@@ -165,12 +165,6 @@ std::optional<int64_t> ModelFile::find_int(std::string_view key) const {
   return value == nullptr ? std::nullopt : std::optional(*value);
 }
 
-std::optional<double> ModelFile::find_double(std::string_view key) const {
-  if (const auto* value = find_value<double>(key)) return *value;
-  if (const auto* value = find_value<int64_t>(key)) return static_cast<double>(*value);
-  return std::nullopt;
-}
-
 std::optional<bool> ModelFile::find_bool(std::string_view key) const {
   const auto* value = find_value<bool>(key);
   return value == nullptr ? std::nullopt : std::optional(*value);

@@ -73,9 +73,8 @@ class ModelFile {
 
   // GGUF metadata, valid while the ModelFile lives; empty for Hugging Face folders.
   const Metadata& metadata() const { return metadata_; }
-  // Typed look-ups in metadata(): null if absent or of another type. Integers convert to double where asked.
+  // Typed look-ups in metadata(): null if absent or of another type.
   std::optional<int64_t> find_int(std::string_view key) const;
-  std::optional<double> find_double(std::string_view key) const;
   std::optional<bool> find_bool(std::string_view key) const;
   const std::string* find_string(std::string_view key) const;
   template <class T>

@@ -70,6 +70,15 @@ class StepReplayTest : public ::testing::Test {
   int64_t num_preemptions_ = 0;
 };
 
+TEST_F(StepReplayTest, ARecordingThatTheDiskDoesNotTakeIsAnError) {
+  const std::shared_ptr<StepRecorder> recorder = *StepRecorder::create("/dev/full");
+  ASSERT_TRUE(simulate(busy_trace(), {.kv_tokens = 8192, .costs = costs(), .recorder = recorder}));
+  const Status finished = recorder->finish();
+  ASSERT_FALSE(finished);
+  EXPECT_EQ(finished.error().code, ErrorCode::io);
+  EXPECT_NE(finished.error().message.find("/dev/full"), std::string::npos);
+}
+
 TEST_F(StepReplayTest, EveryStepIsDecidedTheSame) {
   for (const std::string_view policy : scheduler_policy_names())
     for (const int64_t kv_tokens : {8192, 640}) {

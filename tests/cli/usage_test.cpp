@@ -138,6 +138,24 @@ TEST(Usage, OutputThatIsLostIsAnError) {
   }
 }
 
+TEST(Usage, OptionsOfTracesAreChecked) {
+  const TemporaryFolder folder;
+  const std::string trace = folder.write("trace.jsonl", R"({"trace": "mine"}
+{"arrival": 0, "prompt_tokens": 8, "output_tokens": 4}
+)");
+  for (const auto& [option, value] :
+       {std::pair{"--warm-up", "nan"}, {"--ttft-ms", "0"}, {"--clients", "0"}}) {
+    const ProgramResult result = run_program({"bench", "trace", "--trace", trace, option, value});
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_NE(result.err.find(std::string(option) + ": '" + value + "'"), std::string::npos) << result.err;
+  }
+  // Before anything is asked of a server: nobody listens there.
+  const std::string nowhere = folder.file("none/requests.jsonl");
+  expect_one_sentence(run_program({"bench", "trace", "--trace", trace, "--url", "http://127.0.0.1:1/v1",
+                                   "--requests-out", nowhere}),
+                      nowhere);
+}
+
 TEST(Usage, MissingModelsAreNamed) {
   const TemporaryFolder empty;
   const std::vector<Words> cases = {

@@ -44,9 +44,6 @@ TEST(ModelFile, TypedLookUps) {
   EXPECT_EQ(model.find_int("a.f32"), std::nullopt);
   EXPECT_EQ(model.find_int("a.true"), std::nullopt);
   EXPECT_EQ(model.find_int("missing"), std::nullopt);
-  EXPECT_EQ(model.find_double("a.f32"), 0.5);
-  EXPECT_EQ(model.find_double("a.i16"), -30000.0);
-  EXPECT_EQ(model.find_double("general.architecture"), std::nullopt);
   EXPECT_EQ(model.find_bool("a.true"), true);
   EXPECT_EQ(model.find_bool("a.u8"), std::nullopt);
   ASSERT_NE(model.find_string("general.architecture"), nullptr);

@@ -17,6 +17,7 @@ Status execute(const BenchTraceArguments& arguments) {
     PAGODA_TRY(CostModelFile file, read_cost_model(arguments.report.cost_model));
     costs = std::move(file.model);
   }
+  PAGODA_TRY_STATUS(check_requests_out(arguments.report));
   const ReportOptions report_options = report_options_of(arguments.report, std::move(costs));
   Progress progress(arguments.report.trace);
   ReplayOptions options{.url = arguments.url,

@@ -79,6 +79,13 @@ ReportOptions report_options_of(const ReportArguments& arguments, std::optional<
   return options;
 }
 
+Status check_requests_out(const ReportArguments& arguments) {
+  const std::string& path = arguments.requests_out;
+  if (!path.empty() && !std::ofstream(path, std::ios::binary))
+    return fail(ErrorCode::io, "{}: cannot be written", path);
+  return {};
+}
+
 Status print_report(const Trace& trace, std::span<const TraceOutcome> outcomes, const ReportOptions& options,
                     const ReportArguments& arguments, const json::object& report) {
   if (!arguments.requests_out.empty())

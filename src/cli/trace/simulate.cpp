@@ -48,6 +48,7 @@ Status execute(const SimulateArguments& arguments) {
   PAGODA_TRY(CostModelFile costs, read_cost_model(arguments.report.cost_model));
   PAGODA_TRY(Pace pace, read_pace(arguments, costs));
   costs.recording.reset();  // as large as the trace
+  PAGODA_TRY_STATUS(check_requests_out(arguments.report));
   const ReportOptions report_options = report_options_of(arguments.report, costs.model);
   std::optional<DiskModel> disk;
   if (!arguments.disk_model.empty()) {
@@ -64,9 +65,10 @@ Status execute(const SimulateArguments& arguments) {
                                   .costs = std::move(costs.model),
                                   .pace = std::move(pace),
                                   .disk = disk,
-                                  .recorder = std::move(recorder),
+                                  .recorder = recorder,
                                   .on_progress = [&](double fraction) { progress.update(fraction); }};
   PAGODA_TRY(const Simulation simulation, simulate(trace, options));
+  if (recorder) PAGODA_TRY_STATUS(recorder->finish());
   PAGODA_TRY(boost::json::object report, make_report(trace, simulation.outcomes, report_options));
   report["policy"] = arguments.engine.policy;
   report["steps"] = simulation.num_steps;

@@ -13,7 +13,12 @@ namespace pagoda {
 Result<std::shared_ptr<StepRecorder>> StepRecorder::create(const std::string& path) {
   std::ofstream file(path, std::ios::binary);
   if (!file) return fail(ErrorCode::io, "{}: cannot be written", path);
-  return std::shared_ptr<StepRecorder>(new StepRecorder(std::move(file)));
+  return std::shared_ptr<StepRecorder>(new StepRecorder(path, std::move(file)));
+}
+
+Status StepRecorder::finish() {
+  if (!file_.flush()) return fail(ErrorCode::io, "{}: the recording could not be written to its end", path_);
+  return {};
 }
 
 void StepRecorder::attach(const std::shared_ptr<StepRecorder>& recorder, Engine& engine) {

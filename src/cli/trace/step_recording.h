@@ -26,14 +26,17 @@ class StepRecorder {
   static Result<std::shared_ptr<StepRecorder>> create(const std::string& path);
   // To be called before the engine starts; it keeps the recorder.
   static void attach(const std::shared_ptr<StepRecorder>& recorder, Engine& engine);
+  // To be called after the engine's last step. io if something could not be written.
+  Status finish();
 
  private:
-  explicit StepRecorder(std::ofstream file) : file_(std::move(file)) {}
+  StepRecorder(std::string path, std::ofstream file) : path_(std::move(path)), file_(std::move(file)) {}
   void write_config(const Engine& engine);
   void write_costs(const CostModel& costs, const std::vector<int64_t>& layer_windows);
   void write_mail(const Engine::MailReport& report);
   void write_step(const Engine::StepReport& report);
 
+  const std::string path_;
   std::ofstream file_;
   std::vector<int64_t> layer_windows_;
   bool has_costs_ = false;

@@ -10,6 +10,8 @@ namespace {
 
 constexpr int32_t kFirstId = 1000;  // below and above these, vocabularies keep special tokens
 constexpr int32_t kLastId = 30999;
+constexpr double kMostSeconds = 1e6;
+constexpr double kMostMilliseconds = 1e9;
 
 Result<TokenRange> parse_range(std::string_view text) {
   TokenRange range;
@@ -38,11 +40,11 @@ void add_report_options(CLI::App& app, ReportArguments& report) {
       ->type_name("FILE.jsonl");
   app.add_option("--ttft-ms", report.ttft_ms, "Goodput counts requests whose first token comes by then …")
       ->type_name("MS")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between(0.001, kMostMilliseconds))
       ->capture_default_str();
   app.add_option("--tpot-ms", report.tpot_ms, "… and whose further tokens take no longer, on average")
       ->type_name("MS")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between(0.001, kMostMilliseconds))
       ->capture_default_str();
   app.add_option("--requests-out", report.requests_out, "Also write what each request went through")
       ->type_name("FILE.jsonl");
@@ -53,7 +55,7 @@ void add_warm_up(CLI::App& app, ReportArguments& report) {
   app.add_option("--warm-up", report.warm_up_seconds,
                  "Leave out of the figures what arrives in the first seconds of the trace")
       ->type_name("SECONDS")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_between(0.0, kMostSeconds))
       ->capture_default_str();
 }
 
@@ -86,7 +88,7 @@ void add_bench_trace(CLI::App& bench, CommandMaker& make) {
       app.add_option("--clients", arguments->num_clients,
                      "So many requests at once, each as soon as another ends (default: as the trace says)")
           ->type_name("N")
-          ->check(CLI::Range(1, 100000));
+          ->check(number_between(1, 100'000));
   add_warm_up(app, arguments->report);
   app.get_option("--warm-up")->excludes(clients);
   app.add_option_function<std::string>("--ids", into(arguments->ids, parse_range, "--ids"),
@@ -98,7 +100,7 @@ void add_bench_trace(CLI::App& bench, CommandMaker& make) {
       ->type_name("TEXT");
   app.add_option("--timeout", arguments->timeout_seconds, "For one request")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(number_between(0.001, kMostSeconds))
       ->capture_default_str();
   app.add_flag("--predict", arguments->predict,
                "Ask the server's /predict before each request, and tell how far it was off (Pagoda only)");
@@ -155,7 +157,9 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
   add_policy(app, arguments->engine.policy);
   add_max_step(app, arguments->engine.max_step_ms);
   const auto count = [&](const char* name, auto& target, const char* description) {
-    app.add_option(name, target, description)->type_name("N")->check(CLI::PositiveNumber);
+    app.add_option(name, target, description)
+        ->type_name("N")
+        ->check(number_between<std::remove_reference_t<decltype(target)>>(1));
   };
   count("--max-sequences", arguments->engine.max_sequences, "Sequences computed at once (default: 64)");
   count("--max-batch-tokens", arguments->engine.max_batch_tokens, "Tokens in one step (default: 256)");
