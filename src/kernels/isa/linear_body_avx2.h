@@ -111,7 +111,7 @@ struct QuantisedPass {
     constexpr int kNumScales = 32 / kFormat.sub_length;
     constexpr int kOperands = 8 / kNumScales;
     constexpr int kCount = Products::kMostOperands < kOperands ? Products::kMostOperands : kOperands;
-    prefetch<64 * kBits + 40, kTokens>(quants, how);
+    prefetch<64 * kBits, kTokens>(quants, how);
     const auto add_part = [&]<int kPart>() PAGODA_INLINE_LAMBDA {
       constexpr int kFirst = kPart * kCount;
       constexpr int kSub = kFirst / kOperands;
@@ -141,6 +141,7 @@ struct QuantisedPass {
     PAGODA_UNROLL for (int i = 0; i < kTokens; ++i) {
       PAGODA_UNROLL for (int h = 0; h < 2; ++h) sums->scaled[i][h] = _mm256_setzero_si256();
     }
+    prefetch<kAt.quants, kTokens>(block, how);
     const uint8_t* quants = block + kAt.quants;
     const uint8_t* scales = block + kAt.scales;
     Rows run_rows = rows;
