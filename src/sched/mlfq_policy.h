@@ -34,7 +34,7 @@ class MlfqPolicy final : public SchedulerPolicy {
   static constexpr int32_t kAged = -1;  // before all levels
   static constexpr double kPatience = 30;
   static constexpr double kBacklogs = 2.5;
-  static constexpr double kMostAllowance = 4;
+  static constexpr double kMostAllowance = 16;
   static constexpr int32_t kGap = 4;
 
   std::string_view name() const override { return kName; }

@@ -272,10 +272,10 @@ TEST_F(MlfqPolicyTest, LongerPromptsThanUsualAgeLaterInProportion) {
   EXPECT_NE(twice.level, MlfqPolicy::kAged);
   policy_.advance(501 * kSecond);
   EXPECT_EQ(twice.level, MlfqPolicy::kAged);
-  policy_.advance(9'999 * kSecond);
+  policy_.advance(39'999 * kSecond);
   EXPECT_NE(far_longer.level, MlfqPolicy::kAged);
-  policy_.advance(10'001 * kSecond);
-  EXPECT_EQ(far_longer.level, MlfqPolicy::kAged) << "four times is the most";
+  policy_.advance(40'001 * kSecond);
+  EXPECT_EQ(far_longer.level, MlfqPolicy::kAged) << "sixteen times is the most";
 }
 
 TEST_F(MlfqPolicyTest, AgedOnesGoInOrderOfArrival) {

@@ -81,7 +81,7 @@ ReportOptions report_options_of(const ReportArguments& arguments, std::optional<
 
 Status check_requests_out(const ReportArguments& arguments) {
   const std::string& path = arguments.requests_out;
-  if (!path.empty() && !std::ofstream(path, std::ios::binary))
+  if (!path.empty() && !std::ofstream(path, std::ios::binary | std::ios::app))  // as it was, if the run fails
     return fail(ErrorCode::io, "{}: cannot be written", path);
   return {};
 }
