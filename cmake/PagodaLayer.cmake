@@ -9,7 +9,7 @@ endfunction()
 
 # What every test includes, compiled once: GoogleTest alone costs a file a second and a half.
 function(pagoda_test_headers)
-  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/test_headers.cpp "")
+  file(CONFIGURE OUTPUT test_headers.cpp CONTENT "")  # leaves it alone where it is there
   add_library(pagoda_test_headers OBJECT ${CMAKE_CURRENT_BINARY_DIR}/test_headers.cpp)
   target_link_libraries(pagoda_test_headers PRIVATE GTest::gtest GTest::gmock)
   target_precompile_headers(pagoda_test_headers PRIVATE

@@ -72,8 +72,8 @@ class Engine {
   void park(RequestId id);
   void resume(RequestId id);
   EngineStats stats() const;  // a consistent copy; never waits for a step
-  // How long a request submitted now would wait for a place, and then for its first token, if the prefix
-  // cache knew nothing of its prompt. By the cost model, from the work that is queued as of the last step.
+  // How long a request for max_tokens submitted now would wait for a place, and then for its first token, if
+  // the prefix cache knew nothing of its prompt. By the cost model, from what is queued as of the last step.
   Forecast forecast(int64_t num_prompt_tokens, int64_t max_tokens) const;
   // Until all that is queued will have had its turn; 1 … 300.
   int64_t retry_after_seconds() const;
