@@ -4,8 +4,6 @@
 #include <cmath>
 #include <tuple>
 
-#include "sched/moving_average.h"
-
 namespace pagoda {
 
 namespace {
@@ -78,18 +76,17 @@ int32_t MlfqPolicy::class_of(const ScheduledSequence& sequence) const {
 
 int64_t MlfqPolicy::deadline_of(const ScheduledSequence& sequence) const {
   constexpr double kForever = 1e9;  // seconds; in nanoseconds it still fits
-  const double allowance = kBacklogs * std::clamp(relative_length(sequence), 1.0, kMostAllowance);
-  const double wait = std::max(kPatience * alone_seconds(sequence), allowance * sequence.backlog_seconds);
+  const double backlogs = kBacklogs * (longest_.has(sequence.expected_seconds) ? kLongestAllowance : 1);
+  const double wait = std::max(kPatience * alone_seconds(sequence), backlogs * sequence.backlog_seconds);
   return sequence.arrival_ns + std::llround(1e9 * std::min(wait, kForever));
-}
-
-double MlfqPolicy::relative_length(const ScheduledSequence& sequence) const {
-  return usual_seconds_ > 0 ? seconds_with(sequence, usual_tokens_) / usual_seconds_ : 1;
 }
 
 void MlfqPolicy::on_arrival(ScheduledSequence& sequence) {
   ++clients_[sequence.client].num_sequences;
   find_level(sequence);
+  sequence.expected_seconds =
+      seconds_with(sequence, output_lengths().expected_left(0, sequence.max_generated));
+  longest_.add(sequence.expected_seconds);
   sequence.deadline_ns = deadline_of(sequence);
   deadlines_.push(sequence);
 }
@@ -116,12 +113,6 @@ void MlfqPolicy::on_progress(ScheduledSequence& sequence, double seconds, int64_
 
 void MlfqPolicy::on_finish(ScheduledSequence& sequence, int64_t /*now_ns*/) {
   if (deadlines_.contains(sequence)) deadlines_.remove(sequence);
-  if (sequence.num_generated > 0) {
-    const auto num_tokens = static_cast<double>(sequence.num_generated);
-    constexpr double kNewest = 1.0 / 200;
-    move_average(usual_tokens_, num_tokens, kNewest);
-    move_average(usual_seconds_, seconds_with(sequence, num_tokens), kNewest);
-  }
   const auto client = clients_.find(sequence.client);
   // One that has nothing here any more starts anew: its next turn is not before those of others.
   if (--client->second.num_sequences == 0) clients_.erase(client);
@@ -131,7 +122,7 @@ void MlfqPolicy::advance(int64_t now_ns) {
   while (ScheduledSequence* sequence = deadlines_.first()) {
     if (sequence->deadline_ns > now_ns) return;
     deadlines_.remove(*sequence);
-    // What it would take by itself may have grown since.
+    // What it would take by itself may have grown since, and what counts as long may have changed.
     sequence->deadline_ns = deadline_of(*sequence);
     if (sequence->deadline_ns > now_ns) {
       deadlines_.push(*sequence);

@@ -10,9 +10,10 @@
 //     quantum); turns of one client are in order of arrival;
 //   - one that has waited kPatience times as long as it would take by itself, and kBacklogs times as long as
 //     it would have waited first come, first served, goes before all levels, for good (ages), in order of
-//     arrival. The latter is longer in proportion where its prompt makes it longer than what usually comes,
-//     up to kMostAllowance. So no request takes longer than the greater of both and then what came before it:
-//     under overload, where a limit on the slowdown alone promotes everybody, most still go by their levels.
+//     arrival. For the longest few of a thousand that come the latter is kLongestAllowance times as long:
+//     under overload somebody has to wait, and one of them takes the room of dozens. So no request takes
+//     longer than the greater of both and then what came before it: where a limit on the slowdown alone would
+//     promote everybody, most still go by their levels.
 // A sequence takes the place of one that runs at a lower level and has not generated anything yet. One that
 // generates keeps its place, unlike in FastServe, unless it is kGap levels lower and its pages are kept: it
 // needs a token of each step, and what it loses is computed again.
@@ -22,6 +23,7 @@
 #include <atomic>
 #include <unordered_map>
 
+#include "sched/longest_lately.h"
 #include "sched/scheduler_policy.h"
 #include "sched/sequence_heap.h"
 
@@ -33,8 +35,8 @@ class MlfqPolicy final : public SchedulerPolicy {
   static constexpr int32_t kNumLevels = kNumClasses;
   static constexpr int32_t kAged = -1;  // before all levels
   static constexpr double kPatience = 30;
-  static constexpr double kBacklogs = 2.5;
-  static constexpr double kMostAllowance = 16;
+  static constexpr double kBacklogs = 3;
+  static constexpr double kLongestAllowance = 16;
   static constexpr int32_t kGap = 4;
 
   std::string_view name() const override { return kName; }
@@ -81,8 +83,6 @@ class MlfqPolicy final : public SchedulerPolicy {
   // Joins the level that what is known of it now says, unless it is there.
   void find_level(ScheduledSequence& sequence);
   int64_t deadline_of(const ScheduledSequence& sequence) const;
-  // How many times as long as usual it is, as far as its prompt says.
-  double relative_length(const ScheduledSequence& sequence) const;
 
   SequenceHeap<HigherLevel, &ScheduledSequence::queue_place> queue_;
   // All sequences that have not aged, waiting or running.
@@ -91,9 +91,7 @@ class MlfqPolicy final : public SchedulerPolicy {
   std::array<double, kNumLevels> time_{};  // by level: the tag of the latest to start
   // Of one that generates: its share of a step, compared to the same token by itself.
   std::atomic<double> token_share_ = 1;
-  // Moving averages over what has ended; 0: nothing has.
-  double usual_tokens_ = 0;
-  double usual_seconds_ = 0;  // by itself
+  LongestLately longest_;
 };
 
 }  // namespace pagoda

@@ -31,6 +31,7 @@ struct ScheduledSequence {
   size_t queue_place = kNoPlace;
   size_t deadline_place = kNoPlace;
   int64_t deadline_ns = 0;
+  double expected_seconds = 0;  // when it came: by itself, prompt and output
   int32_t level = kNoLevel;
   double tag = 0;           // order within the level
   int64_t level_until = 0;  // tokens generated at which its level may change

@@ -254,28 +254,38 @@ TEST_F(MlfqPolicyTest, NobodyStarvesUnderEndlessShortOnes) {
 TEST_F(MlfqPolicyTest, OneThatComesToMuchWorkAgesLater) {
   const ScheduledSequence& idle = arrive(0.1);
   const ScheduledSequence& overloaded = arrive(0.1, 0, 0, /*backlog_seconds=*/100);
-  policy_.advance(249 * kSecond);
+  policy_.advance(299 * kSecond);
   EXPECT_EQ(idle.level, MlfqPolicy::kAged);
   EXPECT_NE(overloaded.level, MlfqPolicy::kAged);
-  policy_.advance(251 * kSecond);
+  policy_.advance(301 * kSecond);
   EXPECT_EQ(overloaded.level, MlfqPolicy::kAged);
 }
 
-TEST_F(MlfqPolicyTest, LongerPromptsThanUsualAgeLaterInProportion) {
-  learn(100, 2000);  // without prompts: 0.4 s
-  const ScheduledSequence& usual = arrive(0.0, 0, 0, /*backlog_seconds=*/100);
-  const ScheduledSequence& twice = arrive(0.4, 0, 0, /*backlog_seconds=*/100);
-  const ScheduledSequence& far_longer = arrive(40, 0, 0, /*backlog_seconds=*/1000);
-  policy_.advance(251 * kSecond);
+TEST_F(MlfqPolicyTest, TheLongestFewAgeLater) {
+  for (int i = 0; i < 1000; ++i) arrive(0.001 * i);
+  const ScheduledSequence& usual = arrive(0.5, 0, 0, /*backlog_seconds=*/100);
+  const ScheduledSequence& long_one = arrive(0.98, 0, 0, /*backlog_seconds=*/100);
+  const ScheduledSequence& longest = arrive(2, 0, 0, /*backlog_seconds=*/100);
+  policy_.advance(299 * kSecond);
+  EXPECT_NE(usual.level, MlfqPolicy::kAged);
+  EXPECT_NE(long_one.level, MlfqPolicy::kAged);
+  policy_.advance(301 * kSecond);
   EXPECT_EQ(usual.level, MlfqPolicy::kAged);
-  policy_.advance(499 * kSecond);
-  EXPECT_NE(twice.level, MlfqPolicy::kAged);
-  policy_.advance(501 * kSecond);
-  EXPECT_EQ(twice.level, MlfqPolicy::kAged);
-  policy_.advance(39'999 * kSecond);
-  EXPECT_NE(far_longer.level, MlfqPolicy::kAged);
-  policy_.advance(40'001 * kSecond);
-  EXPECT_EQ(far_longer.level, MlfqPolicy::kAged) << "sixteen times is the most";
+  EXPECT_EQ(long_one.level, MlfqPolicy::kAged);
+  policy_.advance(4799 * kSecond);
+  EXPECT_NE(longest.level, MlfqPolicy::kAged);
+  policy_.advance(4801 * kSecond);
+  EXPECT_EQ(longest.level, MlfqPolicy::kAged);
+}
+
+TEST_F(MlfqPolicyTest, ALimitThatAllowsALongOutputMakesARequestLongWhereOutputsReachIt) {
+  for (int i = 0; i < 1000; ++i) policy_.output_lengths().add(100 + i % 100, OutputLengths::End::cut);
+  for (int i = 0; i < 1000; ++i) arrive(0.0, 0, 0, 0, /*max_generated=*/100);
+  const ScheduledSequence& usual = arrive(0.0, 0, 0, /*backlog_seconds=*/100, /*max_generated=*/100);
+  const ScheduledSequence& longest = arrive(0.0, 0, 0, /*backlog_seconds=*/100, /*max_generated=*/1000);
+  policy_.advance(301 * kSecond);
+  EXPECT_EQ(usual.level, MlfqPolicy::kAged);
+  EXPECT_NE(longest.level, MlfqPolicy::kAged);
 }
 
 TEST_F(MlfqPolicyTest, AgedOnesGoInOrderOfArrival) {
