@@ -74,7 +74,10 @@ TEST_F(TokenizeTest, PredictTellsHowLongARequestWouldTake) {
   expect_error(post("/v1/predict", R"({"prompt":[10],"max_tokens":0})"), 400, "invalid_request_error",
                "max_tokens", "integer_below_min_value");
   expect_error(post("/v1/predict", R"({"prompt":[10],"max_completion_tokens":1000000})"), 400,
-               "invalid_request_error", "max_tokens", "context_length_exceeded");
+               "invalid_request_error", "max_completion_tokens", "context_length_exceeded");
+  EXPECT_EQ(answer("/v1/predict", R"({"prompt":[10],"n_predict":1000000})").at("num_prompt_tokens"), 1);
+  expect_error(post("/v1/predict", R"({"prompt":[10],"n_predict":-2})"), 400, "invalid_request_error",
+               "n_predict", "integer_below_min_value");
   const std::string text(100'000, 'a');
   expect_error(post("/v1/predict", R"({"prompt":")" + text + R"("})"), 400, "invalid_request_error", "prompt",
                "context_length_exceeded");

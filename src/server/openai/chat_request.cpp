@@ -39,14 +39,6 @@ void read_logprobs(Fields& fields, SamplingParams& out) {
   if (wanted) out.num_logprobs = static_cast<int32_t>(top.value_or(0));
 }
 
-void read_max_tokens(Fields& fields, GenerationRequest& out) {
-  read_n_predict(fields, out);
-  fields.integer("max_tokens", {.min = 1}, out.max_tokens);
-  if (!fields.any("max_completion_tokens")) return;
-  fields.integer("max_completion_tokens", {.min = 1}, out.max_tokens);
-  out.max_tokens_param = "max_completion_tokens";
-}
-
 // OpenAI's predicted output makes answers faster, not other ones; here it changes nothing.
 void check_prediction(Fields& fields) {
   fields.object("prediction");

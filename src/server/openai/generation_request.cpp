@@ -213,6 +213,14 @@ void read_n_predict(Fields& fields, GenerationRequest& out) {
   if (bound) out.default_max_tokens = *bound < 0 ? std::numeric_limits<int64_t>::max() : *bound;
 }
 
+void read_max_tokens(Fields& fields, GenerationRequest& out) {
+  read_n_predict(fields, out);
+  fields.integer("max_tokens", {.min = 1}, out.max_tokens);
+  if (!fields.any("max_completion_tokens")) return;
+  fields.integer("max_completion_tokens", {.min = 1}, out.max_tokens);
+  out.max_tokens_param = "max_completion_tokens";
+}
+
 void read_running_reports(Fields& fields, GenerationRequest& out) {
   bool timings = false;
   bool progress = false;

@@ -64,6 +64,9 @@ void read_request_fields(Fields& fields, GenerationRequest& out);
 // -1: by that alone.
 void read_n_predict(Fields& fields, GenerationRequest& out);
 
+// How long a chat's answer may be: `max_completion_tokens`, else `max_tokens`, else `n_predict`.
+void read_max_tokens(Fields& fields, GenerationRequest& out);
+
 // llama.cpp's `timings_per_token` and `return_progress`, of streams.
 void read_running_reports(Fields& fields, GenerationRequest& out);
 

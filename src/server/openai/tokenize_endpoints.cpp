@@ -36,7 +36,7 @@ struct TokenizeRequest {
   Specials specials = Specials::parse;
   bool return_token_strs = false;
   bool with_pieces = false;
-  std::optional<int64_t> max_tokens;       // of a forecast
+  GenerationRequest generation;            // of a forecast: how long the answer may be
   std::vector<std::string> unread_fields;  // of a chat: what is a chat's among them
 };
 
@@ -83,10 +83,7 @@ ApiResult<TokenizeRequest> parse_tokenize(AppContext& context, const ModelLimits
   request.specials = parse_special ? Specials::parse : Specials::as_text;
   fields.boolean("return_token_strs", request.return_token_strs);
   fields.boolean("with_pieces", request.with_pieces);
-  if (kind == PromptKind::text_or_ids) {
-    fields.integer("max_tokens", {.min = 1}, request.max_tokens);
-    fields.integer("max_completion_tokens", {.min = 1}, request.max_tokens);
-  }
+  if (kind == PromptKind::text_or_ids) read_max_tokens(fields, request.generation);
   if (request.prompt) {
     ChatRequest unused;  // what is a chat's has to be well formed all the same
     read_chat_tools(fields, unused.tools);
@@ -145,9 +142,7 @@ ApiResult<json::object> predict(AppContext& context, const ServedModel& model, c
   if (!request) return std::unexpected(request.error());
   ApiResult<std::vector<int32_t>> ids = all_tokens_of(context, model, *request, body);
   if (!ids) return std::unexpected(std::move(ids).error());
-  GenerationRequest generation;
-  generation.max_tokens = request->max_tokens;
-  const ApiResult<Request> wish = make_engine_request(generation, std::move(*ids), limits_of(model),
+  const ApiResult<Request> wish = make_engine_request(request->generation, std::move(*ids), limits_of(model),
                                                       request->prompt ? "prompt" : "messages");
   if (!wish) return std::unexpected(wish.error());
   const Forecast forecast = model.engine->forecast(std::ssize(wish->prompt), wish->max_tokens);
