@@ -193,7 +193,7 @@ void CostModel::observe(const StepWork& work, double seconds) {
   double weight = 1;
   if (predicted > 0) {
     const double error = seconds / predicted - 1;
-    if (errors_.count >= kErrorsForMargin) {
+    if (errors_.num_added() >= kErrorsForMargin) {
       // The median of the absolute error of a normal distribution is 0.6745 sigma.
       const double sigma = std::max(median_error_ / 0.6745, kLeastSigma);
       weight = std::min(1.0, kHuberSigmas * sigma / std::max(std::abs(error), 1e-12));
@@ -205,38 +205,14 @@ void CostModel::observe(const StepWork& work, double seconds) {
   fit();
 }
 
-void CostModel::RecentErrors::add(double relative_error) {
-  ring[count++ % kMost] = static_cast<float>(relative_error);
-}
-
-namespace {
-
-// The value that `share` of them are below.
-double quantile_of(std::span<float> values, double share) {
-  const auto place = values.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size()));
-  std::nth_element(values.begin(), place, values.end());
-  return static_cast<double>(*place);
-}
-
-}  // namespace
-
-double CostModel::RecentErrors::quantile(double share) const {
-  std::array<float, kMost> values = ring;
-  return quantile_of(std::span(values).first(std::min<uint64_t>(count, kMost)), share);
-}
-
-double CostModel::RecentErrors::absolute_quantile(double share) const {
-  std::array<float, kMost> values = ring;
-  for (float& value : values) value = std::abs(value);
-  return quantile_of(std::span(values).first(std::min<uint64_t>(count, kMost)), share);
-}
-
 void CostModel::record_error(double relative_error, bool has_chunk) {
-  errors_.add(relative_error);
-  if (has_chunk) chunk_errors_.add(relative_error);
-  if (errors_.count >= kErrorsForMargin) median_error_ = errors_.absolute_quantile(0.5);
-  if (has_chunk && chunk_errors_.count >= kErrorsForMargin)
-    margin_ = std::clamp(chunk_errors_.quantile(kMarginShare), 0.0, kGreatestMargin);
+  const auto error = static_cast<float>(relative_error);
+  errors_.add(error);
+  if (has_chunk) chunk_errors_.add(error);
+  if (errors_.num_added() >= kErrorsForMargin)
+    median_error_ = errors_.quantile(0.5, [](float value) { return std::abs(value); });
+  if (has_chunk && chunk_errors_.num_added() >= kErrorsForMargin)
+    margin_ = std::clamp<double>(chunk_errors_.quantile(kMarginShare), 0.0, kGreatestMargin);
 }
 
 double CostModel::predict(const StepWork& work) const {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sched/recent_values.h"
+
 namespace pagoda {
 
 // What a step pays for. Few tokens read the weights once and wait for memory; from kFewTokens on they wait
@@ -121,7 +123,7 @@ class CostModel {
   // before some steps have run, that of the margin a careful one: the seeds are the best of several passes.
   double median_error() const { return median_error_; }
   double margin() const { return margin_; }
-  uint64_t num_observed() const { return errors_.count; }
+  uint64_t num_observed() const { return errors_.num_added(); }
 
  private:
   // Normal equations of a least squares problem.
@@ -135,15 +137,7 @@ class CostModel {
   // The least squares solution whose coefficients are not negative.
   static CostVector solve(const Equations& equations);
   // Relative errors of the last steps of a kind.
-  struct RecentErrors {
-    static constexpr size_t kMost = 256;
-    std::array<float, kMost> ring{};
-    uint64_t count = 0;  // so far
-    void add(double relative_error);
-    // What that share of them stays below, their signs taken as they are or away.
-    double quantile(double share) const;
-    double absolute_quantile(double share) const;
-  };
+  using RecentErrors = RecentValues<float, 256>;
   void record_error(double relative_error, bool has_chunk);
 
   AttentionReach reach_;

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <limits>
+
+#include "sched/recent_values.h"
 
 namespace pagoda {
 
@@ -19,8 +20,8 @@ class LongestLately {
 
   // A request that would take so long has come.
   void add(double seconds) {
-    recent_[num_added_++ % kMemory] = seconds;
-    if (num_added_ >= kFirst && num_added_ % kEvery == 0) find_bound();
+    recent_.add(seconds);
+    if (recent_.num_added() >= kFirst && recent_.num_added() % kEvery == 0) find_bound();
   }
   // Whether one that would take so long is among them.
   bool has(double seconds) const { return seconds > bound_; }
@@ -29,18 +30,13 @@ class LongestLately {
   static constexpr size_t kEvery = 16;
 
   void find_bound() {
-    std::array<double, kMemory> sorted = recent_;
-    auto* const end = sorted.begin() + std::min(num_added_, kMemory);
-    const auto last = static_cast<double>(end - sorted.begin() - 1);
-    auto* const bound = sorted.begin() + static_cast<ptrdiff_t>((1 - kShare) * last);
-    auto* const median = sorted.begin() + static_cast<ptrdiff_t>(0.5 * last);
-    std::nth_element(sorted.begin(), bound, end);
-    std::nth_element(sorted.begin(), median, bound);
-    bound_ = std::max(*bound, kLeastOfMedian * *median);
+    const auto last = static_cast<double>(recent_.size() - 1);
+    const double longest = recent_.nth(static_cast<size_t>((1 - kShare) * last));
+    const double median = recent_.nth(static_cast<size_t>(0.5 * last));
+    bound_ = std::max(longest, kLeastOfMedian * median);
   }
 
-  std::array<double, kMemory> recent_{};
-  size_t num_added_ = 0;
+  RecentValues<double, kMemory> recent_;
   double bound_ = std::numeric_limits<double>::infinity();
 };
 
