@@ -158,8 +158,24 @@ TEST(Pace, IsThatOfTheTimeSinceTheFirstRequest) {
   const std::pair<int64_t, double> expected[] = {{0, 2},   {1, 2},   {2, 2}, {3, 2},
                                                  {4, 0.5}, {5, 0.5}, {6, 1}, {100, 1}};
   for (const auto& [second, factor] : expected)
-    EXPECT_NEAR(pace.factor(second * 1000 * kMillisecond), factor, 1e-6) << second;
-  EXPECT_EQ(Pace().factor(0), 1);
+    EXPECT_NEAR(pace.factor(0, second * 1000 * kMillisecond, 0.01), factor, 1e-6) << second;
+  EXPECT_EQ(Pace().factor(0, 0, 0.01), 1);
+}
+
+TEST(Pace, GivesStepsTheUnevennessOfThoseOfLikeLength) {
+  const Pace pace = Pace::of(recording_of({{0, 1.5}, {1, 2.5}, {12, 3}}), costs());
+  StepWork work;
+  work.add({64, 1, 1}, costs().reach());
+  const double seconds = costs().predict(work);
+  const auto factor = [&](int64_t nth, int64_t second, double predicted) {
+    return pace.factor(nth, second * 1000 * kMillisecond, predicted);
+  };
+  for (const auto& [nth, expected] : {std::pair(0, 1.5), {1, 2.5}, {2, 1.5}, {1001, 2.5}}) {
+    EXPECT_NEAR(factor(nth, 0, seconds), expected, 1e-6) << nth;
+    EXPECT_NEAR(factor(nth, 0, 8 * seconds), 2, 1e-6) << nth;
+    EXPECT_NEAR(factor(nth, 12, seconds), 3, 1e-6) << nth;
+  }
+  EXPECT_NEAR(factor(1, 5, seconds), 2.5, 1e-6);  // nothing ran then: as before
 }
 
 TEST(Pace, StretchesTheStepsOfASimulation) {

@@ -1,12 +1,15 @@
 #include "cli/trace/recorded_costs.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 namespace pagoda {
 
 namespace {
 
 constexpr int64_t kWindowNs = 2'000'000'000;
+constexpr size_t kWindowsForUnevenness = 5;
 
 struct RecordedStep {
   int64_t start_ns = 0;
@@ -59,6 +62,12 @@ CostModel fit_costs(const StepRecording& recording) {
   return CostModel(reach, seconds);
 }
 
+// In powers of two: the first are shorter than 2 ms, the last longer than 64.
+size_t Pace::length_of(double predicted_seconds) {
+  const int exponent = std::ilogb(std::max(predicted_seconds, 1e-3) * 1e3);
+  return std::min(static_cast<size_t>(std::max(exponent, 0)), kNumLengths - 1);
+}
+
 Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
   struct Window {
     double recorded_seconds = 0;
@@ -66,7 +75,8 @@ Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
   };
   std::vector<Window> windows;
   const int64_t first_ns = first_arrival_ns(recording);
-  for (const RecordedStep& step : steps_of(recording, costs.reach())) {
+  const std::vector<RecordedStep> steps = steps_of(recording, costs.reach());
+  for (const RecordedStep& step : steps) {
     const size_t index = window_of(step.start_ns - first_ns);
     if (index >= windows.size()) windows.resize(index + 1);
     windows[index].recorded_seconds += step.seconds;
@@ -78,12 +88,29 @@ Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
     if (window.predicted_seconds > 0) factor = window.recorded_seconds / window.predicted_seconds;
     pace.factors_.push_back(factor);
   }
+  pace.unevenness_.resize(windows.size() / kWindowsForUnevenness + 1);
+  for (const RecordedStep& step : steps) {
+    const size_t index = window_of(step.start_ns - first_ns);
+    const double predicted = costs.predict(step.work);
+    if (pace.factors_[index] * predicted <= 0) continue;
+    pace.unevenness_[index / kWindowsForUnevenness][length_of(predicted)].push_back(
+        step.seconds / (pace.factors_[index] * predicted));
+  }
+  for (Unevenness& lengths : pace.unevenness_)
+    for (std::vector<double>& values : lengths) {
+      const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+      for (double& value : values) value *= static_cast<double>(values.size()) / sum;
+    }
   return pace;
 }
 
-double Pace::factor(int64_t since_first_request_ns) const {
+double Pace::factor(int64_t nth, int64_t since_first_request_ns, double predicted_seconds) const {
   const size_t index = window_of(since_first_request_ns);
-  return index < factors_.size() ? factors_[index] : 1;
+  if (index >= factors_.size()) return 1;
+  const std::vector<double>& values =
+      unevenness_[index / kWindowsForUnevenness][length_of(predicted_seconds)];
+  return values.empty() ? factors_[index]
+                        : factors_[index] * values[static_cast<size_t>(nth) % values.size()];
 }
 
 }  // namespace pagoda

@@ -182,7 +182,8 @@ class Simulator {
       row = end;
     }
     const int64_t since_first_ns = timeline_->now_ns() - trace_.requests.front().arrival_ns;
-    const double seconds = options_.costs.predict(work) * options_.pace.factor(since_first_ns);
+    const double predicted = options_.costs.predict(work);
+    const double seconds = predicted * options_.pace.factor(result_.num_steps, since_first_ns, predicted);
     usage_.add(batch, seconds);
     ++result_.num_steps;
     result_.busy_seconds += seconds;
