@@ -23,6 +23,7 @@ import dataclasses
 import json
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,12 @@ class Bench:
         simulator = Simulator(self.options.pagoda, recording, (*shlex.split(command), "--pace", recording))
         return simulator.run(kind, knobs, requests_out=str(rows))[1], read_lines(rows)
 
+    def keep(self, row: str, name: str) -> None:
+        """The recording of a row's last run and the trace that it served."""
+        self.options.recordings.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.recordings[row], self.options.recordings / f"{name}.steps.jsonl")
+        shutil.copy(self.folder / "trace.jsonl", self.options.recordings / f"{name}.trace.jsonl")
+
     def capacity(self, kind: str, knobs: Knobs) -> tuple[float, pathlib.Path]:
         """Requests a second, and a recording of the steps; measured once."""
         if (kind, knobs.seed) in self.found:
@@ -127,6 +134,8 @@ def measure(bench: Bench, kind: str) -> None:
             knobs = dataclasses.replace(knobs, rate=load * capacity)
             for name, run in runs_of(bench).items():
                 comparison.add(name, *run(kind, knobs, recording, salt=f"{load}"))
+                if options.recordings and name in bench.recordings:
+                    bench.keep(name, f"{kind}-{load}-{name}-{seed}")
 
 
 def main() -> None:
@@ -138,6 +147,7 @@ def main() -> None:
     parser.add_argument("--max-output", type=int, default=2048, help="bound on the tokens of an answer (default: %(default)s)")
     parser.add_argument("--peer", type=named, action="append", default=[], metavar="NAME=COMMAND", help="{port} is its port; may be given several times")
     parser.add_argument("--simulated", type=named, action="append", default=[], metavar="ROW=OPTIONS", help="of 'pagoda simulate', after that row; may be given several times")
+    parser.add_argument("--recordings", type=pathlib.Path, metavar="FOLDER", help="keep the steps that servers recorded, and their traces, for 'pagoda simulate'")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one request (default: %(default)s)")
     options = parse(parser)
     for row, _ in options.simulated:

@@ -246,6 +246,16 @@ TEST(Simulator, TooFewPagesPreempt) {
   for (const TraceOutcome& outcome : simulation.outcomes) EXPECT_EQ(outcome.num_output_tokens, 20);
 }
 
+TEST(Simulator, TooLittleRoomNamesItsOwnOption) {
+  SimulationOptions options{.kv_tokens = 16};
+  options.engine.max_sequences = 2;
+  const auto simulation = simulate(make_trace({request(0, 16, 2)}), options);
+  ASSERT_FALSE(simulation);
+  EXPECT_NE(simulation.error().message.find("--kv-tokens 16 "), std::string::npos)
+      << simulation.error().message;
+  EXPECT_EQ(simulation.error().message.find("--max-kv"), std::string::npos);
+}
+
 TEST(Simulator, RefusalsAreOutcomes) {
   SimulationOptions options;
   options.engine.max_sequences = 1;

@@ -158,8 +158,8 @@ TEST(Pace, IsThatOfTheTimeSinceTheFirstRequest) {
   const std::pair<int64_t, double> expected[] = {{0, 2},   {1, 2},   {2, 2}, {3, 2},
                                                  {4, 0.5}, {5, 0.5}, {6, 1}, {100, 1}};
   for (const auto& [second, factor] : expected)
-    EXPECT_NEAR(pace.factor(0, second * 1000 * kMillisecond, 0.01), factor, 1e-6) << second;
-  EXPECT_EQ(Pace().factor(0, 0, 0.01), 1);
+    EXPECT_NEAR(pace.time_of(0, second * 1000 * kMillisecond, 0.01).seconds, 0.01 * factor, 1e-6) << second;
+  EXPECT_EQ(Pace().time_of(0, 0, 0.01).seconds, 0.01);
 }
 
 TEST(Pace, GivesStepsTheUnevennessOfThoseOfLikeLength) {
@@ -168,14 +168,27 @@ TEST(Pace, GivesStepsTheUnevennessOfThoseOfLikeLength) {
   work.add({64, 1, 1}, costs().reach());
   const double seconds = costs().predict(work);
   const auto factor = [&](int64_t nth, int64_t second, double predicted) {
-    return pace.factor(nth, second * 1000 * kMillisecond, predicted);
+    return pace.time_of(nth, second * 1000 * kMillisecond, predicted).seconds / predicted;
   };
   for (const auto& [nth, expected] : {std::pair(0, 1.5), {1, 2.5}, {2, 1.5}, {1001, 2.5}}) {
     EXPECT_NEAR(factor(nth, 0, seconds), expected, 1e-6) << nth;
     EXPECT_NEAR(factor(nth, 0, 8 * seconds), 2, 1e-6) << nth;
     EXPECT_NEAR(factor(nth, 12, seconds), 3, 1e-6) << nth;
   }
-  EXPECT_NEAR(factor(1, 5, seconds), 2.5, 1e-6);  // nothing ran then: as before
+  EXPECT_NEAR(factor(1, 5, seconds), 2, 1e-6) << "nothing ran then";
+}
+
+TEST(Pace, WhatPassedBetweenStepsPassesBetweenThem) {
+  StepRecording recording = recording_of({{0, 1}, {1, 1}});
+  recording.moments.front().items.front().ended = false;  // so that all of the first second was its step's
+  const Pace pace = Pace::of(recording, costs());
+  StepWork work;
+  work.add({64, 1, 1}, costs().reach());
+  const double seconds = costs().predict(work);
+  const Pace::StepTime first = pace.time_of(0, 0, seconds);
+  EXPECT_NEAR(first.seconds, seconds, 1e-6);
+  EXPECT_NEAR(first.between_seconds, 1 - seconds, 1e-6);
+  EXPECT_EQ(pace.time_of(1, 0, seconds).between_seconds, 0);
 }
 
 TEST(Pace, StretchesTheStepsOfASimulation) {

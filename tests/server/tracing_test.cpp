@@ -86,7 +86,11 @@ TEST(OtlpExporter, WhatDoesNotFitIsDroppedAndCounted) {
   ASSERT_TRUE(exporter);
   (*exporter)->add(std::vector<Span>(OtlpExporter::kMaxQueued + 1));
   EXPECT_EQ((*exporter)->num_dropped(), OtlpExporter::kMaxQueued + 1);
-  EXPECT_FALSE(OtlpExporter::create("localhost:4318")) << "no scheme";
+}
+
+TEST(OtlpExporter, RefusesWhatIsNoUrl) {
+  for (const char* endpoint : {"localhost:4318", "http://", "http://a host:4318", "http://localhost:port"})
+    EXPECT_FALSE(OtlpExporter::create(endpoint)) << endpoint;
 }
 
 }  // namespace

@@ -2,19 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace pagoda {
 
 namespace {
 
 constexpr int64_t kWindowNs = 2'000'000'000;
-constexpr size_t kWindowsForUnevenness = 5;
 
 struct RecordedStep {
   int64_t start_ns = 0;
   StepWork work;
-  double seconds = 0;
+  double seconds = 0;        // until the next one began, if there was more to do
+  double between_share = 0;  // of them, after the step
 };
 
 std::vector<RecordedStep> steps_of(const StepRecording& recording, const AttentionReach& reach) {
@@ -29,6 +28,9 @@ std::vector<RecordedStep> steps_of(const StepRecording& recording, const Attenti
     const bool has_next = i + 1 < recording.moments.size();
     const int64_t end_ns = goes_on && has_next ? recording.moments[i + 1].start_ns : moment.end_ns;
     step.seconds = static_cast<double>(end_ns - moment.start_ns) * 1e-9;
+    if (end_ns > moment.start_ns)
+      step.between_share =
+          static_cast<double>(end_ns - moment.end_ns) / static_cast<double>(end_ns - moment.start_ns);
     steps.push_back(step);
   }
   return steps;
@@ -69,48 +71,48 @@ size_t Pace::length_of(double predicted_seconds) {
 }
 
 Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
-  struct Window {
+  struct Sums {
     double recorded_seconds = 0;
     double predicted_seconds = 0;
   };
-  std::vector<Window> windows;
+  std::vector<Sums> sums;
   const int64_t first_ns = first_arrival_ns(recording);
   const std::vector<RecordedStep> steps = steps_of(recording, costs.reach());
   for (const RecordedStep& step : steps) {
     const size_t index = window_of(step.start_ns - first_ns);
-    if (index >= windows.size()) windows.resize(index + 1);
-    windows[index].recorded_seconds += step.seconds;
-    windows[index].predicted_seconds += costs.predict(step.work);
+    if (index >= sums.size()) sums.resize(index + 1);
+    sums[index].recorded_seconds += step.seconds;
+    sums[index].predicted_seconds += costs.predict(step.work);
   }
   Pace pace;
   double factor = 1;
-  for (const Window& window : windows) {
+  for (const Sums& window : sums) {
     if (window.predicted_seconds > 0) factor = window.recorded_seconds / window.predicted_seconds;
-    pace.factors_.push_back(factor);
+    pace.windows_.push_back({.factor = factor});
   }
-  pace.unevenness_.resize(windows.size() / kWindowsForUnevenness + 1);
   for (const RecordedStep& step : steps) {
-    const size_t index = window_of(step.start_ns - first_ns);
+    Window& window = pace.windows_[window_of(step.start_ns - first_ns)];
     const double predicted = costs.predict(step.work);
-    if (pace.factors_[index] * predicted <= 0) continue;
-    pace.unevenness_[index / kWindowsForUnevenness][length_of(predicted)].push_back(
-        step.seconds / (pace.factors_[index] * predicted));
+    if (const double usual = window.factor * predicted; usual > 0)
+      window.steps[length_of(predicted)].push_back({step.seconds / usual, step.between_share});
   }
-  for (Unevenness& lengths : pace.unevenness_)
-    for (std::vector<double>& values : lengths) {
-      const double sum = std::accumulate(values.begin(), values.end(), 0.0);
-      for (double& value : values) value *= static_cast<double>(values.size()) / sum;
+  for (Window& window : pace.windows_)
+    for (std::vector<Unevenness>& steps_of_length : window.steps) {
+      double sum = 0;
+      for (const Unevenness& step : steps_of_length) sum += step.factor;
+      for (Unevenness& step : steps_of_length)
+        step.factor *= static_cast<double>(steps_of_length.size()) / sum;
     }
   return pace;
 }
 
-double Pace::factor(int64_t nth, int64_t since_first_request_ns, double predicted_seconds) const {
+Pace::StepTime Pace::time_of(int64_t nth, int64_t since_first_request_ns, double predicted_seconds) const {
   const size_t index = window_of(since_first_request_ns);
-  if (index >= factors_.size()) return 1;
-  const std::vector<double>& values =
-      unevenness_[index / kWindowsForUnevenness][length_of(predicted_seconds)];
-  return values.empty() ? factors_[index]
-                        : factors_[index] * values[static_cast<size_t>(nth) % values.size()];
+  if (index >= windows_.size()) return {.seconds = predicted_seconds};
+  const std::vector<Unevenness>& like = windows_[index].steps[length_of(predicted_seconds)];
+  const Unevenness step = like.empty() ? Unevenness() : like[static_cast<size_t>(nth) % like.size()];
+  const double seconds = predicted_seconds * windows_[index].factor * step.factor;
+  return {.seconds = seconds * (1 - step.between_share), .between_seconds = seconds * step.between_share};
 }
 
 }  // namespace pagoda

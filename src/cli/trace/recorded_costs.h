@@ -24,20 +24,32 @@ class Pace {
  public:
   Pace() = default;
   // For two seconds each, the time that steps took by what `costs` predict for them; where none ran the
-  // machine stays as it was. For ten seconds each, what single steps of like length took by that.
+  // machine stays as it was.
   static Pace of(const StepRecording& recording, const CostModel& costs);
+
+  struct StepTime {
+    double seconds = 0;          // of the step
+    double between_seconds = 0;  // and then until the next one begins, if there is more to do
+  };
   // Of the nth step of a run, one that begins so long after the first request came and takes so long by the
-  // costs. Steps of like length take the unevenness of those recorded in turn: an engine leaves room for
-  // what its predictions lack, and cuts prompts smaller the more they do. 1 where nothing is recorded.
-  double factor(int64_t nth, int64_t since_first_request_ns, double predicted_seconds) const;
+  // costs. Steps are as uneven as those of like length that were recorded then, in turn: an engine leaves
+  // room for what its predictions lack, and cuts prompts the smaller the more that is. As predicted where
+  // nothing is recorded.
+  StepTime time_of(int64_t nth, int64_t since_first_request_ns, double predicted_seconds) const;
 
  private:
   static constexpr size_t kNumLengths = 8;
   static size_t length_of(double predicted_seconds);
-  using Unevenness = std::array<std::vector<double>, kNumLengths>;  // 1 in the mean of each
+  struct Unevenness {
+    double factor = 1;         // 1 in the mean of each length
+    double between_share = 0;  // of the time, after the step
+  };
+  struct Window {
+    double factor = 1;
+    std::array<std::vector<Unevenness>, kNumLengths> steps;  // by their predicted length
+  };
 
-  std::vector<double> factors_;         // of kWindowNs each
-  std::vector<Unevenness> unevenness_;  // of kWindowsForUnevenness of them each
+  std::vector<Window> windows_;
 };
 
 }  // namespace pagoda

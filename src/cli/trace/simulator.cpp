@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "cli/trace/page_usage.h"
 #include "cli/trace/simulated_model.h"
@@ -73,6 +74,20 @@ EngineOptions engine_options(const Trace& trace, const SimulationOptions& option
   return engine;
 }
 
+Result<EngineConfig> config_of(const Trace& trace, const SimulationOptions& options, const Model& model) {
+  MachineInfo machine{.available_memory = kEndlessMemory};
+  machine.cpu.num_cores = 1;
+  Result<EngineConfig> config =
+      resolve(engine_options(trace, options, model.info().kv_shape), model, machine, 0);
+  if (config || config.error().code != ErrorCode::out_of_memory) return config;
+  // All other memory is endless. The engine's own words name an option of servers.
+  return fail(
+      ErrorCode::out_of_memory,
+      "--kv-tokens {} are too few: each running sequence needs {}, and --max-context, if given, has to "
+      "fit; raise it or lower --max-sequences or --max-context",
+      options.kv_tokens, kPageTokens);
+}
+
 int64_t longest_request(const Trace& trace) {
   int64_t longest = 0;
   for (const TraceRequest& request : trace.requests)
@@ -98,7 +113,10 @@ class Simulator {
   Result<Simulation> run() {
     PAGODA_TRY_STATUS(create_engine());
     while (true) {
-      if (engine_->step()) continue;
+      if (engine_->step()) {
+        timeline_->advance_to(timeline_->now_ns() + std::llround(std::exchange(between_seconds_, 0) * 1e9));
+        continue;
+      }
       const int64_t next_ns = next_event_ns();
       if (next_ns == kNever) break;
       timeline_->advance_to(next_ns);
@@ -132,10 +150,7 @@ class Simulator {
     auto model = std::make_unique<SimulatedModel>(
         max_context, kVocabSize, attention_share(options_.costs.coefficients()),
         [this](const ForwardBatch& batch, std::span<float>) { forward(batch); });
-    MachineInfo machine{.available_memory = kEndlessMemory};
-    machine.cpu.num_cores = 1;
-    PAGODA_TRY(EngineConfig config,
-               resolve(engine_options(trace_, options_, model->info().kv_shape), *model, machine, 0));
+    PAGODA_TRY(EngineConfig config, config_of(trace_, options_, *model));
     Engine::Parts parts = simulated_parts(std::move(model), timeline_, options_.costs);
     if (options_.disk)
       parts.open_page_store = [this, disk = *options_.disk, bytes = config.kv_disk_bytes](
@@ -183,7 +198,9 @@ class Simulator {
     }
     const int64_t since_first_ns = timeline_->now_ns() - trace_.requests.front().arrival_ns;
     const double predicted = options_.costs.predict(work);
-    const double seconds = predicted * options_.pace.factor(result_.num_steps, since_first_ns, predicted);
+    const auto [seconds, between_seconds] =
+        options_.pace.time_of(result_.num_steps, since_first_ns, predicted);
+    between_seconds_ = between_seconds;
     usage_.add(batch, seconds);
     ++result_.num_steps;
     result_.busy_seconds += seconds;
@@ -195,6 +212,7 @@ class Simulator {
   Simulation result_;
   std::vector<RequestId> ids_;  // of the engine, by request of the trace
   PageUsage usage_;
+  double between_seconds_ = 0;  // after the last step
   std::shared_ptr<Timeline> timeline_;
   std::unique_ptr<Engine> engine_;
   VirtualPageStore* store_ = nullptr;  // the engine's; null: none

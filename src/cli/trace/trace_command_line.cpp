@@ -130,7 +130,8 @@ void add_simulate_command(CLI::App& parent, CommandMaker& make) {
   app.add_option(
          "--pace", arguments->pace,
          "A recording of 'serve --record-steps': steps take as much longer or less than the costs say as "
-         "they did there that long after the first request (default: just what the costs say)")
+         "they did there that long after the first request, and are as uneven (default: just what the costs "
+         "say)")
       ->type_name("FILE")
       ->excludes(recording);
   CLI::Option* disk =

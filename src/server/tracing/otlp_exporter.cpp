@@ -23,6 +23,12 @@ size_t discard(char*, size_t size, size_t count, void*) {
   return size * count;
 }
 
+// A connection looks at its URL when it first sends.
+bool is_url(const std::string& text) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), curl_url_cleanup);
+  return url && curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK;
+}
+
 std::string traces_url(const std::string& endpoint) {
   const size_t host = endpoint.find("://") + 3;
   const size_t slash = endpoint.find('/', host);
@@ -47,13 +53,15 @@ Result<std::unique_ptr<OtlpExporter>> OtlpExporter::create(const std::string& en
   if (!endpoint.starts_with("http://") && !endpoint.starts_with("https://"))
     return fail(ErrorCode::invalid_argument, "--otlp-endpoint '{}' must begin with http:// or https://",
                 endpoint);
+  if (!is_url(endpoint))
+    return fail(ErrorCode::invalid_argument, "--otlp-endpoint '{}' is not a URL", endpoint);
   auto connection = std::make_unique<Connection>();
   curl_global_init(CURL_GLOBAL_DEFAULT);
   connection->curl = curl_easy_init();
   if (!connection->curl) return fail(ErrorCode::internal, "Cannot start libcurl");
   CURL* curl = connection->curl;
   if (curl_easy_setopt(curl, CURLOPT_URL, traces_url(endpoint).c_str()) != CURLE_OK)
-    return fail(ErrorCode::invalid_argument, "--otlp-endpoint '{}' is not a URL", endpoint);
+    return fail(ErrorCode::internal, "libcurl does not take '{}'", endpoint);
   connection->headers = curl_slist_append(nullptr, "Content-Type: application/json");
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, connection->headers);
   curl_easy_setopt(curl, CURLOPT_POST, 1L);
