@@ -137,6 +137,29 @@ TEST_F(StepReplayTest, CostsFittedToARecordingAreThoseOfTheRun) {
   }
 }
 
+// In the first half prompts are computed, on a machine that is twice as slow then.
+TEST(FitCosts, APaceThatChangesIsNotTakenForWhatStepsHold) {
+  StepRecording recording;
+  int64_t now_ns = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const bool has_chunk = i % 10 < (i < 2000 ? 8 : 2);
+    RecordedMoment moment{.start_ns = now_ns};
+    moment.items = {{.sequence = 1, .first_position = 64, .num_tokens = 1, .token = 3}};
+    if (has_chunk) moment.items.push_back({.sequence = 2, .first_position = 0, .num_tokens = 8 + i % 32});
+    StepWork work;
+    for (const RecordedItem& item : moment.items)
+      work.add({item.first_position, item.num_tokens, item.token >= 0 ? 1 : 0}, costs().reach());
+    now_ns += std::llround(costs().predict(work) * (i < 2000 ? 2 : 1) * 1e9);
+    moment.end_ns = now_ns;
+    recording.moments.push_back(moment);
+  }
+  const CostModel fitted = fit_costs(recording);
+  const auto seconds = [](const CostModel& model, int64_t num_tokens) {
+    return model.predict_alone({64, num_tokens, 1});
+  };
+  EXPECT_NEAR(seconds(fitted, 32) / seconds(fitted, 1), seconds(costs(), 32) / seconds(costs(), 1), 0.5);
+}
+
 // A recording of one-token steps that take `factor` times what costs() say, each in a second of its own.
 StepRecording recording_of(const std::vector<std::pair<int64_t, double>>& seconds_and_factors) {
   constexpr int64_t kFirstArrivalNs = 700 * kMillisecond;

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace pagoda {
 
 namespace {
 
 constexpr int64_t kWindowNs = 2'000'000'000;
+constexpr int kRounds = 2;
 
 struct RecordedStep {
   int64_t start_ns = 0;
@@ -46,22 +48,57 @@ size_t window_of(int64_t since_first_request_ns) {
   return static_cast<size_t>(std::max<int64_t>(since_first_request_ns, 0) / kWindowNs);
 }
 
-}  // namespace
-
-CostModel fit_costs(const StepRecording& recording) {
-  const AttentionReach& reach = recording.costs.reach();
-  CostModel fitted(reach, recording.costs.guess());
+// Fitted to the steps at an even pace, each by the factor of its window. No factors: as they were.
+CostModel fit_at_pace(const StepRecording& recording, std::span<const RecordedStep> steps, int64_t first_ns,
+                      std::span<const double> factors) {
+  CostModel fitted(recording.costs.reach(), recording.costs.guess());
   double recorded_seconds = 0;
-  for (const RecordedStep& step : steps_of(recording, reach)) {
-    fitted.add_seed(step.work, step.seconds);
+  for (const RecordedStep& step : steps) {
+    const double factor = factors.empty() ? 1 : factors[window_of(step.start_ns - first_ns)];
+    fitted.add_seed(step.work, step.seconds / factor);
     recorded_seconds += step.seconds;
   }
   fitted.fit();
   double predicted_seconds = 0;
-  for (const CostModel::Seed& seed : fitted.seeds()) predicted_seconds += fitted.predict(seed.work);
+  for (const RecordedStep& step : steps) predicted_seconds += fitted.predict(step.work);
   CostVector seconds = fitted.coefficients();
+  if (predicted_seconds <= 0) return CostModel(recording.costs.reach(), seconds);
   for (double& coefficient : seconds) coefficient *= recorded_seconds / predicted_seconds;
-  return CostModel(reach, seconds);
+  return CostModel(recording.costs.reach(), seconds);
+}
+
+std::vector<double> factors_of(std::span<const RecordedStep> steps, int64_t first_ns,
+                               const CostModel& costs) {
+  struct Sums {
+    double recorded_seconds = 0;
+    double predicted_seconds = 0;
+  };
+  std::vector<Sums> sums;
+  for (const RecordedStep& step : steps) {
+    const size_t index = window_of(step.start_ns - first_ns);
+    if (index >= sums.size()) sums.resize(index + 1);
+    sums[index].recorded_seconds += step.seconds;
+    sums[index].predicted_seconds += costs.predict(step.work);
+  }
+  std::vector<double> factors;
+  double factor = 1;
+  for (const Sums& window : sums) {
+    if (window.recorded_seconds > 0 && window.predicted_seconds > 0)
+      factor = window.recorded_seconds / window.predicted_seconds;
+    factors.push_back(factor);
+  }
+  return factors;
+}
+
+}  // namespace
+
+CostModel fit_costs(const StepRecording& recording) {
+  const std::vector<RecordedStep> steps = steps_of(recording, recording.costs.reach());
+  const int64_t first_ns = first_arrival_ns(recording);
+  CostModel costs = fit_at_pace(recording, steps, first_ns, {});
+  for (int round = 0; round < kRounds; ++round)
+    costs = fit_at_pace(recording, steps, first_ns, factors_of(steps, first_ns, costs));
+  return costs;
 }
 
 // In powers of two: the first are shorter than 2 ms, the last longer than 64.
@@ -71,29 +108,14 @@ size_t Pace::length_of(double predicted_seconds) {
 }
 
 Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
-  struct Sums {
-    double recorded_seconds = 0;
-    double predicted_seconds = 0;
-  };
-  std::vector<Sums> sums;
   const int64_t first_ns = first_arrival_ns(recording);
   const std::vector<RecordedStep> steps = steps_of(recording, costs.reach());
-  for (const RecordedStep& step : steps) {
-    const size_t index = window_of(step.start_ns - first_ns);
-    if (index >= sums.size()) sums.resize(index + 1);
-    sums[index].recorded_seconds += step.seconds;
-    sums[index].predicted_seconds += costs.predict(step.work);
-  }
   Pace pace;
-  double factor = 1;
-  for (const Sums& window : sums) {
-    if (window.predicted_seconds > 0) factor = window.recorded_seconds / window.predicted_seconds;
-    pace.windows_.push_back({.factor = factor});
-  }
+  for (const double factor : factors_of(steps, first_ns, costs)) pace.windows_.push_back({.factor = factor});
   for (const RecordedStep& step : steps) {
     Window& window = pace.windows_[window_of(step.start_ns - first_ns)];
     const double predicted = costs.predict(step.work);
-    if (const double usual = window.factor * predicted; usual > 0)
+    if (const double usual = window.factor * predicted; usual > 0 && step.seconds > 0)
       window.steps[length_of(predicted)].push_back({step.seconds / usual, step.between_share});
   }
   for (Window& window : pace.windows_)

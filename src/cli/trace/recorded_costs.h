@@ -13,8 +13,10 @@
 namespace pagoda {
 
 // Fitted to all steps of a recording, each with what passed until the next one began if there was more to do:
-// telling clients, waiting for a processor. The predictions add up to the time that was recorded, which
-// those of a model fitted by relative errors alone do not, since errors are skewed.
+// telling clients, waiting for a processor. First as they were, then at an even pace by that fit, twice: else
+// what steps hold takes the blame for when they ran. (Many times more, and the pace takes it for what all
+// steps hold.) The predictions add up to the time that was recorded, which those of a model fitted by
+// relative errors alone do not, since errors are skewed.
 CostModel fit_costs(const StepRecording& recording);
 
 // How much longer than predicted steps took from moment to moment: other programs of a shared machine take

@@ -47,6 +47,8 @@ Status execute(const SimulateArguments& arguments) {
   PAGODA_TRY(const Trace trace, read_trace(arguments.report.trace));
   PAGODA_TRY(CostModelFile costs, read_cost_model(arguments.report.cost_model));
   PAGODA_TRY(Pace pace, read_pace(arguments, costs));
+  std::optional<CostModel> first_costs;  // what the server had measured before its first request
+  if (costs.recording) first_costs = costs.recording->costs;
   costs.recording.reset();  // as large as the trace
   PAGODA_TRY_STATUS(check_requests_out(arguments.report));
   const ReportOptions report_options = report_options_of(arguments.report, costs.model);
@@ -63,6 +65,7 @@ Status execute(const SimulateArguments& arguments) {
                                   .kv_tokens = arguments.kv_tokens,
                                   .max_tokens = arguments.max_tokens,
                                   .costs = std::move(costs.model),
+                                  .first_costs = std::move(first_costs),
                                   .pace = std::move(pace),
                                   .disk = disk,
                                   .recorder = recorder,

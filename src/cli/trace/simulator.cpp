@@ -151,7 +151,8 @@ class Simulator {
         max_context, kVocabSize, attention_share(options_.costs.coefficients()),
         [this](const ForwardBatch& batch, std::span<float>) { forward(batch); });
     PAGODA_TRY(EngineConfig config, config_of(trace_, options_, *model));
-    Engine::Parts parts = simulated_parts(std::move(model), timeline_, options_.costs);
+    Engine::Parts parts =
+        simulated_parts(std::move(model), timeline_, options_.first_costs.value_or(options_.costs));
     if (options_.disk)
       parts.open_page_store = [this, disk = *options_.disk, bytes = config.kv_disk_bytes](
                                   PageMemory& memory) { return open_store(disk, bytes, memory); };

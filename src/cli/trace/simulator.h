@@ -24,11 +24,12 @@ struct SimulationOptions {
   // As for a server. 0 or empty: as there, but for max_context (what the longest request needs) and
   // max_queued_requests (all of the trace).
   EngineOptions engine;
-  int64_t kv_tokens = 0;   // room in the KV cache; 0: for max_sequences at full context
-  int64_t max_tokens = 0;  // that each request asks for at least; 0: just as long as it is
-  CostModel costs = CostModel();
-  Pace pace;                                // of the machine, by the trace's first arrival
-  std::optional<DiskModel> disk;            // that full pages are kept on, too, in engine.kv_disk_bytes of it
+  int64_t kv_tokens = 0;                 // room in the KV cache; 0: for max_sequences at full context
+  int64_t max_tokens = 0;                // that each request asks for at least; 0: just as long as it is
+  CostModel costs = CostModel();         // what steps take
+  std::optional<CostModel> first_costs;  // what the engine takes them for until it has seen some; none: costs
+  Pace pace;                             // of the machine, by the trace's first arrival
+  std::optional<DiskModel> disk;         // that full pages are kept on, too, in engine.kv_disk_bytes of it
   std::shared_ptr<StepRecorder> recorder;   // of all steps; may be null
   std::function<void(double)> on_progress;  // 0 … 1
 };
