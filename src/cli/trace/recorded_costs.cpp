@@ -28,7 +28,8 @@ std::vector<RecordedStep> steps_of(const StepRecording& recording, const Attenti
       step.work.add({item.first_position, item.num_tokens, item.token >= 0 ? 1 : 0}, reach);
     const bool goes_on = !std::ranges::all_of(moment.items, &RecordedItem::ended);
     const bool has_next = i + 1 < recording.moments.size();
-    const int64_t end_ns = goes_on && has_next ? recording.moments[i + 1].start_ns : moment.end_ns;
+    const int64_t end_ns =
+        goes_on && has_next ? std::max(moment.end_ns, recording.moments[i + 1].start_ns) : moment.end_ns;
     step.seconds = static_cast<double>(end_ns - moment.start_ns) * 1e-9;
     if (end_ns > moment.start_ns)
       step.between_share =
@@ -101,7 +102,7 @@ CostModel fit_costs(const StepRecording& recording) {
   return costs;
 }
 
-// In powers of two: the first are shorter than 2 ms, the last longer than 64.
+// In powers of two: the first are shorter than 2 ms, the last take 128 or more.
 size_t Pace::length_of(double predicted_seconds) {
   const int exponent = std::ilogb(std::max(predicted_seconds, 1e-3) * 1e3);
   return std::min(static_cast<size_t>(std::max(exponent, 0)), kNumLengths - 1);

@@ -81,11 +81,9 @@ Result<EngineConfig> config_of(const Trace& trace, const SimulationOptions& opti
       resolve(engine_options(trace, options, model.info().kv_shape), model, machine, 0);
   if (config || config.error().code != ErrorCode::out_of_memory) return config;
   // All other memory is endless. The engine's own words name an option of servers.
-  return fail(
-      ErrorCode::out_of_memory,
-      "--kv-tokens {} are too few: each running sequence needs {}, and --max-context, if given, has to "
-      "fit; raise it or lower --max-sequences or --max-context",
-      options.kv_tokens, kPageTokens);
+  return fail(ErrorCode::out_of_memory,
+              "--kv-tokens {} are too few: each running sequence needs {}; raise it or lower --max-sequences",
+              options.kv_tokens, kPageTokens);
 }
 
 int64_t longest_request(const Trace& trace) {
