@@ -181,7 +181,7 @@ TEST(Pace, IsThatOfTheTimeSinceTheFirstRequest) {
   const std::pair<int64_t, double> expected[] = {{0, 2},   {1, 2},   {2, 2}, {3, 2},
                                                  {4, 0.5}, {5, 0.5}, {6, 1}, {100, 1}};
   for (const auto& [second, factor] : expected)
-    EXPECT_NEAR(pace.time_of(0, second * 1000 * kMillisecond, 0.01).seconds, 0.01 * factor, 1e-6) << second;
+    EXPECT_NEAR(pace.time_of(0, second * 1000 * kMillisecond, 0.01).seconds / 0.01, factor, 1e-6) << second;
   EXPECT_EQ(Pace().time_of(0, 0, 0.01).seconds, 0.01);
 }
 

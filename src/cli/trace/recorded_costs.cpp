@@ -12,18 +12,29 @@ constexpr int64_t kWindowNs = 2'000'000'000;
 constexpr int kRounds = 2;
 
 struct RecordedStep {
-  int64_t start_ns = 0;
+  size_t window = 0;  // in which it began
   StepWork work;
   double seconds = 0;        // until the next one began, if there was more to do
   double between_share = 0;  // of them, after the step
 };
 
+int64_t first_arrival_ns(const StepRecording& recording) {
+  for (const RecordedMoment& moment : recording.moments)
+    if (!moment.arrivals.empty()) return moment.arrivals.front().at_ns;
+  return recording.moments.empty() ? 0 : recording.moments.front().start_ns;
+}
+
+size_t window_of(int64_t since_first_request_ns) {
+  return static_cast<size_t>(std::max<int64_t>(since_first_request_ns, 0) / kWindowNs);
+}
+
 std::vector<RecordedStep> steps_of(const StepRecording& recording, const AttentionReach& reach) {
+  const int64_t first_ns = first_arrival_ns(recording);
   std::vector<RecordedStep> steps;
   for (size_t i = 0; i < recording.moments.size(); ++i) {
     const RecordedMoment& moment = recording.moments[i];
     if (moment.items.empty()) continue;
-    RecordedStep step{.start_ns = moment.start_ns};
+    RecordedStep step{.window = window_of(moment.start_ns - first_ns)};
     for (const RecordedItem& item : moment.items)
       step.work.add({item.first_position, item.num_tokens, item.token >= 0 ? 1 : 0}, reach);
     const bool goes_on = !std::ranges::all_of(moment.items, &RecordedItem::ended);
@@ -39,23 +50,13 @@ std::vector<RecordedStep> steps_of(const StepRecording& recording, const Attenti
   return steps;
 }
 
-int64_t first_arrival_ns(const StepRecording& recording) {
-  for (const RecordedMoment& moment : recording.moments)
-    if (!moment.arrivals.empty()) return moment.arrivals.front().at_ns;
-  return recording.moments.empty() ? 0 : recording.moments.front().start_ns;
-}
-
-size_t window_of(int64_t since_first_request_ns) {
-  return static_cast<size_t>(std::max<int64_t>(since_first_request_ns, 0) / kWindowNs);
-}
-
 // Fitted to the steps at an even pace, each by the factor of its window. No factors: as they were.
-CostModel fit_at_pace(const StepRecording& recording, std::span<const RecordedStep> steps, int64_t first_ns,
+CostModel fit_at_pace(const StepRecording& recording, std::span<const RecordedStep> steps,
                       std::span<const double> factors) {
   CostModel fitted(recording.costs.reach(), recording.costs.guess());
   double recorded_seconds = 0;
   for (const RecordedStep& step : steps) {
-    const double factor = factors.empty() ? 1 : factors[window_of(step.start_ns - first_ns)];
+    const double factor = factors.empty() ? 1 : factors[step.window];
     fitted.add_seed(step.work, step.seconds / factor);
     recorded_seconds += step.seconds;
   }
@@ -68,18 +69,16 @@ CostModel fit_at_pace(const StepRecording& recording, std::span<const RecordedSt
   return CostModel(recording.costs.reach(), seconds);
 }
 
-std::vector<double> factors_of(std::span<const RecordedStep> steps, int64_t first_ns,
-                               const CostModel& costs) {
+std::vector<double> factors_of(std::span<const RecordedStep> steps, const CostModel& costs) {
   struct Sums {
     double recorded_seconds = 0;
     double predicted_seconds = 0;
   };
   std::vector<Sums> sums;
   for (const RecordedStep& step : steps) {
-    const size_t index = window_of(step.start_ns - first_ns);
-    if (index >= sums.size()) sums.resize(index + 1);
-    sums[index].recorded_seconds += step.seconds;
-    sums[index].predicted_seconds += costs.predict(step.work);
+    if (step.window >= sums.size()) sums.resize(step.window + 1);
+    sums[step.window].recorded_seconds += step.seconds;
+    sums[step.window].predicted_seconds += costs.predict(step.work);
   }
   std::vector<double> factors;
   double factor = 1;
@@ -95,10 +94,9 @@ std::vector<double> factors_of(std::span<const RecordedStep> steps, int64_t firs
 
 CostModel fit_costs(const StepRecording& recording) {
   const std::vector<RecordedStep> steps = steps_of(recording, recording.costs.reach());
-  const int64_t first_ns = first_arrival_ns(recording);
-  CostModel costs = fit_at_pace(recording, steps, first_ns, {});
+  CostModel costs = fit_at_pace(recording, steps, {});
   for (int round = 0; round < kRounds; ++round)
-    costs = fit_at_pace(recording, steps, first_ns, factors_of(steps, first_ns, costs));
+    costs = fit_at_pace(recording, steps, factors_of(steps, costs));
   return costs;
 }
 
@@ -109,12 +107,11 @@ size_t Pace::length_of(double predicted_seconds) {
 }
 
 Pace Pace::of(const StepRecording& recording, const CostModel& costs) {
-  const int64_t first_ns = first_arrival_ns(recording);
   const std::vector<RecordedStep> steps = steps_of(recording, costs.reach());
   Pace pace;
-  for (const double factor : factors_of(steps, first_ns, costs)) pace.windows_.push_back({.factor = factor});
+  for (const double factor : factors_of(steps, costs)) pace.windows_.push_back({.factor = factor});
   for (const RecordedStep& step : steps) {
-    Window& window = pace.windows_[window_of(step.start_ns - first_ns)];
+    Window& window = pace.windows_[step.window];
     const double predicted = costs.predict(step.work);
     if (const double usual = window.factor * predicted; usual > 0 && step.seconds > 0)
       window.steps[length_of(predicted)].push_back({step.seconds / usual, step.between_share});
