@@ -142,11 +142,12 @@ class Engine::Impl {
   Publisher publisher_;
   CommitStage commit_;
   int64_t step_start_ns_ = 0;
-  int64_t step_end_ns_ = 0;  // of the last one that computed something
-  int64_t late_ns_ = 0;      // of the step: what has passed since then, if it left something to do
-  StepWork work_;            // of the step, once its pages are placed
-  double predicted_seconds_ = 0;
-  double step_seconds_ = 0;  // up to the sampled tokens; 0 until then
+  int64_t step_end_ns_ = 0;       // of the last one that computed something
+  int64_t late_ns_ = 0;           // of the step: what has passed since then, if it left something to do
+  StepWork work_;                 // of the step, once its pages are placed
+  double predicted_seconds_ = 0;  // as it usually takes
+  double expected_seconds_ = 0;   // at the pace of the steps before
+  double step_seconds_ = 0;       // up to the sampled tokens; 0 until then
   std::thread thread_;
 };
 
@@ -346,7 +347,7 @@ double Engine::Impl::step_seconds_left() const {
   const int64_t bound_ns = config_.max_step_ns - config_.max_step_ns / kDeliveryShare;
   const int64_t left_ns = bound_ns - std::min(late_ns_, config_.max_step_ns / 2);
   // What the model has been wrong by stays free.
-  return static_cast<double>(left_ns) * 1e-9 / (1 + costs_.margin());
+  return static_cast<double>(left_ns) * 1e-9 / ((1 + costs_.margin()) * costs_.pace());
 }
 
 // False when nothing is missing.
@@ -381,6 +382,7 @@ void Engine::Impl::place() {
   exhausted_.clear();
   work_ = step_work(plan_, costs_.reach());
   predicted_seconds_ = costs_.predict(work_);
+  expected_seconds_ = predicted_seconds_ * costs_.pace();
   // Before the step, which may take long.
   for (const PlanItem& item : plan_.items)
     if (item.sequence->request.num_reported_tokens < 0)
@@ -418,7 +420,7 @@ void Engine::Impl::commit(std::span<const SampledToken> results) {
                .start_ns = step_start_ns_,
                .end_ns = end_ns});
   if (on_step_)
-    on_step_({step_start_ns_, step_seconds_, predicted_seconds_, work_, costs_, end_ns, plan_.items});
+    on_step_({step_start_ns_, step_seconds_, expected_seconds_, work_, costs_, end_ns, plan_.items});
 }
 
 void Engine::Impl::learn(int64_t end_ns) {
@@ -463,7 +465,7 @@ void Engine::Impl::record_step() {
                       .num_preemptions = roster_.num_preemptions(),
                       .seconds = step_seconds_,
                       .predicted_seconds = predicted_seconds_,
-                      .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin()},
+                      .costs = {costs_.coefficients(), costs_.median_error(), costs_.margin(), costs_.pace()},
                       .queued_work = roster_.queued_work(plan_limits_.max_seconds)});
 }
 

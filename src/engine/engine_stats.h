@@ -24,6 +24,7 @@ struct EngineStats {
     CostVector coefficients{};  // seconds per unit
     double median_error = 0;    // relative
     double margin = 0;          // relative
+    double pace = 1;            // of the machine just now: CostModel::pace()
   };
   // gauges, in sequences
   int64_t num_running = 0;

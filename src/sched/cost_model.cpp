@@ -16,6 +16,9 @@ constexpr double kGuessWeight = 0.01;  // of a coefficient that was only given
 constexpr double kHuberSigmas = 3;
 constexpr double kLeastSigma = 0.01;  // relative: a perfect past does not make the next step an outlier
 constexpr double kGreatestMargin = 1.0;
+constexpr double kPaceShare = 0.5;      // of the way to what a step took, in logarithms
+constexpr double kPaceFarthest = 0.15;  // that one step moves it
+constexpr double kMostPace = 4;
 constexpr double kMarginShare = 0.99;  // of the steps that a bound is to hold for
 constexpr uint64_t kErrorsForMargin = 16;
 constexpr int64_t kRowBlock = 8;  // rows that the kernels take together
@@ -192,17 +195,24 @@ void CostModel::observe(const StepWork& work, double seconds) {
   const double predicted = predict(work);
   double weight = 1;
   if (predicted > 0) {
-    const double error = seconds / predicted - 1;
+    const double error = seconds / (predicted * pace_) - 1;
     if (errors_.num_added() >= kErrorsForMargin) {
       // The median of the absolute error of a normal distribution is 0.6745 sigma.
       const double sigma = std::max(median_error_ / 0.6745, kLeastSigma);
       weight = std::min(1.0, kHuberSigmas * sigma / std::max(std::abs(error), 1e-12));
     }
     record_error(error, work.attention_pairs > 0);
+    follow_pace(seconds / predicted);
   }
   recent_.scale(kForgetting);
   recent_.add(work.terms(), seconds, weight);
   fit();
+}
+
+void CostModel::follow_pace(double factor) {
+  const double way = kPaceShare * std::log(factor / pace_);
+  const double next = pace_ * std::exp(std::clamp(way, -kPaceFarthest, kPaceFarthest));
+  pace_ = std::clamp(next, 1 / kMostPace, kMostPace);
 }
 
 void CostModel::record_error(double relative_error, bool has_chunk) {

@@ -83,6 +83,9 @@ struct ChunkRange {
 // which have not occurred for long keep their values. A recursive least squares filter in information form.
 // Deterministic. So it tells what a step usually takes, not the mean; sums of steps are StepPace's to tell.
 // observe() takes microseconds and allocates nothing.
+//
+// Beside them, how fast the machine is just now: where others share it, errors come in runs of tens of steps,
+// and what the last step lacked tells more about the next one than the coefficients do.
 class CostModel {
  public:
   // `seed`: seconds per unit. A term with 0 is free until it is observed.
@@ -112,15 +115,20 @@ class CostModel {
   // block.
   int64_t largest_chunk(const StepWork& step, const ChunkRange& range, double seconds) const;
 
+  // How many times as long as predicted the next step will take, by those just before: the logarithm moves
+  // half of the way to each, and no step moves it far, for a standstill says nothing about the next step. For
+  // bounds of the next step; what steps take in the mean of many is StepPace's.
+  double pace() const { return pace_; }
+
   const AttentionReach& reach() const { return reach_; }
   const CostVector& coefficients() const { return coefficients_; }
   // What it began with: a model made of the same guess and seeds that observes the same steps is the same.
   const CostVector& guess() const { return guess_; }
   std::span<const Seed> seeds() const { return seeds_; }
-  // The relative error |measured / predicted - 1| that half of the recent steps stay below, and the relative
-  // excess over the prediction that 99 % of those with chunks stay below: only they are made as long as a
-  // bound allows, and steps that generate are so short that little disturbs them much. Both are guesses
-  // before some steps have run, that of the margin a careful one: the seeds are the best of several passes.
+  // The relative error |measured / (predicted · pace) - 1| that half of the recent steps stay below, and the
+  // relative excess that 99 % of those with chunks stay below: only they are made as long as a bound allows,
+  // and steps that generate are so short that little disturbs them much. Both are guesses before some steps
+  // have run, that of the margin a careful one: the seeds are the best of several passes.
   double median_error() const { return median_error_; }
   double margin() const { return margin_; }
   uint64_t num_observed() const { return errors_.num_added(); }
@@ -139,6 +147,7 @@ class CostModel {
   // Relative errors of the last steps of a kind.
   using RecentErrors = RecentValues<float, 256>;
   void record_error(double relative_error, bool has_chunk);
+  void follow_pace(double factor);
 
   AttentionReach reach_;
   CostVector guess_{};
@@ -148,6 +157,7 @@ class CostModel {
   Equations recent_;
   RecentErrors errors_;
   RecentErrors chunk_errors_;  // of steps with chunks
+  double pace_ = 1;
   double median_error_ = 0.05;
   double margin_ = 0.2;
 };

@@ -214,11 +214,16 @@ void add_cost_model(FamilyList& list, const EngineStats& stats) {
   list.seconds_counter("pagoda:step_predicted_seconds_total",
                        "Time that the cost model predicted for the steps that ran.",
                        stats.predicted_step_seconds);
-  list.gauge("pagoda:cost_model_median_error_ratio", "Median relative error of recent predictions.",
+  list.gauge("pagoda:cost_model_median_error_ratio",
+             "Median relative error of recent predictions at the pace of the steps before.",
              stats.costs.median_error);
   list.gauge("pagoda:cost_model_margin_ratio",
-             "99th percentile of how much longer recent steps with prompts took than predicted.",
+             "99th percentile of how much longer recent steps with prompts took than predicted at that pace.",
              stats.costs.margin);
+  list.gauge(
+      "pagoda:cost_model_pace_ratio",
+      "Time of the last steps by what the coefficients say: above 1 where the machine is slow just now.",
+      stats.costs.pace);
   MetricFamily& family = list.add("pagoda:cost_model_coefficient_seconds",
                                   "What one unit of a term adds to the time of a step.", MetricType::Gauge);
   for (size_t i = 0; i < kNumCostTerms; ++i) {

@@ -26,13 +26,13 @@ StepWork work_of(const ForwardBatch& batch) {
   return work;
 }
 
-// Each forward pass takes as long as the costs say.
+// Each forward pass takes as long as the costs say, times `slowness`.
 class TimedEngine {
  public:
   TimedEngine(EngineConfig config, const CostVector& costs, const CostVector& believed) {
     FakeModel::Options options{
         .on_forward = [this, truth = CostModel(AttentionReach(), costs)](const ForwardBatch& batch) {
-          const auto ns = static_cast<int64_t>(truth.predict(work_of(batch)) * 1e9);
+          const auto ns = static_cast<int64_t>(truth.predict(work_of(batch)) * slowness * 1e9);
           num_tokens.push_back(static_cast<int32_t>(batch.token_ids.size()));
           step_ms.push_back(static_cast<double>(ns) * 1e-6);
           if (harness) harness->clock->advance_ns(ns);
@@ -45,6 +45,7 @@ class TimedEngine {
   std::unique_ptr<EngineHarness> harness;
   std::vector<double> step_ms;
   std::vector<int32_t> num_tokens;
+  double slowness = 1;
 };
 
 EngineConfig bounded_config(int64_t max_step_ms) {
@@ -100,6 +101,35 @@ TEST(EngineStepBudget, ALongPromptDoesNotStretchTheGapsOfAStream) {
   const auto long_one = timed.harness->submit(make_request(3000, 1, 2));
   while (!long_one->done) timed.harness->engine->step();
   for (const double ms : timed.step_ms) EXPECT_LE(ms, 60.0);
+}
+
+TEST(EngineStepBudget, ChunksFollowAMachineThatIsSlowForAWhile) {
+  EngineConfig config = bounded_config(60);
+  config.max_context = 16384;
+  config.num_pages = 4096;
+  CostVector costs = kCosts;
+  costs[static_cast<size_t>(CostTerm::attention_pairs)] = 1e-8;  // chunks stay as large as they begin
+  TimedEngine timed(config, costs, costs);
+  timed.harness->submit(make_request(8, 400, 1));
+  const auto long_one = timed.harness->submit(make_request(15000, 1, 2));
+  const auto run = [&](int num_steps) {
+    for (int i = 0; i < num_steps; ++i) timed.harness->engine->step();
+  };
+  run(250);
+  timed.slowness = 1.5;
+  run(4);
+  EXPECT_GT(timed.harness->engine->stats().costs.pace, 1.2);
+  timed.step_ms.clear();
+  run(20);
+  for (const double ms : timed.step_ms) EXPECT_LE(ms, 60.0);
+  timed.slowness = 1;
+  run(6);
+  const int32_t chunk_before = timed.num_tokens.back();
+  timed.step_ms.clear();
+  run(20);
+  EXPECT_FALSE(long_one->done);
+  EXPECT_NEAR(timed.num_tokens.back(), chunk_before, 8);
+  for (const double ms : timed.step_ms) EXPECT_GT(ms, 45.0) << "the time is used again";
 }
 
 TEST(EngineStepBudget, TheTimeBetweenStepsIsTakenOffTheNext) {

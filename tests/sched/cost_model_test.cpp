@@ -85,6 +85,41 @@ TEST(CostModel, ErrorAndMarginAreThoseOfTheNoise) {
   EXPECT_EQ(model.num_observed(), 2999u) << "nothing was predicted for the first";
 }
 
+TEST(CostModel, ThePaceFollowsAMachineThatIsSlowForAWhile) {
+  Steps steps(3);
+  CostModel model(AttentionReach(), kTruth);
+  const auto run = [&](double slowness, int num_steps) {
+    double largest_error = 0;
+    for (int i = 0; i < num_steps; ++i) {
+      const StepWork work = steps.mixed();
+      const double seconds = slowness * true_seconds(work) * steps.noise(0.01);
+      largest_error = std::max(largest_error, std::abs(seconds / (model.predict(work) * model.pace()) - 1));
+      model.observe(work, seconds);
+    }
+    return largest_error;
+  };
+  EXPECT_LT(run(1, 300), 0.06);
+  EXPECT_NEAR(model.pace(), 1, 0.03);
+  for (const double slowness : {1.6, 1.0, 0.7, 1.0}) {
+    run(slowness, 8);
+    EXPECT_LT(run(slowness, 12), 0.1) << slowness;
+  }
+  EXPECT_LT(model.median_error(), 0.012) << "errors that come in runs are foretold";
+}
+
+TEST(CostModel, AStandstillMovesThePaceLittle) {
+  Steps steps(4);
+  CostModel model(AttentionReach(), kTruth);
+  for (int i = 0; i < 50; ++i) {
+    const StepWork work = steps.mixed();
+    model.observe(work, true_seconds(work));
+  }
+  const StepWork work = steps.mixed();
+  model.observe(work, 20 * true_seconds(work));
+  EXPECT_GT(model.pace(), 1.1);
+  EXPECT_LT(model.pace(), 1.2);
+}
+
 TEST(CostModel, EachSequenceReadsItsPositionsOnce) {
   StepWork work;
   work.add({100, 1, 1}, AttentionReach());
@@ -109,7 +144,7 @@ TEST(CostModel, TheMarginIsThatOfStepsWithChunks) {
     model.observe(work, true_seconds(work) * (has_chunk ? steps.noise(0.01) : steps.noise(0.2)));
   }
   EXPECT_GT(model.margin(), 0.01);
-  EXPECT_LT(model.margin(), 0.06);
+  EXPECT_LT(model.margin(), 0.25) << "less than the 0.4 of the others; the pace carries some of it over";
 }
 
 TEST(CostModel, CoefficientsAreNeverNegative) {
