@@ -28,7 +28,7 @@ class SilentSink final : public RequestSink {
 struct Observed {
   StepWork work;
   double seconds = 0;
-  double predicted = 0;  // before it ran
+  double expected = 0;  // before it ran
   bool has_chunk() const { return work.attention_pairs > 0; }
 };
 
@@ -95,7 +95,7 @@ Errors errors_of(std::string name, std::span<const Observed> steps, const CostMo
     if (!wanted(step)) continue;
     seconds.push_back(step.seconds);
     frozen_errors.push_back(std::abs(frozen.predict(step.work) / step.seconds - 1));
-    online_errors.push_back(std::abs(step.predicted / step.seconds - 1));
+    online_errors.push_back(std::abs(step.expected / step.seconds - 1));
   }
   Errors errors{.name = std::move(name), .num_steps = seconds.size()};
   if (seconds.empty()) return errors;
@@ -157,7 +157,7 @@ Status execute(const BenchCostModelArguments& arguments) {
   std::vector<Observed> steps;
   CostModel latest;
   engine.on_step([&](const Engine::StepReport& step) {
-    steps.push_back({step.work, step.seconds, step.predicted_seconds});
+    steps.push_back({step.work, step.seconds, step.expected_seconds});
     latest = step.costs;
   });
   Workload workload(engine, arguments.seed);

@@ -44,7 +44,7 @@ class Engine {
   struct StepReport {
     int64_t start_ns = 0;
     double seconds = 0;
-    double predicted_seconds = 0;  // at the pace of the steps before
+    double expected_seconds = 0;  // what the cost model predicted, at the pace of the steps before
     StepWork work;
     const CostModel& costs;  // that has seen this step
     int64_t end_ns = 0;      // when its tokens were known

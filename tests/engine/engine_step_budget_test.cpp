@@ -189,11 +189,11 @@ TEST(EngineStepBudget, TheSameArrivalsReplay) {
 
 TEST(EngineStepBudget, ListenersHearOfEachStep) {
   TimedEngine timed(bounded_config(40), kCosts, kCosts);
-  double predicted = 0;
+  double expected = 0;
   double measured = 0;
   int64_t num_tokens = 0;
   timed.harness->engine->on_step([&](const Engine::StepReport& step) {
-    predicted += step.predicted_seconds;
+    expected += step.expected_seconds;
     measured += step.seconds;
     num_tokens += step.work.num_tokens;
   });
@@ -201,7 +201,7 @@ TEST(EngineStepBudget, ListenersHearOfEachStep) {
   while (timed.harness->engine->step()) {
   }
   EXPECT_EQ(num_tokens, 54);
-  EXPECT_NEAR(predicted, measured, 1e-6);
+  EXPECT_NEAR(expected, measured, 1e-6);
 }
 
 }  // namespace
